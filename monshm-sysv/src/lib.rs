@@ -1,0 +1,1 @@
+//! (laid out by the first commit; see the crate's own documentation.)

@@ -1,0 +1,1 @@
+//! (laid out by the first commit.)
