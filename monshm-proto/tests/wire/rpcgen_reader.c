@@ -7,9 +7,21 @@
 
 #include "monshm.h"
 
-static const char *const backends[] = { "AUTO", "POSIX", "SYSV" };
-static const char *const locks[] = { "", "FUTEX", "PTHREAD_MUTEX", "SEMAPHORE", "SYSV_SEM" };
-static const char *const memories[] = { "", "MEMFD", "NAMED", "SYSV" };
+/* By label, so that a number that moved in monshm.x prints as "(null)" or under another name. */
+static const char *const backends[] = {
+    [MON_SHM_IMPL_POSIX] = "POSIX", [MON_SHM_IMPL_SYSV] = "SYSV",
+};
+static const char *const locks[] = {
+    [MON_SHM_LOCK_FUTEX] = "FUTEX", [MON_SHM_LOCK_PTHREAD_MUTEX] = "PTHREAD_MUTEX",
+    [MON_SHM_LOCK_SEMAPHORE] = "SEMAPHORE", [MON_SHM_LOCK_SYSV_SEM] = "SYSV_SEM",
+};
+static const char *const memories[] = {
+    [MON_SHM_MEMORY_MEMFD] = "MEMFD", [MON_SHM_MEMORY_NAMED] = "NAMED", [MON_SHM_MEMORY_SYSV] = "SYSV",
+};
+
+/* The name, or "(null)" where the number has none: XDR code does not judge enums. */
+#define NAME(table, number) \
+    ((size_t)(number) < sizeof(table) / sizeof *(table) && (table)[number] ? (table)[number] : "(null)")
 
 static void print_hex(const char *bytes, size_t len)
 {
@@ -20,9 +32,9 @@ static void print_hex(const char *bytes, size_t len)
 static void print_fields(const mon_shm_descriptor *d)
 {
     printf("magic=%u wire_version=%u backend=MON_SHM_IMPL_%s lock=MON_SHM_LOCK_%s size=%llu layout=%u token=",
-           d->magic, d->wire_version, backends[d->backend], locks[d->lock], (unsigned long long)d->size, d->layout);
+           d->magic, d->wire_version, NAME(backends, d->backend), NAME(locks, d->lock), (unsigned long long)d->size, d->layout);
     print_hex(d->token, sizeof d->token);
-    printf(" uid=%u gid=%u object.memory=MON_SHM_MEMORY_%s", d->uid, d->gid, memories[d->object.memory]);
+    printf(" uid=%u gid=%u object.memory=MON_SHM_MEMORY_%s", d->uid, d->gid, NAME(memories, d->object.memory));
     switch (d->object.memory) {
     case MON_SHM_MEMORY_MEMFD: {
         const mon_shm_memfd *m = &d->object.mon_shm_object_u.memfd;
