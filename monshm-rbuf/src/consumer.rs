@@ -1,0 +1,291 @@
+//! The lock-free reading side: bytes, whole or in part; skip; what the producer dropped; close.
+//!
+//! Grants, batches and records build on it in files of their own. It never waits, and it never writes the
+//! ring's bytes.
+
+use core::num::NonZeroU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::error::{Corruption, Error};
+use crate::memory::{Field64, Memory, get};
+use crate::position::Bounds;
+use crate::seat::{AsConsumer, Seat};
+
+/// What the producer dropped because the ring was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Messages or records. Wraps.
+    pub records: u64,
+    /// Their payload, in bytes. Wraps.
+    pub bytes: u64,
+}
+
+/// The one reader of a ring.
+///
+/// Claimed exclusively; dropping it closes its side and releases the claim. The producer, or a hostile peer
+/// in its place, may change every shared byte at any time; what does not hold is [`Error::Corrupt`], from
+/// then on and for ever.
+#[derive(Debug)]
+pub struct Consumer<M: Memory> {
+    pub(crate) seat: Seat<M, AsConsumer>,
+    pub(crate) bounds: Bounds,
+    /// The first byte that was not read yet. Ours alone; inside the bounds, always.
+    pub(crate) head: u64,
+    /// What the shared `head` says: ours alone to store, so never read back.
+    released: u64,
+    /// Bytes that are published from `head` on for certain. The producer can only add to them; refreshed when
+    /// a call needs more. At most capacity less what was read and not released.
+    pub(crate) available: u64,
+    /// The number of the next checked record. `None`: not known yet.
+    pub(crate) sequence: Option<u32>,
+    /// The number after that of the checked record at `head`, once its copy was verified.
+    pub(crate) verified: Option<u32>,
+    /// The drop counters as they stood when they were last asked for.
+    drops_seen: Drops,
+    poison: Option<Corruption>,
+}
+
+impl<M: Memory> Consumer<M> {
+    /// Claims the consumer's role for `claimant`, and goes on where `head` stands.
+    ///
+    /// # Errors
+    /// [`Error::Claimed`] when somebody holds the role; [`Error::Corrupt`] when an index is out of range.
+    pub fn claim(memory: M, claimant: NonZeroU32) -> Result<Self, Error> {
+        Self::start(Seat::claim(memory, claimant)?)
+    }
+
+    /// Claims the role in the place of `dead`, of whom the caller knows that it does not run any more.
+    ///
+    /// What `dead` had read and not released is read again.
+    ///
+    /// # Errors
+    /// [`Error::Claimed`] when somebody else holds the role by now, [`Error::NotClaimed`] when nobody does;
+    /// [`Error::Corrupt`] when an index is out of range.
+    pub fn take_over(memory: M, dead: NonZeroU32, claimant: NonZeroU32) -> Result<Self, Error> {
+        Self::start(Seat::take_over(memory, dead, claimant)?)
+    }
+
+    fn start(seat: Seat<M, AsConsumer>) -> Result<Self, Error> {
+        let bounds = seat.memory.bounds();
+        // Acquire pairs with the last holder's Release in `release_all`, for a take-over that saw no release
+        // of the claim.
+        let head = seat.memory.load64(Field64::Head, Acquire);
+        if !bounds.contains(head) {
+            return Err(Error::Corrupt(Corruption::HeadOutOfRange));
+        }
+        let mut consumer = Consumer {
+            seat,
+            bounds,
+            head,
+            released: head,
+            available: 0,
+            sequence: None,
+            verified: None,
+            drops_seen: Drops::default(),
+            poison: None,
+        };
+        consumer.refresh()?;
+        Ok(consumer)
+    }
+
+    /// Reads `dst.len()` bytes and releases them, or none.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] or [`Error::TooLong`], and nothing was read; [`Error::Corrupt`].
+    #[inline]
+    pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
+        self.take(dst)?;
+        self.release_all();
+        Ok(())
+    }
+
+    /// Reads what is there, up to `dst.len()` bytes, and gives the count; 0 when the ring is empty.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn read_some(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
+        if dst.len() as u64 > self.available {
+            self.refresh()?;
+        }
+        let count = self.available.min(dst.len() as u64) as usize;
+        self.take(&mut dst[..count])?;
+        self.release_all();
+        Ok(count)
+    }
+
+    /// Discards `count` bytes, or none.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] or [`Error::TooLong`], and nothing was discarded; [`Error::Corrupt`].
+    pub fn skip(&mut self, count: usize) -> Result<(), Error> {
+        self.pass(count)?;
+        self.release_all();
+        Ok(())
+    }
+
+    /// Bytes that can be read now. The producer can only add to them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn available(&mut self) -> Result<usize, Error> {
+        self.refresh()?;
+        Ok(self.available as usize)
+    }
+
+    /// The most bytes that the ring can hold.
+    pub fn capacity(&self) -> usize {
+        self.bounds.capacity()
+    }
+
+    /// All that was ever dropped on this ring, as the producer says.
+    ///
+    /// The two numbers are not one snapshot. Whoever has read a message that was written after a drop sees
+    /// the drop.
+    pub fn drops(&self) -> Drops {
+        // Relaxed: plain numbers; the Acquire of tail orders them for messages already read.
+        Drops {
+            records: self.seat.memory.load64(Field64::DroppedRecords, Relaxed),
+            bytes: self.seat.memory.load64(Field64::DroppedBytes, Relaxed),
+        }
+    }
+
+    /// What was dropped since the last call of this function (or since the ring was made).
+    pub fn take_drops(&mut self) -> Drops {
+        let now = self.drops();
+        let before = core::mem::replace(&mut self.drops_seen, now);
+        Drops {
+            records: now.records.wrapping_sub(before.records),
+            bytes: now.bytes.wrapping_sub(before.bytes),
+        }
+    }
+
+    /// Who claimed the role: this handle.
+    pub fn claimant(&self) -> NonZeroU32 {
+        self.seat.claimant()
+    }
+
+    /// Who claims the producer's role now, as the shared word says.
+    pub fn peer(&self) -> Option<NonZeroU32> {
+        self.seat.peer()
+    }
+
+    /// Tells the producer that no more will be read. Dropping the handle does the same.
+    pub fn close(&mut self) {
+        self.seat.close();
+    }
+
+    /// Whether the producer has said that it writes no more (closed or dropped).
+    ///
+    /// All that it wrote before can be read once this was seen: ask first, then read until
+    /// [`Error::Empty`].
+    pub fn is_closed(&self) -> bool {
+        self.seat.peer_closed()
+    }
+
+    /// Whether the producer has ended and nobody holds its role.
+    ///
+    /// A producer that was killed still holds it: ask the layer above whether [`peer`](Self::peer) lives.
+    pub fn is_abandoned(&self) -> bool {
+        self.seat.peer_closed() && self.seat.peer().is_none()
+    }
+
+    /// Announces that this side is about to sleep until there is data.
+    ///
+    /// Then look for data once more, and sleep only if there is none: a publication by the producer that this
+    /// look does not see will find the announcement.
+    pub fn begin_wait(&self) {
+        self.seat.begin_wait();
+    }
+
+    /// Takes the announcement back, after the sleep or instead of it.
+    pub fn end_wait(&self) {
+        self.seat.end_wait();
+    }
+
+    /// After a release: whether the producer has announced a sleep, and must be woken. Clears that.
+    ///
+    /// Costs a full fence; a caller that never sleeps on the other side need not ask.
+    pub fn take_peer_wait(&self) -> bool {
+        self.seat.take_peer_wait()
+    }
+
+    /// The memory it was claimed on.
+    pub fn memory(&self) -> &M {
+        &self.seat.memory
+    }
+
+    /// Copies the next `dst.len()` bytes out, not yet released.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, dst: &mut [u8]) -> Result<(), Error> {
+        let len = dst.len() as u64;
+        if len > self.available {
+            self.look_for(len)?;
+        }
+        // SAFETY: bounds are the memory's own and contain head (field invariants); len ≤ available < size.
+        self.head = unsafe { get(&self.seat.memory, self.bounds, self.head, dst) };
+        self.available -= len;
+        Ok(())
+    }
+
+    /// Passes over the next `count` bytes, not yet released.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: usize) -> Result<(), Error> {
+        let len = count as u64;
+        if len > self.available {
+            self.look_for(len)?;
+        }
+        self.head = self.bounds.advance(self.head, len);
+        self.available -= len;
+        Ok(())
+    }
+
+    /// Gives all that was read back to the producer.
+    #[inline(always)]
+    pub(crate) fn release_all(&mut self) {
+        // Release pairs with the producer's Acquire of head: our reads of the bytes come before it writes
+        // over them.
+        self.seat.memory.store64(Field64::Head, self.head, Release);
+        self.released = self.head;
+    }
+
+    /// Looks for `need` bytes of data, or says why there are none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn look_for(&mut self, need: u64) -> Result<(), Error> {
+        self.refresh()?;
+        if need > self.bounds.capacity() as u64 {
+            return Err(Error::TooLong { requested: need as usize, limit: self.bounds.capacity() });
+        }
+        if need > self.available {
+            return Err(Error::Empty { requested: need as usize, available: self.available as usize });
+        }
+        Ok(())
+    }
+
+    /// Loads the producer's index, checks it, and takes the data it gives.
+    pub(crate) fn refresh(&mut self) -> Result<(), Error> {
+        if let Some(what) = self.poison {
+            return Err(Error::Corrupt(what));
+        }
+        // Acquire pairs with the producer's Release of tail: the bytes before it are seen.
+        let tail = self.seat.memory.load64(Field64::Tail, Acquire);
+        if !self.bounds.contains(tail) {
+            return Err(self.poison(Corruption::TailOutOfRange));
+        }
+        let published = self.bounds.distance(self.released, tail);
+        let known = self.bounds.distance(self.released, self.head) + self.available;
+        if published < known {
+            return Err(self.poison(Corruption::TailWentBack));
+        }
+        self.available += published - known;
+        Ok(())
+    }
+
+    /// Stops the handle for good: without data, each later call comes to `refresh` and is refused there.
+    #[cold]
+    pub(crate) fn poison(&mut self, what: Corruption) -> Error {
+        self.poison = Some(what);
+        self.available = 0;
+        Error::Corrupt(what)
+    }
+}

@@ -1,0 +1,222 @@
+//! Reading records: by copy, by grant, many at a time.
+//!
+//! Everything a header says is checked against what is published and where the ring ends, on the private copy
+//! of the header. A call passes over at most one padding record: a second one can never fit.
+
+use crate::consumer::Consumer;
+use crate::error::{Corruption, Error};
+use crate::grant::inside;
+use crate::memory::Memory;
+use crate::push::checksum;
+use crate::record::{Header, Record};
+
+/// A record that can be copied out, and stays until [`release`](Self::release).
+///
+/// The producer may be hostile and change the payload between two copies: decide on what was copied.
+#[derive(Debug)]
+pub struct RecordReadGrant<'a, M: Memory> {
+    consumer: &'a mut Consumer<M>,
+    header: Header,
+}
+
+impl<M: Memory> Consumer<M> {
+    /// Reads the next record into `dst`, of which the first `len` bytes are then its payload, and releases it.
+    ///
+    /// # Errors
+    /// [`Error::Empty`]; [`Error::TooSmall`], and the record stays; [`Error::Unaligned`] when bytes were read
+    /// in between; [`Error::Corrupt`].
+    #[inline]
+    pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
+        let record = self.take_record(dst)?;
+        self.release_all();
+        Ok(record)
+    }
+
+    /// Looks at the next record.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::Unaligned`], [`Error::Corrupt`].
+    #[inline]
+    pub fn peek_record(&mut self) -> Result<RecordReadGrant<'_, M>, Error> {
+        let header = self.next_header()?;
+        Ok(RecordReadGrant { consumer: self, header })
+    }
+
+    /// Reads up to `most` records, each into `buffer`, gives each to `each`, and releases all of them with
+    /// one store at the end; tells how many there were.
+    ///
+    /// The work is bounded by `most`, whatever the producer does meanwhile. If `each` panics, what was read
+    /// is released with the next release.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`], [`Error::Unaligned`], [`Error::Corrupt`]; the records before were given and are
+    /// released. That there is no (further) record is not an error.
+    #[inline]
+    pub fn for_each(
+        &mut self,
+        most: usize,
+        buffer: &mut [u8],
+        mut each: impl FnMut(Record, &[u8]),
+    ) -> Result<usize, Error> {
+        let mut count = 0;
+        let mut outcome = Ok(());
+        while count < most {
+            match self.take_record(buffer) {
+                Ok(record) => {
+                    count += 1;
+                    each(record, &buffer[..record.len]);
+                }
+                Err(Error::Empty { .. }) => break,
+                Err(refusal) => {
+                    outcome = Err(refusal);
+                    break;
+                }
+            }
+        }
+        self.release_all();
+        outcome.map(|()| count)
+    }
+
+    /// Copies the next record out, not yet released.
+    #[inline(always)]
+    pub(crate) fn take_record(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
+        let header = self.next_header()?;
+        self.copy_record(header, dst)?;
+        self.pass_record(header);
+        Ok(header.to_record())
+    }
+
+    /// The header of the next record, checked; padding before it is passed over.
+    ///
+    /// After `Ok(header)`: head is a multiple of 8, and `[head, head + header.extent())` is published and
+    /// inside the bounds.
+    #[inline(always)]
+    fn next_header(&mut self) -> Result<Header, Error> {
+        let header = self.header_at_head()?;
+        if !header.is_padding() {
+            return Ok(header);
+        }
+        self.pass_record(header);
+        // Padding moved head to begin, where padding would have to be as long as the whole ring, more than
+        // can be published: the second header is a record or corrupt.
+        match self.header_at_head() {
+            Ok(header) => Ok(header),
+            Err(Error::Empty { requested, available }) => {
+                // Nothing behind the padding yet: give its room back now.
+                self.release_all();
+                Err(Error::Empty { requested, available })
+            }
+            refusal => refusal,
+        }
+    }
+
+    #[inline(always)]
+    fn header_at_head(&mut self) -> Result<Header, Error> {
+        if self.head & 7 != 0 {
+            return Err(Error::Unaligned);
+        }
+        if self.available == 0 {
+            self.look_for(8)?;
+        }
+        if self.available & 7 != 0 {
+            return Err(self.poison(Corruption::TailMisaligned));
+        }
+        // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.
+        let word = unsafe { self.seat.memory.load_header(self.head) };
+        let header = match Header::from_word(word) {
+            Ok(header) => header,
+            Err(_) => return Err(self.poison(Corruption::HeaderInvalid)),
+        };
+        let extent = header.extent();
+        let until_end = self.bounds.end() - self.head;
+        if extent > until_end {
+            return Err(self.poison(Corruption::RecordOverWrap));
+        }
+        if extent > self.available {
+            return Err(self.poison(Corruption::RecordBeyondTail));
+        }
+        if header.is_padding() && extent != until_end {
+            return Err(self.poison(Corruption::PaddingMisplaced));
+        }
+        Ok(header)
+    }
+
+    /// Copies the payload of the record at head, and verifies it if it is a checked one.
+    #[inline(always)]
+    fn copy_record(&mut self, header: Header, dst: &mut [u8]) -> Result<(), Error> {
+        let len = header.payload_len();
+        let Some(dst) = dst.get_mut(..len) else {
+            return Err(Error::TooSmall { requested: len, available: dst.len() });
+        };
+        // SAFETY: the extent of the record, payload included, is inside the bounds (`next_header`).
+        unsafe { self.seat.memory.copy_out(self.head + header.overhead(), dst) };
+        if header.is_checked() {
+            self.verify(header, dst)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the private copy of a payload with the check word.
+    #[cold]
+    #[inline(never)]
+    fn verify(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
+        // SAFETY: the check word is the second word of the extent, inside the bounds and aligned to 8.
+        let word = unsafe { self.seat.memory.load_header(self.head + 8) };
+        let (sum, sequence) = ((word >> 32) as u32, word as u32);
+        if checksum(header, sequence, payload) != sum {
+            return Err(self.poison(Corruption::Checksum));
+        }
+        if !header.is_first() && self.sequence.is_some_and(|expected| expected != sequence) {
+            return Err(self.poison(Corruption::Sequence));
+        }
+        self.verified = Some(sequence.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Moves the cursor behind the record at head.
+    #[inline(always)]
+    fn pass_record(&mut self, header: Header) {
+        if header.is_checked() {
+            // What was verified on the private copy; a record that was passed over unread tells nothing.
+            self.sequence = self.verified.take();
+        }
+        self.head = self.bounds.advance(self.head, header.extent());
+        self.available -= header.extent();
+    }
+}
+
+impl<M: Memory> RecordReadGrant<'_, M> {
+    /// What the header says.
+    pub fn record(&self) -> Record {
+        self.header.to_record()
+    }
+
+    /// Copies the whole payload to the start of `dst`; a checked record is verified on that copy.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`]; [`Error::Corrupt`] when a checked record does not verify.
+    #[inline]
+    pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
+        self.consumer.copy_record(self.header, dst)
+    }
+
+    /// Copies payload bytes from `offset` on to `dst`. A checked record is not verified by this.
+    ///
+    /// # Errors
+    /// [`Error::OutOfGrant`], and nothing was copied.
+    #[inline]
+    pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), Error> {
+        inside(offset, dst.len(), self.header.payload_len())?;
+        let at = self.consumer.head + self.header.overhead() + offset as u64;
+        // SAFETY: the extent of the record is inside the bounds (`next_header`); offset + dst.len() ≤ payload.
+        unsafe { self.consumer.seat.memory.copy_out(at, dst) };
+        Ok(())
+    }
+
+    /// Gives the record's room back to the producer.
+    #[inline]
+    pub fn release(self) {
+        self.consumer.pass_record(self.header);
+        self.consumer.release_all();
+    }
+}

@@ -1,0 +1,242 @@
+//! The production memory: raw shared words behind a pointer, and a ring with its bytes in one static value.
+//!
+//! It maps nothing and owns no mapping; [`Shared`] can carry a value that keeps the mapping alive. It holds
+//! no rule of the ring.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use crate::copy;
+use crate::layout::{CONTROL_LEN, Control};
+use crate::memory::{Field32, Field64, Memory};
+use crate::position::Bounds;
+
+/// A ring in memory that other processes may write at any time.
+///
+/// `K` is whatever keeps the memory valid (an `Arc` of the mapping, a `&'static` array, `()` where the caller
+/// sees to it); it is never looked at. Copies are handles to the same ring.
+///
+/// **Invariant (valid):** while the value lives, `control` points to a control block and
+/// `[base + bounds.begin, base + bounds.end)` to the ring's bytes, readable and writable, not part of any
+/// Rust reference other than one to atomics or `UnsafeCell`s.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared<K = ()> {
+    control: NonNull<Control>,
+    base: NonNull<u8>,
+    bounds: Bounds,
+    keep: K,
+}
+
+// SAFETY: the pointers lead to atomics and to bytes that are accessed by opaque or atomic copies only, from
+// any thread; `keep` is the only field with thread rules of its own, and the bound carries them.
+unsafe impl<K: Send> Send for Shared<K> {}
+// SAFETY: as for Send; `&Shared` gives nothing that `Shared` does not give, and `&K` only by Debug and Clone.
+unsafe impl<K: Sync> Sync for Shared<K> {}
+
+impl<K> Shared<K> {
+    /// Describes a ring: its control block, the base of the segment that offsets count from, and its bounds.
+    ///
+    /// Nothing is read or written. A creator calls [`format`](Self::format) before it shares the segment.
+    ///
+    /// # Safety
+    /// As long as the value or a copy of it lives (which is at least as long as `keep` does, if `keep` owns
+    /// the mapping):
+    /// * `control` is valid for reads and writes of [`CONTROL_LEN`] bytes and aligned to 128;
+    /// * `base + bounds.begin()` to `base + bounds.end()` is valid for reads and writes, part of the same
+    ///   mapping as `base`, and `base` is aligned to 8;
+    /// * neither is covered by a `&mut`, nor by a `&` to anything but atomics and `UnsafeCell`s.
+    ///
+    /// Other processes may write any byte at any time.
+    pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
+        Shared { control, base, bounds, keep }
+    }
+
+    /// Writes the control block of a fresh, empty ring: `head == tail == begin`, nobody claims a side.
+    ///
+    /// For the creator, before another process can see the segment: what stood there is lost.
+    pub fn format(&self) {
+        let block = MaybeUninit::new(Control::new(self.bounds));
+        // SAFETY: `block` is a whole, initialised Control without padding of its own: CONTROL_LEN bytes of
+        // integers (asserted in `layout`); the slice lives as long as `block`.
+        let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr().cast::<u8>(), CONTROL_LEN) };
+        // SAFETY: the control block is writable for CONTROL_LEN bytes, by invariant (valid).
+        unsafe { copy::write_to(self.control.as_ptr().cast::<u8>(), bytes) };
+    }
+
+    /// What keeps the memory valid.
+    pub const fn keep(&self) -> &K {
+        &self.keep
+    }
+
+    /// A 32-bit word of the control block, for a wait on its address.
+    ///
+    /// The peer may change it at any time.
+    #[inline(always)]
+    pub fn word32(&self, field: Field32) -> &AtomicU32 {
+        let control = self.control();
+        match field {
+            Field32::ProducerClaim => &control.producer_claim,
+            Field32::ConsumerClaim => &control.consumer_claim,
+            Field32::ProducerClosed => &control.producer_closed,
+            Field32::ConsumerClosed => &control.consumer_closed,
+            Field32::ProducerWaiting => &control.producer_waiting,
+            Field32::ConsumerWaiting => &control.consumer_waiting,
+        }
+    }
+
+    #[inline(always)]
+    fn word64(&self, field: Field64) -> &AtomicU64 {
+        let control = self.control();
+        match field {
+            Field64::Head => &control.head,
+            Field64::Tail => &control.tail,
+            Field64::DroppedRecords => &control.dropped_records,
+            Field64::DroppedBytes => &control.dropped_bytes,
+        }
+    }
+
+    #[inline(always)]
+    fn control(&self) -> &Control {
+        // SAFETY: valid, aligned and initialised (integers) by invariant (valid); Control is atomics only, so
+        // writes by others through other pointers are allowed while the reference lives.
+        unsafe { self.control.as_ref() }
+    }
+
+    /// The one place where an offset becomes a pointer.
+    ///
+    /// # Safety
+    /// `[offset, offset + len)` lies inside the bounds, for the `len` that the caller will access.
+    #[inline(always)]
+    unsafe fn address(&self, offset: u64) -> *mut u8 {
+        debug_assert!(offset >= self.bounds.begin() && offset <= self.bounds.end());
+        // SAFETY: base and base + offset are part of one mapping by invariant (valid); offset ≤ isize::MAX by
+        // the invariant of Bounds.
+        unsafe { self.base.as_ptr().add(offset as usize) }
+    }
+}
+
+// SAFETY: `bounds` is a private field that never changes; the memory is valid by invariant (valid), which the
+// caller of `new` vouches for; each access below goes to the named word or the named range and nowhere else.
+unsafe impl<K> Memory for Shared<K> {
+    #[inline(always)]
+    fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    #[inline(always)]
+    fn load64(&self, field: Field64, order: Ordering) -> u64 {
+        self.word64(field).load(order)
+    }
+
+    #[inline(always)]
+    fn store64(&self, field: Field64, value: u64, order: Ordering) {
+        self.word64(field).store(value, order);
+    }
+
+    #[inline(always)]
+    fn load32(&self, field: Field32, order: Ordering) -> u32 {
+        self.word32(field).load(order)
+    }
+
+    #[inline(always)]
+    fn store32(&self, field: Field32, value: u32, order: Ordering) {
+        self.word32(field).store(value, order);
+    }
+
+    #[inline(always)]
+    fn exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32> {
+        self.word32(field).compare_exchange(current, new, order, Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    unsafe fn copy_in(&self, offset: u64, src: &[u8]) {
+        // SAFETY: the range is inside the bounds by the caller, hence writable by invariant (valid).
+        unsafe { copy::write_to(self.address(offset), src) };
+    }
+
+    #[inline(always)]
+    unsafe fn copy_out(&self, offset: u64, dst: &mut [u8]) {
+        // SAFETY: the range is inside the bounds by the caller, hence readable by invariant (valid).
+        unsafe { copy::read_from(self.address(offset), dst) };
+    }
+
+    #[inline(always)]
+    unsafe fn store_header(&self, offset: u64, value: u64) {
+        // SAFETY: 8 bytes inside the bounds by the caller; aligned to 8, since base and offset are.
+        let word = unsafe { AtomicU64::from_ptr(self.address(offset).cast::<u64>()) };
+        // Relaxed: the Release store of tail that follows publishes it.
+        word.store(value, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    unsafe fn load_header(&self, offset: u64) -> u64 {
+        // SAFETY: 8 bytes inside the bounds by the caller; aligned to 8, since base and offset are.
+        let word = unsafe { AtomicU64::from_ptr(self.address(offset).cast::<u64>()) };
+        // Relaxed: the Acquire load of tail that went before ordered it.
+        word.load(Ordering::Relaxed)
+    }
+}
+
+/// A ring with its control block and its N bytes in one value: a static, or a local that threads borrow.
+///
+/// N is a multiple of 8, at least 8; the ring holds at most N − 1 bytes.
+///
+/// # Examples
+/// ```
+/// # use core::num::NonZeroU32;
+/// # use monshm_rbuf::{Inline, Ring};
+/// static RING: Inline<64> = Inline::new();
+/// let ring = Ring::new(RING.memory());
+/// ring.append(b"abc")?;
+/// assert_eq!((ring.len()?, ring.avail()?), (3, 60));
+/// # Ok::<(), monshm_rbuf::Error>(())
+/// ```
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct Inline<const N: usize> {
+    control: Control,
+    bytes: UnsafeCell<[u8; N]>,
+}
+
+// SAFETY: the control block is atomics; the bytes are reached through `Shared` only, whose copies are atomic
+// or opaque to the compiler and so may run beside each other.
+unsafe impl<const N: usize> Sync for Inline<N> {}
+
+impl<const N: usize> Inline<N> {
+    const BOUNDS: Bounds = match Bounds::new(CONTROL_LEN as u64, (CONTROL_LEN + N) as u64, CONTROL_LEN + N) {
+        Ok(bounds) => bounds,
+        Err(_) => panic!("N must be a multiple of 8, and not 0"),
+    };
+
+    /// An empty ring. A wrong N is refused when the program is compiled.
+    pub const fn new() -> Self {
+        Inline { control: Control::new(Self::BOUNDS), bytes: UnsafeCell::new([0; N]) }
+    }
+
+    /// The memory to build a [`Ring`](crate::Ring), [`Producer`](crate::Producer) or
+    /// [`Consumer`](crate::Consumer) on.
+    #[inline]
+    pub const fn memory(&self) -> Shared<&Self> {
+        // SAFETY: a reference is not null.
+        let base = unsafe { NonNull::new_unchecked(core::ptr::from_ref(self).cast_mut()) };
+        // SAFETY: `self` is borrowed by the result, so both parts stay valid and shared; the control block is
+        // at offset 0 and N bytes follow at CONTROL_LEN (repr(C), align 128, asserted below by BOUNDS); all of
+        // it is atomics or UnsafeCell, so `base` may write through.
+        unsafe { Shared::new(base.cast(), base.cast(), Self::BOUNDS, self) }
+    }
+}
+
+impl<const N: usize> Default for Inline<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const _: () = assert!(core::mem::offset_of!(Inline<8>, bytes) == CONTROL_LEN);
