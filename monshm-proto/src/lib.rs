@@ -54,7 +54,9 @@
 //!      76 bytes in all        72+p bytes in all, at most 104  68 bytes in all
 //! ```
 //!
-//! The checksum is the CRC-32C of every byte before it. With it, every single damaged bit is told.
+//! The checksum is the CRC-32C of every byte before it. With it, [`decode`] tells every single damaged bit. So does
+//! [`decode_prefix`], but for damage to a name's length, which moves the place where the checksum is looked for: the
+//! words found there agree by chance once in 2^32.
 
 #![no_std]
 #![forbid(unsafe_code)]

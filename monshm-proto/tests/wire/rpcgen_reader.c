@@ -32,7 +32,8 @@ static void print_hex(const char *bytes, size_t len)
 static void print_fields(const mon_shm_descriptor *d)
 {
     printf("magic=%u wire_version=%u backend=MON_SHM_IMPL_%s lock=MON_SHM_LOCK_%s size=%llu layout=%u token=",
-           d->magic, d->wire_version, NAME(backends, d->backend), NAME(locks, d->lock), (unsigned long long)d->size, d->layout);
+           d->magic, d->wire_version, NAME(backends, d->backend), NAME(locks, d->lock),
+           (unsigned long long)d->size, d->layout);
     print_hex(d->token, sizeof d->token);
     printf(" uid=%u gid=%u object.memory=MON_SHM_MEMORY_%s", d->uid, d->gid, NAME(memories, d->object.memory));
     switch (d->object.memory) {
