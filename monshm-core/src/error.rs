@@ -291,6 +291,9 @@ pub enum ErrorKind {
     /// This thread does not hold the lock.
     #[error("this thread does not hold the lock; only who locked can unlock")]
     NotHolder,
+    /// Only the creator of a segment can do this.
+    #[error("only the creator of the segment can make descriptors of it")]
+    NotCreator,
     /// The handle was inherited across fork(2).
     #[error("this handle belongs to the parent process; a forked child attaches by a descriptor of its own")]
     Forked,
@@ -484,6 +487,7 @@ impl ErrorKind {
             | Self::Claimed { .. }
             | Self::Deadlock
             | Self::NotHolder
+            | Self::NotCreator
             | Self::Forked => NextStep::MendCall,
         }
     }

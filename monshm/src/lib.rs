@@ -1,1 +1,81 @@
-//! (laid out by the first commit.)
+//! Shared memory between processes that do not trust each other.
+//!
+//! One sentence, and the order of everything here:
+//! **create → encode → send → decode → attach → lock → ring → detach → remove.**
+//!
+//! # Which backend is chosen
+//! [`BackendKind::Auto`] tries, at the requested size, and takes the first that can make the segment:
+//!
+//! 1. POSIX, a sealed memfd, which the kernel removes by itself;
+//! 2. POSIX, a named `shm_open` object, removed once the peer is attached;
+//! 3. System V.
+//!
+//! A memfd is left out when descriptor bytes alone must reach a peer of another user
+//! ([`Builder::reachable_by_bytes`]), and System V then goes before a named object if that peer is not trusted, since
+//! a named object can be truncated under us. [`Segment::selection`] tells what was chosen and why the others were not.
+//! The lock is the backend's first that may be shared with the peer: see [`LockKind`].
+//!
+//! # Trust
+//! A peer with our own effective uid, or root, is trusted: it could trace us anyway. Another one is not, unless the
+//! caller says so with [`Builder::trust_peer`]. A live hostile peer can deny service and scribble over shared bytes; it
+//! cannot crash this process, reach its private memory, make a call outlast its deadline, or leak a kernel object.
+//! No function lends a slice or a plain reference into a segment: bytes are copied in and out.
+//!
+//! # Example
+//! The creator and the peer, here in one process:
+//!
+//! ```
+//! # #[cfg(all(feature = "posix", feature = "futex"))] {
+//! use monshm::Segment;
+//!
+//! let creator = Segment::builder(64 * 1024).create()?;
+//! let descriptor = creator.encode()?;
+//!
+//! // The bytes and the file descriptor travel over a socket: see `handover`, which does all of it.
+//! let peer = Segment::decode(&descriptor.bytes, descriptor.fd, 64 * 1024)?;
+//!
+//! {
+//!     let _guard = peer.lock()?;
+//!     peer.ring()?.append(b"measured: 42")?;
+//! }
+//! let _guard = creator.lock()?;
+//! let mut bytes = [0; 12];
+//! creator.ring()?.read(&mut bytes)?;
+//! assert_eq!(&bytes, b"measured: 42");
+//! # }
+//! # Ok::<(), monshm::Error>(())
+//! ```
+//!
+//! # What it does not do
+//! It encrypts nothing, moves nothing between machines, and hides no timing. It does not watch its users' own data in
+//! the common area: after [`Acquired::OwnerDied`] that may be torn.
+
+mod address;
+mod attach;
+mod backends;
+mod builder;
+mod creds;
+mod encoded;
+pub mod errno;
+pub mod handover;
+mod locking;
+pub mod ring;
+mod segment;
+mod select;
+mod wait;
+
+pub use address::Region;
+pub use attach::Attach;
+pub use builder::Builder;
+pub use creds::PeerCreds;
+pub use encoded::Encoded;
+pub use locking::Guard;
+pub use segment::Segment;
+pub use select::Selection;
+
+pub use monshm_core::{
+    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation,
+    OutOfBounds, Refusal, Result,
+};
+/// The ring's engine, for its types and errors.
+pub use monshm_rbuf as rbuf;

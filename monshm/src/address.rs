@@ -1,0 +1,135 @@
+//! Checked addresses: pieces of the segment that bytes are copied into and out of.
+//!
+//! No slice and no plain reference is lent; other processes write the bytes at any time. What is read may be torn
+//! unless the lock is held by all who write.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use monshm_core::{Error, ErrorKind, Operation, OutOfBounds, Result};
+use monshm_rbuf::copy;
+
+use crate::segment::Segment;
+
+/// A piece of a segment, checked to lie inside it.
+#[derive(Clone, Copy)]
+pub struct Region<'a> {
+    segment: monshm_core::Region,
+    offset: u64,
+    len: usize,
+    _mapped: PhantomData<&'a Segment>,
+}
+
+impl Segment {
+    /// The `len` bytes at `offset`, both in bytes from the base of the segment.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when they do not lie in the segment; `Poisoned`, `Forked`.
+    pub fn region(&self, offset: u64, len: usize) -> Result<Region<'_>> {
+        self.inner().check_usable(Operation::Address)?;
+        let segment = self.inner().attachment.region();
+        segment.at(offset, len as u64, 1).map_err(outside)?;
+        Ok(Region { segment, offset, len, _mapped: PhantomData })
+    }
+
+    /// The address of the byte at `offset` in this process (`mon_shm_addr`). It is valid while a handle to the segment
+    /// lives; whoever uses it must expect other processes to write there at any time.
+    ///
+    /// # Errors
+    /// `OutOfBounds` unless `offset` is below the size.
+    pub fn address(&self, offset: u64) -> Result<NonNull<u8>> {
+        self.inner().attachment.region().at(offset, 1, 1).map_err(outside)
+    }
+}
+
+impl<'a> Region<'a> {
+    /// Where it begins, in bytes from the base of the segment.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `dst.len()` bytes from its start to `dst`. Each byte is read once.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when `dst` is longer than the region; nothing is copied.
+    pub fn copy_to(&self, dst: &mut [u8]) -> Result<()> {
+        let from = self.inside(0, dst.len(), 1)?;
+        // SAFETY: `inside` gave dst.len() mapped bytes, which stay mapped while 'a borrows the segment; dst is private
+        // memory and cannot overlap them.
+        unsafe { copy::read_from(from.as_ptr(), dst) };
+        Ok(())
+    }
+
+    /// Copies all of `src` to its start.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when `src` is longer than the region; nothing is copied.
+    pub fn copy_from(&self, src: &[u8]) -> Result<()> {
+        let to = self.inside(0, src.len(), 1)?;
+        // SAFETY: as in `copy_to`, for writing.
+        unsafe { copy::write_to(to.as_ptr(), src) };
+        Ok(())
+    }
+
+    /// The piece of `len` bytes at `offset` bytes from its start.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when that does not lie in the region.
+    pub fn part(&self, offset: usize, len: usize) -> Result<Region<'a>> {
+        self.inside(offset, len, 1)?;
+        Ok(Region { offset: self.offset + offset as u64, len, ..*self })
+    }
+
+    /// The 32-bit word at `offset` bytes from its start. Other processes may change it at any time.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when it does not lie in the region, or not at a multiple of 4 of the segment.
+    pub fn atomic_u32(&self, offset: usize) -> Result<&'a AtomicU32> {
+        let word = self.inside(offset, 4, 4)?;
+        // SAFETY: `inside` gave four mapped bytes at a multiple of 4, which stay mapped while 'a borrows the segment.
+        Ok(unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) })
+    }
+
+    /// The 64-bit word at `offset` bytes from its start. Other processes may change it at any time.
+    ///
+    /// # Errors
+    /// `OutOfBounds` when it does not lie in the region, or not at a multiple of 8 of the segment.
+    pub fn atomic_u64(&self, offset: usize) -> Result<&'a AtomicU64> {
+        let word = self.inside(offset, 8, 8)?;
+        // SAFETY: as in `atomic_u32`, with eight bytes.
+        Ok(unsafe { AtomicU64::from_ptr(word.as_ptr().cast()) })
+    }
+
+    /// The address of `len` bytes at `offset` from its start, if they lie inside.
+    fn inside(&self, offset: usize, len: usize, align: u64) -> Result<NonNull<u8>> {
+        // The region lies in the segment, so that its own offset plus one inside it cannot overflow.
+        let absolute = self.offset.saturating_add(offset as u64);
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            let (len, size) = (len as u64, self.offset + self.len as u64);
+            return Err(outside(OutOfBounds { offset: absolute, len, align, size }));
+        }
+        self.segment.at(absolute, len as u64, align).map_err(outside)
+    }
+}
+
+impl fmt::Debug for Region<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("offset", &self.offset).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+fn outside(fault: OutOfBounds) -> Error {
+    Error::new(Operation::Address, ErrorKind::OutOfBounds(fault))
+}

@@ -1,0 +1,127 @@
+//! How a segment that another process made is attached to: what is expected of it, and the order of the checks.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use monshm_core::{Descriptor, Error, ErrorKind, Identity, Operation, Result, Slot};
+
+use std::sync::atomic::Ordering;
+
+use crate::backends::find;
+use crate::builder::whole_pages;
+use crate::creds::PeerCreds;
+use crate::handover;
+use crate::locking::Locking;
+use crate::segment::Segment;
+use crate::select::{Selection, lock_missing};
+
+/// An attach that is being asked for. [`Segment::decode`] and [`handover::receive`] are its short forms.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is attached before `decode` or `receive`"]
+pub struct Attach {
+    expected_size: usize,
+    trust_creator: bool,
+}
+
+impl Attach {
+    /// Expects a segment of `size_bytes`, as the creator was asked for it: it matches when, rounded up to pages, it is
+    /// the segment's.
+    pub fn expecting(size_bytes: usize) -> Self {
+        Self { expected_size: size_bytes, trust_creator: false }
+    }
+
+    /// Declares a creator of another user to be trusted like ourselves, so that every lock kind may be shared with it.
+    /// With `false` (the default), only our own user and root are trusted.
+    pub fn trust_creator(mut self, trust: bool) -> Self {
+        self.trust_creator = trust;
+        self
+    }
+
+    /// Attaches by descriptor bytes, and the file descriptor that came with them, if one did.
+    ///
+    /// # Errors
+    /// `Descriptor` with the fault; `SizeMismatch`; `BackendNotBuilt`, `LockNotBuilt`; `HandleMissing`,
+    /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`, `ObjectSize`,
+    /// `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`. The fd is closed; nothing is left mapped.
+    pub fn decode(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Segment> {
+        let descriptor = monshm_proto::decode(bytes.as_ref())
+            .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
+        self.attach(&descriptor, fd, None)
+    }
+
+    /// Attaches to the segment that the process at the other end of a Unix socket sends.
+    ///
+    /// # Errors
+    /// As [`handover::receive`].
+    pub fn receive(&self, socket: impl AsFd) -> Result<Segment> {
+        handover::receive_as(self, socket.as_fd())
+    }
+
+    /// Attaches to what `descriptor` names. `sender` is who vouches for it, where that is known.
+    pub(crate) fn attach(
+        &self,
+        descriptor: &Descriptor,
+        fd: Option<OwnedFd>,
+        sender: Option<PeerCreds>,
+    ) -> Result<Segment> {
+        let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
+        let lock = descriptor.lock;
+        let entry = self.check(descriptor, sender).map_err(refuse)?;
+        let mut attachment = (entry.attach)(descriptor, fd)?;
+        let region = attachment.region();
+        let header = region.header();
+        // Nothing has been written so far, and nothing is before header and token are found in order.
+        let geometry =
+            header.check(region.len() as u64, lock).map_err(|fault| refuse(ErrorKind::Header(fault)))?;
+        if !header.knows_token(descriptor.token) {
+            return Err(refuse(ErrorKind::TokenSpent));
+        }
+        let slot = attachment.take_slot()?;
+        if !attachment.liveness().is_alive(Slot::CREATOR) {
+            attachment.remove_name();
+            return Err(refuse(ErrorKind::Gone { what: "its creator has let go of it" }));
+        }
+        if !header.spend_token(descriptor.token) {
+            return Err(refuse(ErrorKind::TokenSpent));
+        }
+        let ours = PeerCreds::ours();
+        header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
+        let raw = attachment.open_lock(lock)?;
+        // Release: pairs with the Acquire in `settle_name`; the creator then knows that we need the name no more.
+        header.attached.fetch_add(1, Ordering::Release);
+        attachment.remove_name();
+        let selection = Selection::of_descriptor(attachment.memory(), lock);
+        Ok(Segment::assemble(attachment, Locking::new(raw), geometry, selection, sender, 0))
+    }
+
+    /// Checks what needs no kernel object: size, owner, and that this build has the parts and may trust them.
+    fn check(
+        &self,
+        descriptor: &Descriptor,
+        sender: Option<PeerCreds>,
+    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
+        if descriptor.size != whole_pages(self.expected_size)? {
+            return Err(ErrorKind::SizeMismatch {
+                expected: self.expected_size as u64,
+                found: descriptor.size,
+            });
+        }
+        let ours = PeerCreds::ours().uid;
+        let owner = descriptor.owner.uid;
+        // A privileged creator gives a named object to its peer, who then finds himself the owner.
+        if let Some(sender) = sender.filter(|sender| owner != sender.uid && owner != ours) {
+            return Err(ErrorKind::WrongOwner { expected: sender.uid, found: owner });
+        }
+        let backend = descriptor.backend();
+        let lock = descriptor.lock;
+        let entry = find(backend).ok_or(ErrorKind::BackendNotBuilt { backend })?;
+        if !entry.locks.contains(&lock) {
+            return Err(lock_missing(lock, entry));
+        }
+        let creator = sender.map_or(owner, |sender| sender.uid);
+        let trusted = self.trust_creator || creator == ours || creator == 0;
+        if !trusted && !lock.safe_with_untrusted_peer() {
+            return Err(ErrorKind::LockNotTrusted { lock, peer_uid: creator });
+        }
+        Ok(entry)
+    }
+}

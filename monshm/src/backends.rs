@@ -1,0 +1,40 @@
+//! The backends of this build, as one table. To add one is to add a line here.
+
+use std::os::fd::OwnedFd;
+
+use monshm_core::{Attachment, Backend, BackendKind, Descriptor, LockKind, MemoryKind, Request, Result};
+
+/// One mapped segment of any backend.
+pub(crate) type AnyAttachment = Box<dyn Attachment<Handle = OwnedFd>>;
+
+/// A backend as a value.
+pub(crate) struct Entry {
+    pub(crate) kind: BackendKind,
+    pub(crate) locks: &'static [LockKind],
+    pub(crate) memories: &'static [MemoryKind],
+    pub(crate) create: fn(&Request) -> Result<AnyAttachment>,
+    pub(crate) attach: fn(&Descriptor, Option<OwnedFd>) -> Result<AnyAttachment>,
+}
+
+/// In the order in which `Auto` prefers them.
+pub(crate) const BACKENDS: &[Entry] = &[
+    #[cfg(feature = "posix")]
+    entry::<monshm_posix::Posix>(),
+    #[cfg(feature = "sysv")]
+    entry::<monshm_sysv::Sysv>(),
+];
+
+/// The backend of this kind, if this build has it.
+pub(crate) fn find(kind: BackendKind) -> Option<&'static Entry> {
+    BACKENDS.iter().find(|entry| entry.kind == kind)
+}
+
+#[cfg(any(feature = "posix", feature = "sysv"))]
+const fn entry<B: Backend<Handle = OwnedFd>>() -> Entry {
+    Entry { kind: B::KIND, locks: B::LOCKS, memories: B::MEMORIES, create: B::create, attach: B::attach }
+}
+#[cfg(not(any(feature = "posix", feature = "sysv")))]
+const _: () = {
+    // Keeps the contract in use where no backend is built.
+    fn _contract<B: Backend>() {}
+};

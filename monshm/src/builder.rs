@@ -1,0 +1,125 @@
+//! How a segment is asked for.
+
+use monshm_core::{
+    BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation,
+    Result,
+};
+
+use crate::creds::PeerCreds;
+use crate::segment::Segment;
+use crate::select::{self, Wanted};
+
+/// A segment that is being asked for; made by [`Segment::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is made before `create`"]
+pub struct Builder {
+    size: usize,
+    backend: BackendKind,
+    memory: Option<MemoryKind>,
+    lock: Option<LockKind>,
+    peer: Option<PeerCreds>,
+    trust_peer: bool,
+    reachable_by_bytes: bool,
+    common_data: usize,
+}
+
+impl Builder {
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            size,
+            backend: BackendKind::Auto,
+            memory: None,
+            lock: None,
+            peer: None,
+            trust_peer: false,
+            reachable_by_bytes: false,
+            common_data: 0,
+        }
+    }
+
+    /// Chooses the implementation of shared memory. Default: [`BackendKind::Auto`].
+    pub fn backend(mut self, backend: BackendKind) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Chooses the kind of memory object. Default: the backend's first that can serve.
+    pub fn memory(mut self, memory: MemoryKind) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Chooses the lock. Default: the backend's first that may be shared with the peer.
+    pub fn lock_kind(mut self, lock: LockKind) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Names the process that will attach; its user gets access, and nobody else's. Default: ourselves.
+    pub fn peer(mut self, peer: PeerCreds) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// Declares a peer of another user to be trusted like ourselves, so that every lock kind may be shared with it.
+    /// With `false` (the default), only our own user and root are trusted.
+    pub fn trust_peer(mut self, trust: bool) -> Self {
+        self.trust_peer = trust;
+        self
+    }
+
+    /// Asks for an object that the peer can reach by the descriptor's bytes alone, with no file descriptor passed.
+    pub fn reachable_by_bytes(mut self, reachable: bool) -> Self {
+        self.reachable_by_bytes = reachable;
+        self
+    }
+
+    /// Reserves bytes for common data, which stay available when the ring is in use. Default: 0; while the ring is not
+    /// in use it gives room.
+    pub fn common_data(mut self, common_data_bytes: usize) -> Self {
+        self.common_data = common_data_bytes;
+        self
+    }
+
+    /// Makes the segment.
+    ///
+    /// # Errors
+    /// `ZeroSize`, `SizeOverflow`, `SizeOverLimit`, `CommonDataOverSize`, `Disabled`, `BackendNotBuilt`, `LockNotBuilt`,
+    /// `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `NoAccessForPeer`, `NoSpace`, `LimitReached`;
+    /// `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
+    pub fn create(self) -> Result<Segment> {
+        let refuse = |kind| Error::new(Operation::Create, kind);
+        let size = whole_pages(self.size).map_err(refuse)?;
+        let common_data = self.common_data as u64;
+        let geometry = Geometry::new(size, common_data)
+            .ok_or_else(|| refuse(ErrorKind::CommonDataOverSize { asked: common_data, size }))?;
+        let ours = PeerCreds::ours();
+        let peer = self.peer.unwrap_or(ours);
+        let wanted = Wanted {
+            size,
+            backend: self.backend,
+            memory: self.memory,
+            lock: self.lock,
+            peer: Identity { uid: peer.uid, gid: peer.gid },
+            peer_is_other: peer.uid != ours.uid,
+            peer_is_trusted: self.trust_peer || peer.uid == ours.uid || peer.uid == 0,
+            reachable_by_bytes: self.reachable_by_bytes,
+        };
+        let (attachment, selection) = select::create(&wanted)?;
+        Segment::made(attachment, selection, geometry, peer)
+    }
+}
+
+/// Rounds a size that was asked for up to whole pages.
+pub(crate) fn whole_pages(asked: usize) -> Result<u64, ErrorKind> {
+    if asked == 0 {
+        return Err(ErrorKind::ZeroSize);
+    }
+    let asked_bytes = asked as u64;
+    let rounded = asked_bytes.checked_next_multiple_of(rustix::param::page_size() as u64);
+    let rounded = rounded.ok_or(ErrorKind::SizeOverflow { asked: asked_bytes })?;
+    if rounded > MAX_SEGMENT_SIZE {
+        return Err(ErrorKind::SizeOverLimit { asked: asked_bytes, limit: MAX_SEGMENT_SIZE });
+    }
+    Ok(rounded)
+}

@@ -1,0 +1,220 @@
+//! Handing a segment over a connected Unix stream socket: bytes, file descriptor, credentials, acknowledgement.
+//!
+//! ```text
+//! creator → peer   length u32 (big-endian), descriptor of that length; one fd in SCM_RIGHTS where there is one
+//! peer → creator   "MSHA", errno u32 (big-endian), 0 when attached
+//! ```
+//!
+//! Who is at the other end is read once from the kernel (`SO_PEERCRED`, the credentials at the time of connecting).
+//! One socket may carry several segments, one after the other. Every wait ends after [`TIMEOUT`].
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use monshm_core::{Deadline, Error, ErrorKind, Operation, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+use crate::attach::Attach;
+use crate::creds::PeerCreds;
+use crate::errno::errno;
+use crate::segment::Segment;
+use crate::wait::now_ns;
+
+/// How long each side waits for the other, in all.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first word of an acknowledgement.
+const ACKNOWLEDGED: [u8; 4] = *b"MSHA";
+
+/// File descriptors that a message may bring before the kernel cuts it off. One is right; the others are taken as owned
+/// and closed, so that a hostile sender leaks none into this process.
+const ROOM_FOR_FDS: usize = 16;
+
+/// Sends `segment` to the peer at the other end of `socket`, and waits until it has attached.
+///
+/// # Errors
+/// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
+/// `PeerGone`; `TimedOut`; `Protocol`; `NotCreator` and others as [`Segment::encode`]. The segment can be sent again.
+pub fn send(segment: &Segment, socket: impl AsFd) -> Result<()> {
+    let wire = Wire {
+        socket: socket.as_fd(),
+        operation: Operation::Send,
+        deadline: Deadline::after(now_ns(), TIMEOUT),
+    };
+    let found = PeerCreds::of(wire.socket)?;
+    if let Some(expected) = segment.peer().filter(|peer| peer.uid != found.uid) {
+        return Err(wire.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
+    }
+    let encoded = segment.encode().map_err(|error| error.during(Operation::Send))?;
+    let mut message = (encoded.bytes.len() as u32).to_be_bytes().to_vec();
+    message.extend_from_slice(&encoded.bytes);
+    wire.send(&message, encoded.fd.as_ref().map(AsFd::as_fd))?;
+    // The peer has the descriptor in its own right now, or nobody has.
+    drop(encoded);
+
+    let mut answer = [0; 8];
+    wire.receive_exactly(&mut answer, &mut Vec::new(), "it acknowledged the segment")?;
+    let [m, s, h, a, code @ ..] = answer;
+    if [m, s, h, a] != ACKNOWLEDGED {
+        return Err(wire.error(ErrorKind::Protocol { what: "the answer is no acknowledgement" }));
+    }
+    match u32::from_be_bytes(code) {
+        0 => {
+            segment.inner().settle_name();
+            Ok(())
+        }
+        errno => Err(wire.error(ErrorKind::PeerRefused { errno })),
+    }
+}
+
+/// Receives the segment that the process at the other end of `socket` sends, attaches to it, and acknowledges.
+///
+/// The object must be owned by the user at the other end (or by ourselves, where a privileged creator gave it to us).
+///
+/// # Errors
+/// `PeerGone`, `TimedOut`, `Protocol`; and all of [`Segment::decode`], of which the sender is told by errno. Every file
+/// descriptor that came is closed.
+pub fn receive(socket: impl AsFd, expected_size_bytes: usize) -> Result<Segment> {
+    receive_as(&Attach::expecting(expected_size_bytes), socket.as_fd())
+}
+
+/// Receives as `attach` wants it.
+pub(crate) fn receive_as(attach: &Attach, socket: BorrowedFd<'_>) -> Result<Segment> {
+    let wire = Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) };
+    let sender = PeerCreds::of(wire.socket)?;
+    let attached = wire.receive_descriptor().and_then(|(bytes, fd)| {
+        let descriptor =
+            monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
+        attach.attach(&descriptor, fd, Some(sender))
+    });
+    let code = match &attached {
+        Ok(_) => 0,
+        // Nobody is there to be told.
+        Err(error) if matches!(error.kind(), ErrorKind::PeerGone { .. }) => return attached,
+        Err(error) => errno(error) as u32,
+    };
+    let mut answer = ACKNOWLEDGED.to_vec();
+    answer.extend_from_slice(&code.to_be_bytes());
+    let told = wire.send(&answer, None);
+    let segment = attached?;
+    told?;
+    Ok(segment)
+}
+
+/// One side of a hand-over under way.
+struct Wire<'a> {
+    socket: BorrowedFd<'a>,
+    operation: Operation,
+    deadline: Deadline,
+}
+
+impl Wire<'_> {
+    /// The length, the bytes, and the one fd that may come with them.
+    fn receive_descriptor(&self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
+        let mut fds = Vec::new();
+        let mut length = [0; 4];
+        self.receive_exactly(&mut length, &mut fds, "it sent a segment")?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > monshm_proto::MAX_LEN {
+            return Err(self.error(ErrorKind::Protocol { what: "the length is not that of a descriptor" }));
+        }
+        let mut bytes = vec![0; length];
+        self.receive_exactly(&mut bytes, &mut fds, "the segment's descriptor was complete")?;
+        let fd = fds.pop();
+        if !fds.is_empty() {
+            return Err(self.error(ErrorKind::Protocol { what: "more than one file descriptor came" }));
+        }
+        Ok((bytes, fd))
+    }
+
+    /// Fills `buffer`. Every fd that comes is pushed to `fds`, owned and close-on-exec, before anything is refused.
+    fn receive_exactly(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>, before: &'static str) -> Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            self.wait_for(PollFlags::IN)?;
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ROOM_FOR_FDS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+            let mut parts = [IoSliceMut::new(&mut buffer[filled..])];
+            let message = match recvmsg(self.socket, &mut parts, &mut control, flags) {
+                Ok(message) => message,
+                Err(Errno::INTR | Errno::AGAIN) => continue,
+                Err(Errno::CONNRESET) => return Err(self.error(ErrorKind::PeerGone { what: before })),
+                Err(errno) => return Err(self.system("recvmsg", errno)),
+            };
+            for part in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(came) = part {
+                    fds.extend(came);
+                }
+            }
+            if message.flags.contains(ReturnFlags::CTRUNC) {
+                return Err(self.error(ErrorKind::Protocol { what: "file descriptors were cut off" }));
+            }
+            if message.bytes == 0 {
+                return Err(self.error(ErrorKind::PeerGone { what: before }));
+            }
+            filled += message.bytes;
+        }
+        Ok(())
+    }
+
+    /// Sends all of `bytes`, `fd` with the first of them.
+    fn send(&self, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            self.wait_for(PollFlags::OUT)?;
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            let fds = fd.map(|fd| [fd]);
+            if let (Some(fds), 0) = (&fds, sent) {
+                control.push(SendAncillaryMessage::ScmRights(fds));
+            }
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match sendmsg(self.socket, &[IoSlice::new(&bytes[sent..])], &mut control, flags) {
+                Ok(count) => sent += count,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(Errno::PIPE | Errno::CONNRESET) => {
+                    return Err(self.error(ErrorKind::PeerGone { what: "all was sent" }));
+                }
+                Err(errno) => return Err(self.system("sendmsg", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket is ready, for what is left of the deadline.
+    fn wait_for(&self, events: PollFlags) -> Result<()> {
+        loop {
+            let Some(remaining) = self.deadline.remaining(now_ns()) else {
+                return Err(
+                    self.error(ErrorKind::TimedOut { what: "the other side of the socket did not answer" })
+                );
+            };
+            let timeout = Timespec {
+                tv_sec: remaining.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: remaining.subsec_nanos().into(),
+            };
+            match poll(&mut [PollFd::from_borrowed_fd(self.socket, events)], Some(&timeout)) {
+                // A signal, or no event yet: the deadline is looked at again.
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(self.system("poll", errno)),
+            }
+        }
+    }
+
+    fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(self.operation, kind)
+    }
+
+    fn system(&self, what: &'static str, errno: Errno) -> Error {
+        self.error(ErrorKind::System { what }).with_os_error(errno.raw_os_error())
+    }
+}

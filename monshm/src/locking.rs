@@ -1,0 +1,210 @@
+//! Locking as users see it: the guard, the queue of this process's threads, repair after a death, and what is refused.
+//!
+//! How a lock works is its backend's. Threads of one process queue here first, so that one thread at a time waits in
+//! the shared lock: a peer waits for one hand-over inside this process at most, and threads cost it nothing.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use monshm_core::{Acquired, Deadline, Error, ErrorKind, Operation, RawLock, Result};
+use parking_lot::Mutex;
+
+use crate::segment::{Inner, Segment};
+use crate::wait::now_ns;
+
+/// How long calls that take the lock for themselves (allocation, the first use of the ring) wait for it.
+const OWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The private side of a segment's lock.
+#[derive(Debug)]
+pub(crate) struct Locking {
+    raw: Box<dyn RawLock>,
+    /// The token of the thread that holds the lock, 0 for none. Written by the holder alone; another thread reads it
+    /// only to compare it with its own token, which it wrote itself or never stood there.
+    holder: AtomicUsize,
+    /// Whether the current acquisition found that the last holder had died. The holder's.
+    owner_died: AtomicBool,
+    /// Where threads of this process queue before one of them waits in the shared lock.
+    queue: Mutex<()>,
+}
+
+/// The lock, held. Dropping it lets go.
+///
+/// It belongs to the thread that took it. `mem::forget` keeps the lock until the process ends, as does a thread that
+/// ends while it holds one.
+#[must_use = "the lock is let go of at once if the guard is not kept"]
+pub struct Guard<'a> {
+    segment: &'a Segment,
+    acquired: Acquired,
+    /// The thread that locked unlocks: pthread mutexes demand it.
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// A number for the calling thread that no other living thread has; never 0.
+#[inline]
+fn thread_token() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+impl Locking {
+    pub(crate) fn new(raw: Box<dyn RawLock>) -> Self {
+        Self { raw, holder: AtomicUsize::new(0), owner_died: AtomicBool::new(false), queue: Mutex::new(()) }
+    }
+
+    /// Whether the calling thread holds the lock.
+    pub(crate) fn is_held_here(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == thread_token()
+    }
+
+    /// Whether the acquisition that is in force found a dead holder.
+    pub(crate) fn owner_died(&self) -> bool {
+        self.owner_died.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn acquire_slowly(&self, timeout: Option<Duration>) -> Result<Acquired> {
+        let timed_out = || Error::new(Operation::Lock, ErrorKind::TimedOut { what: "the lock stayed held" });
+        if self.is_held_here() {
+            return Err(Error::new(Operation::Lock, ErrorKind::Deadlock));
+        }
+        let deadline = timeout.map_or(Deadline::NEVER, |timeout| Deadline::after(now_ns(), timeout));
+        let _turn = match timeout {
+            None => self.queue.lock(),
+            Some(timeout) => self.queue.try_lock_for(timeout).ok_or_else(timed_out)?,
+        };
+        self.raw.acquire(deadline)
+    }
+}
+
+impl Segment {
+    /// Takes the lock, waiting as long as its holder lives. A holder that was killed is noticed within milliseconds.
+    ///
+    /// # Errors
+    /// `Deadlock` when this thread holds it already; `Poisoned` and `Forked` where the handle cannot be used; `Corrupt`
+    /// and `Gone` as the lock finds them.
+    #[inline]
+    pub fn lock(&self) -> Result<Guard<'_>> {
+        self.acquire(None)
+    }
+
+    /// Takes the lock, waiting at most for `timeout`.
+    ///
+    /// # Errors
+    /// `TimedOut`, at most some 50 ms late; else as [`Segment::lock`].
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Guard<'_>> {
+        self.acquire(Some(timeout))
+    }
+
+    /// Takes the lock if nobody holds it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when somebody does, this thread included; else as [`Segment::lock`].
+    pub fn try_lock(&self) -> Result<Guard<'_>> {
+        let inner = self.inner();
+        inner.check_usable(Operation::Lock)?;
+        if !inner.locking.is_held_here() {
+            if let Some(acquired) = inner.locking.raw.try_acquire()? {
+                return self.entered(acquired);
+            }
+        }
+        Err(Error::new(Operation::Lock, ErrorKind::WouldBlock))
+    }
+
+    #[inline]
+    fn acquire(&self, timeout: Option<Duration>) -> Result<Guard<'_>> {
+        let inner = self.inner();
+        inner.check_usable(Operation::Lock)?;
+        let acquired = match inner.locking.raw.acquire_now()? {
+            Some(acquired) => acquired,
+            None => inner.locking.acquire_slowly(timeout)?,
+        };
+        self.entered(acquired)
+    }
+
+    /// Finishes an acquisition: repairs first what a dead holder left.
+    #[inline]
+    fn entered(&self, acquired: Acquired) -> Result<Guard<'_>> {
+        let locking = &self.inner().locking;
+        locking.holder.store(thread_token(), Ordering::Relaxed);
+        locking.owner_died.store(acquired == Acquired::OwnerDied, Ordering::Relaxed);
+        let guard = Guard { segment: self, acquired, _not_send: PhantomData };
+        if acquired == Acquired::OwnerDied {
+            // On an error the guard is dropped: the lock is free again, and the handle is poisoned.
+            self.inner().repair()?;
+            locking.raw.repaired()?;
+        }
+        Ok(guard)
+    }
+
+    /// Lets go of the lock that the calling thread holds.
+    ///
+    /// # Errors
+    /// `NotHolder`; `Forked` in a child of the holder; `Corrupt` when a peer changed the lock meanwhile, which poisons
+    /// the handle.
+    pub(crate) fn unlock(&self) -> Result<()> {
+        let inner = self.inner();
+        if inner.is_forked() {
+            return Err(Error::new(Operation::Unlock, ErrorKind::Forked));
+        }
+        if !inner.locking.is_held_here() {
+            return Err(Error::new(Operation::Unlock, ErrorKind::NotHolder));
+        }
+        inner.release()
+    }
+
+    /// Does `work` under the lock, taking it unless this thread holds it.
+    pub(crate) fn locked<T>(&self, operation: Operation, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.inner().locking.is_held_here() {
+            self.inner().check_usable(operation)?;
+            return work();
+        }
+        let _guard = self.lock_timeout(OWN_TIMEOUT).map_err(|error| error.during(operation))?;
+        work()
+    }
+}
+
+impl Inner {
+    fn release(&self) -> Result<()> {
+        self.locking.holder.store(0, Ordering::Relaxed);
+        self.locking.raw.release().inspect_err(|error| self.note(error))
+    }
+}
+
+impl Guard<'_> {
+    /// What the acquisition found: [`Acquired::OwnerDied`] when the last holder died inside. Ring and allocator are in
+    /// order then; the application's own common data may not be.
+    pub fn acquired(&self) -> Acquired {
+        self.acquired
+    }
+
+    /// Lets go, and tells what dropping the guard would not.
+    ///
+    /// # Errors
+    /// `Corrupt` when a peer changed the lock meanwhile, which poisons the handle.
+    pub fn unlock(self) -> Result<()> {
+        let segment = self.segment;
+        std::mem::forget(self);
+        segment.unlock()
+    }
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let inner = self.segment.inner();
+        // A forked child holds a copy of its parent's guard, and must not unlock for the parent.
+        if !inner.is_forked() {
+            // An error here has poisoned the handle, so that the next call tells it.
+            let _ = inner.release();
+        }
+    }
+}
+
+impl fmt::Debug for Guard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("acquired", &self.acquired).finish_non_exhaustive()
+    }
+}

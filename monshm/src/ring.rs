@@ -1,0 +1,502 @@
+//! The segment's ring, in its two uses: locked ([`Ring`]), as in the reference, and lock-free ([`Producer`],
+//! [`Consumer`]), with calls that wait.
+//!
+//! The engine is `monshm-rbuf`; here it is bound to a segment: bounds are fixed at the first use, ends are claimed in
+//! the name of our attach slot, and a dead claimant's end is taken over.
+
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::num::NonZeroU32;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use monshm_core::header::RingWords;
+use monshm_core::{Error, ErrorKind, Operation, Result, Slot, allocator};
+use monshm_rbuf::layout::{self, Control};
+use monshm_rbuf::memory::Field32;
+use monshm_rbuf::{Bounds, Shared};
+
+use crate::segment::Segment;
+use crate::wait;
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(
+        size_of::<RingWords>() == layout::CONTROL_LEN && align_of::<RingWords>() == align_of::<Control>()
+    );
+    assert!(offset_of!(RingWords, begin) == layout::BEGIN_OFFSET);
+    assert!(offset_of!(RingWords, end) == layout::END_OFFSET);
+    assert!(offset_of!(RingWords, head) == layout::HEAD_OFFSET);
+    assert!(offset_of!(RingWords, tail) == layout::TAIL_OFFSET);
+};
+
+/// The ring for whoever holds the segment's lock, or is the only reader and the only writer.
+///
+/// Without that exclusion bytes may be lost or mixed up; nothing worse happens. Each call takes effect with one store,
+/// so that a process that dies inside leaves the state of before or after.
+#[derive(Debug)]
+pub struct Ring<'a> {
+    segment: &'a Segment,
+    engine: monshm_rbuf::Ring<Shared>,
+}
+
+impl Segment {
+    /// The ring, for use under the lock. The first use fixes its bounds; it takes the lock for that, unless this thread
+    /// holds it.
+    ///
+    /// # Errors
+    /// `Corrupt` when its bounds cannot be; else as [`Segment::lock`].
+    pub fn ring(&self) -> Result<Ring<'_>> {
+        self.inner().check_usable(Operation::Ring)?;
+        // SAFETY of the memory: the borrow of the segment outlives the engine, see `memory`.
+        Ok(Ring { segment: self, engine: monshm_rbuf::Ring::new(self.memory_of_ring(())?) })
+    }
+
+    /// Claims the lock-free writing end. There is one at a time; a dead process's is taken over.
+    ///
+    /// # Errors
+    /// `Claimed` by a living process or by this one; `Corrupt`; else as [`Segment::ring`].
+    pub fn producer(&self) -> Result<Producer> {
+        let (memory, dead) = self.claim(Role::Producer)?;
+        let me = self.claimant();
+        let engine = match dead {
+            None => monshm_rbuf::Producer::claim(memory, me),
+            Some(dead) => monshm_rbuf::Producer::take_over(memory, dead, me),
+        };
+        Ok(Producer(ManuallyDrop::new(
+            engine.map_err(|error| self.ring_error(Role::Producer.name(), error))?,
+        )))
+    }
+
+    /// Claims the lock-free reading end. There is one at a time; a dead process's is taken over.
+    ///
+    /// # Errors
+    /// As [`Segment::producer`].
+    pub fn consumer(&self) -> Result<Consumer> {
+        let (memory, dead) = self.claim(Role::Consumer)?;
+        let me = self.claimant();
+        let engine = match dead {
+            None => monshm_rbuf::Consumer::claim(memory, me),
+            Some(dead) => monshm_rbuf::Consumer::take_over(memory, dead, me),
+        };
+        Ok(Consumer(ManuallyDrop::new(
+            engine.map_err(|error| self.ring_error(Role::Consumer.name(), error))?,
+        )))
+    }
+
+    fn claimant(&self) -> NonZeroU32 {
+        // A tag is an index plus one.
+        NonZeroU32::new(self.inner().attachment.slot().tag()).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// The ring's memory, with what keeps it mapped.
+    fn memory_of_ring<K>(&self, keep: K) -> Result<Shared<K>> {
+        let inner = self.inner();
+        let region = inner.attachment.region();
+        let (begin, end) = match inner.ring_bounds.get() {
+            Some(bounds) => *bounds,
+            None => self.fix_bounds()?,
+        };
+        let bounds = Bounds::new(begin, end, region.len()).map_err(|error| self.ring_error("ring", error))?;
+        let control = NonNull::from(&region.header().ring).cast();
+        // SAFETY: control points to the 384 bytes of the header's ring words, aligned to 128, which are atomics (const
+        // asserts above); `Bounds::new` checked begin and end against the length of the mapping; the mapping stays as
+        // long as the segment, which the caller's `keep` owns or its result borrows; nothing in it is ever covered by
+        // a reference but to atomics.
+        Ok(unsafe { Shared::new(control, region.base(), bounds, keep) })
+    }
+
+    #[cold]
+    fn fix_bounds(&self) -> Result<(u64, u64)> {
+        let inner = self.inner();
+        let region = inner.attachment.region();
+        let fix = || {
+            let bounds = allocator::freeze_ring(region.header(), &inner.geometry);
+            bounds.map_err(|kind| inner.noted(Error::new(Operation::Ring, kind)))
+        };
+        // Once the ring is in use its bounds move no more, and need no lock.
+        let found =
+            if allocator::is_frozen(region.header()) { fix() } else { self.locked(Operation::Ring, fix) }?;
+        Ok(*inner.ring_bounds.get_or_init(|| found))
+    }
+
+    /// Makes sure that this process may claim `role`, and tells whose it was if that one is dead.
+    fn claim(&self, role: Role) -> Result<(Shared<End>, Option<NonZeroU32>)> {
+        let inner = self.inner();
+        inner.check_usable(Operation::Ring)?;
+        let claimed = |by| Error::new(Operation::Ring, ErrorKind::Claimed { role: role.name(), by });
+        // Acquire: pairs with the Release in `End::drop`, so that one thread's end is over before another's begins.
+        if inner.ends[role as usize].swap(true, Ordering::Acquire) {
+            return Err(claimed(self.claimant().get()));
+        }
+        // From here on dropping the memory, on any way out, gives the role back to this process.
+        let memory = self.memory_of_ring(End { segment: self.clone(), role })?;
+        let by = memory.word32(role.claim_word()).load(Ordering::Acquire);
+        let Some(holder) = NonZeroU32::new(by) else { return Ok((memory, None)) };
+        // A claim in our name that we did not make is that of a dead process whose slot came to us.
+        let alive = match Slot::from_tag(by) {
+            Some(slot) => slot != inner.attachment.slot() && inner.attachment.liveness().is_alive(slot),
+            None => false,
+        };
+        if alive { Err(claimed(by)) } else { Ok((memory, Some(holder))) }
+    }
+
+    fn ring_error(&self, role: &'static str, error: monshm_rbuf::Error) -> Error {
+        use monshm_rbuf::Error as Engine;
+        let kind = match error {
+            Engine::Full { requested, available } => {
+                ErrorKind::NoRoom { needed: requested as u64, available: available as u64 }
+            }
+            Engine::Empty { requested, available } => {
+                ErrorKind::NoData { asked: requested as u64, available: available as u64 }
+            }
+            Engine::TooLong { requested, limit } => {
+                ErrorKind::SizeOverLimit { asked: requested as u64, limit: limit as u64 }
+            }
+            Engine::TooSmall { requested, available } => {
+                ErrorKind::NoRoom { needed: requested as u64, available: available as u64 }
+            }
+            Engine::Claimed { by } => ErrorKind::Claimed { role, by: by.get() },
+            Engine::Bounds(_) => ErrorKind::Corrupt { what: "the bounds of the ring cannot be" },
+            Engine::Corrupt(_) => ErrorKind::Corrupt { what: "an index or a header of the ring cannot be" },
+            Engine::Unaligned => ErrorKind::Misaligned { align: 1, limit: 8 },
+            _ => ErrorKind::System { what: "the ring's engine" },
+        };
+        self.inner().noted(Error::new(Operation::Ring, kind).on(error.to_string()))
+    }
+}
+
+impl Ring<'_> {
+    /// Appends all of `src`.
+    ///
+    /// # Errors
+    /// `NoRoom` with both numbers when it does not fit now, and `SizeOverLimit` when it never can; nothing is changed.
+    /// `Corrupt` when the indices cannot be, which poisons the handle.
+    pub fn append(&self, src: &[u8]) -> Result<()> {
+        self.usable()?.engine.append(src).map_err(|error| self.failed(error))
+    }
+
+    /// Takes `dst.len()` bytes out.
+    ///
+    /// # Errors
+    /// `NoData` with both numbers when there are fewer; nothing is changed, and `dst` is as it was. `Corrupt`.
+    pub fn read(&self, dst: &mut [u8]) -> Result<()> {
+        self.usable()?.engine.read(dst).map_err(|error| self.failed(error))
+    }
+
+    /// Throws `count` bytes away.
+    ///
+    /// # Errors
+    /// `NoData` with both numbers when there are fewer; nothing is changed. `Corrupt`.
+    pub fn skip(&self, count: usize) -> Result<()> {
+        self.usable()?.engine.skip(count).map_err(|error| self.failed(error))
+    }
+
+    /// Bytes that can be appended now.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn avail(&self) -> Result<usize> {
+        self.usable()?.engine.avail().map_err(|error| self.failed(error))
+    }
+
+    /// Bytes in the ring.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn len(&self) -> Result<usize> {
+        self.usable()?.engine.len().map_err(|error| self.failed(error))
+    }
+
+    /// Whether the ring holds nothing.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// The most bytes it can hold: one less than its size.
+    pub fn capacity(&self) -> usize {
+        self.engine.capacity()
+    }
+
+    /// First byte of the ring, in bytes from the base of the segment.
+    pub fn begin(&self) -> u64 {
+        self.engine.begin()
+    }
+
+    /// First byte behind the ring.
+    pub fn end(&self) -> u64 {
+        self.engine.end()
+    }
+
+    /// First byte of data.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn head(&self) -> Result<u64> {
+        self.usable()?.engine.head().map_err(|error| self.failed(error))
+    }
+
+    /// First free byte.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn tail(&self) -> Result<u64> {
+        self.usable()?.engine.tail().map_err(|error| self.failed(error))
+    }
+
+    fn usable(&self) -> Result<&Self> {
+        self.segment.inner().check_usable(Operation::Ring)?;
+        Ok(self)
+    }
+
+    #[cold]
+    fn failed(&self, error: monshm_rbuf::Error) -> Error {
+        self.segment.ring_error("ring", error)
+    }
+}
+
+/// Which end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Producer = 0,
+    Consumer = 1,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    fn claim_word(self) -> Field32 {
+        match self {
+            Self::Producer => Field32::ProducerClaim,
+            Self::Consumer => Field32::ConsumerClaim,
+        }
+    }
+
+    fn waiting_word(self) -> Field32 {
+        match self {
+            Self::Producer => Field32::ProducerWaiting,
+            Self::Consumer => Field32::ConsumerWaiting,
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Producer => Self::Consumer,
+            Self::Consumer => Self::Producer,
+        }
+    }
+}
+
+/// What an end of the ring keeps: the mapping, and the knowledge that this process has the role.
+#[derive(Debug)]
+pub struct End {
+    segment: Segment,
+    role: Role,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `claim`.
+        self.segment.inner().ends[self.role as usize].store(false, Ordering::Release);
+    }
+}
+
+/// The lock-free writing end, with calls that wait. All of the engine's calls are there by dereference.
+///
+/// Calls that wait wake the other end; the engine's own calls do not, and an end that sleeps then looks again by itself
+/// within 5 ms. Dropping it closes it.
+#[derive(Debug)]
+pub struct Producer(ManuallyDrop<monshm_rbuf::Producer<Shared<End>>>);
+
+/// The lock-free reading end, with calls that wait. All of the engine's calls are there by dereference.
+///
+/// As [`Producer`] for waking and dropping.
+#[derive(Debug)]
+pub struct Consumer(ManuallyDrop<monshm_rbuf::Consumer<Shared<End>>>);
+
+impl Producer {
+    /// Writes all of `src`, in parts as room comes free; what is written becomes visible part by part.
+    ///
+    /// # Errors
+    /// `TimedOut`, with the count that was written in the object's name; `Closed` when the consumer has closed or died;
+    /// `Corrupt`; `Forked`.
+    pub fn write_all(&mut self, src: &[u8], timeout: Duration) -> Result<()> {
+        let mut rest = src;
+        while !rest.is_empty() {
+            let written = wait_for(&mut **self, timeout, |end| {
+                let written = end.write_some(rest)?;
+                Ok((written != 0).then_some(written))
+            });
+            let done = src.len() - rest.len();
+            rest = &rest
+                [written.map_err(|error| error.on(format!("{done} of {} bytes written", src.len())))?..];
+        }
+        Ok(())
+    }
+}
+
+impl Consumer {
+    /// Reads what is there, at most `dst.len()` bytes, and waits while there is nothing. 0 means that the producer has
+    /// closed, or died, and all was read.
+    ///
+    /// # Errors
+    /// `TimedOut`; `Corrupt`; `Forked`.
+    pub fn read_wait(&mut self, dst: &mut [u8], timeout: Duration) -> Result<usize> {
+        if dst.is_empty() {
+            return Ok(0);
+        }
+        let read = wait_for(&mut **self, timeout, |end| {
+            let read = end.read_some(dst)?;
+            Ok((read != 0).then_some(read))
+        });
+        match read {
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(0),
+            other => other,
+        }
+    }
+}
+
+/// What a wait needs of either end.
+trait Waiting {
+    fn end(&self) -> &End;
+    fn word(&self, role: Role) -> &AtomicU32;
+    fn begin_wait(&self);
+    fn end_wait(&self);
+    fn take_peer_wait(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    fn peer(&self) -> Option<NonZeroU32>;
+}
+
+macro_rules! bind_end {
+    ($end:ident) => {
+        impl Waiting for monshm_rbuf::$end<Shared<End>> {
+            fn end(&self) -> &End {
+                self.memory().keep()
+            }
+            fn word(&self, role: Role) -> &AtomicU32 {
+                self.memory().word32(role.waiting_word())
+            }
+            fn begin_wait(&self) {
+                self.begin_wait();
+            }
+            fn end_wait(&self) {
+                self.end_wait();
+            }
+            fn take_peer_wait(&self) -> bool {
+                self.take_peer_wait()
+            }
+            fn is_closed(&self) -> bool {
+                self.is_closed()
+            }
+            fn peer(&self) -> Option<NonZeroU32> {
+                self.peer()
+            }
+        }
+
+        impl Deref for $end {
+            type Target = monshm_rbuf::$end<Shared<End>>;
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+
+        impl DerefMut for $end {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.0
+            }
+        }
+
+        impl Drop for $end {
+            fn drop(&mut self) {
+                // A forked child holds a copy of its parent's end, and must not close it for the parent.
+                if self.end().segment.inner().is_forked() {
+                    return;
+                }
+                self.close();
+                if self.take_peer_wait() {
+                    wait::wake(self.word(self.end().role.other()));
+                }
+                // SAFETY: dropped once, here; nothing uses it afterwards.
+                unsafe { ManuallyDrop::drop(&mut self.0) };
+            }
+        }
+    };
+}
+
+bind_end!(Producer);
+bind_end!(Consumer);
+
+/// How often an end looks again, with growing pauses, before it sleeps: some tens of microseconds in all, the time that
+/// a sleep and a wake-up cost.
+const LOOKS: u32 = 24;
+
+/// Tries until `attempt` gives something, spinning first and then sleeping in slices; wakes the other end on success.
+fn wait_for<E: Waiting, T>(
+    end: &mut E,
+    timeout: Duration,
+    mut attempt: impl FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
+) -> Result<T> {
+    end.end().segment.inner().check_usable(Operation::Ring)?;
+    let mut attempt = |end: &mut E| {
+        let outcome =
+            attempt(end).map_err(|error| end.end().segment.ring_error(end.end().role.name(), error))?;
+        if outcome.is_some() && end.take_peer_wait() {
+            wait::wake(end.word(end.end().role.other()));
+        }
+        Ok::<_, Error>(outcome)
+    };
+    for look in 0..LOOKS {
+        if let Some(done) = attempt(end)? {
+            return Ok(done);
+        }
+        for _ in 0..1 << look.min(6) {
+            std::hint::spin_loop();
+        }
+    }
+    let began_ns = wait::now_ns();
+    let deadline = monshm_core::Deadline::after(began_ns, timeout);
+    loop {
+        // Asked before the last look: what the other end published before it closed or died is still found.
+        let over = is_over(end);
+        end.begin_wait();
+        let outcome = attempt(end);
+        let remaining = deadline.remaining(wait::now_ns());
+        if let (Ok(None), false, Some(remaining)) = (&outcome, over, remaining) {
+            wait::sleep_on(end.word(end.end().role), 1, remaining);
+        }
+        end.end_wait();
+        if let Some(done) = outcome? {
+            return Ok(done);
+        }
+        if over {
+            return Err(Error::new(Operation::Ring, ErrorKind::Closed));
+        }
+        if remaining.is_none() {
+            let what = "the other end of the ring did not move";
+            return Err(Error::new(Operation::Ring, ErrorKind::TimedOut { what }));
+        }
+    }
+}
+
+/// Whether the other end has closed, or its process has died.
+fn is_over(end: &impl Waiting) -> bool {
+    let slot = end.peer().and_then(|tag| Slot::from_tag(tag.get()));
+    let inner = end.end().segment.inner();
+    end.is_closed() || slot.is_some_and(|slot| !inner.attachment.liveness().is_alive(slot))
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

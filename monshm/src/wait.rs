@@ -1,0 +1,44 @@
+//! Time, and sleeping until a word in the segment changes, in slices.
+//!
+//! A wake-up that a peer steals costs a slice, never the wait: whoever sleeps here looks again by itself.
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+/// The longest sleep before a waiter looks again by itself.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+pub(crate) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Positive since boot; 2^64 ns are 584 years.
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+}
+
+/// Sleeps while `word` is `expected`, until woken, at most for one slice or `remaining`.
+#[cfg(target_os = "linux")]
+pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, remaining: Duration) {
+    use rustix::thread::futex;
+    let slice = SLICE.min(remaining);
+    let timeout = futex::Timespec { tv_sec: 0, tv_nsec: slice.subsec_nanos().into() };
+    // Not private: the word is shared between processes. Any outcome, error or not, leads to another look.
+    let _ = futex::wait(word, futex::Flags::empty(), expected, Some(&timeout));
+}
+
+/// Wakes who sleeps on `word`.
+#[cfg(target_os = "linux")]
+pub(crate) fn wake(word: &AtomicU32) {
+    use rustix::thread::futex;
+    // A failure costs the sleeper a slice.
+    let _ = futex::wake(word, futex::Flags::empty(), 1);
+}
+
+/// Sleeps for a slice: this system has no futex.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sleep_on(_: &AtomicU32, _: u32, remaining: Duration) {
+    std::thread::sleep(Duration::from_millis(1).min(SLICE).min(remaining));
+}
+
+/// Nothing to do: sleepers look again by themselves.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn wake(_: &AtomicU32) {}
