@@ -1,1 +1,68 @@
-//! (laid out by the first commit; see the crate's own documentation.)
+//! The POSIX backend of monshm: memfd or a named object in `/dev/shm`, and three locks.
+//!
+//! | file | its job |
+//! |------|---------|
+//! | `segment/` | makes, opens, checks and maps the memory |
+//! | `reserve`  | limits, and memory that is there when it is written |
+//! | `access`   | who may open an object, given and checked |
+//! | `liveness` | attach slots as file locks, and the question who lives |
+//! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
+//! | `fork`     | what must not follow a child |
+//! | `sys`      | every call to the operating system |
+//!
+//! What it does not do: it chooses nothing (the facade's `select` does), writes no header, trusts no word in the
+//! segment, and queues no threads. Linux for now: memfd, futex(2) and open-file-description locks are Linux's.
+//!
+//! Limits that follow from the platform, not from this code:
+//! - A named object cannot be sealed: a peer that shrinks it makes the other side's next access a SIGBUS. For a peer
+//!   that is not trusted, use a memfd.
+//! - `/proc` must be mounted: an open file description of one's own is had in no other way.
+//! - A child made by a raw `clone`, past the handlers of `pthread_atfork`, keeps its parent's slot alive until it execs
+//!   or ends.
+
+mod access;
+mod fork;
+mod liveness;
+mod lock;
+mod reserve;
+mod segment;
+mod sys;
+
+use std::os::fd::OwnedFd;
+
+use monshm_core::backend::{Attachment, Backend, Request};
+use monshm_core::descriptor::Descriptor;
+use monshm_core::error::Result;
+use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
+
+/// The backend. A type without values: everything is reached through [`Backend`].
+#[derive(Debug, Clone, Copy)]
+pub struct Posix;
+
+impl Backend for Posix {
+    const KIND: BackendKind = BackendKind::Posix;
+
+    const LOCKS: &'static [LockKind] = &[
+        #[cfg(feature = "futex")]
+        LockKind::Futex,
+        #[cfg(feature = "pthread-mutex")]
+        LockKind::PthreadMutex,
+        #[cfg(feature = "semaphore")]
+        LockKind::Semaphore,
+    ];
+
+    const MEMORIES: &'static [MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
+
+    type Handle = OwnedFd;
+
+    fn create(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+        Ok(Box::new(segment::create(request)?))
+    }
+
+    fn attach(
+        descriptor: &Descriptor,
+        handle: Option<OwnedFd>,
+    ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+        Ok(Box::new(segment::attach(descriptor, handle)?))
+    }
+}

@@ -1,0 +1,66 @@
+//! The locks of this backend, each in its own file, and the choice between them.
+//!
+//! Which lock a peer may share is the facade's to say. Threads of one process do not meet here: the facade queues them.
+
+#[cfg(feature = "futex")]
+mod futex;
+#[cfg(feature = "pthread-mutex")]
+mod pthread;
+#[cfg(feature = "semaphore")]
+mod semaphore;
+#[cfg(any(feature = "futex", feature = "semaphore"))]
+mod word;
+
+use std::sync::Arc;
+
+use monshm_core::backend::Backend;
+use monshm_core::error::{Choices, Error, ErrorKind, Operation, Result};
+use monshm_core::kind::LockKind;
+use monshm_core::liveness::Slot;
+use monshm_core::lock::RawLock;
+
+use crate::Posix;
+use crate::segment::Mapping;
+
+/// Sets up the lock of a new segment, whose lock area is zero.
+pub(crate) fn create(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result<Box<dyn RawLock>> {
+    match kind {
+        #[cfg(feature = "futex")]
+        LockKind::Futex => Ok(futex::create(mapping, me)),
+        #[cfg(feature = "pthread-mutex")]
+        LockKind::PthreadMutex => pthread::create(mapping, me),
+        #[cfg(feature = "semaphore")]
+        LockKind::Semaphore => semaphore::create(mapping, me),
+        kind => {
+            let _ = (mapping, me); // A build without locks has no other use for them.
+            Err(refuse(Operation::Create, kind))
+        }
+    }
+}
+
+/// Opens the lock of a segment that another process made, after `me` has come to us.
+pub(crate) fn open(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result<Box<dyn RawLock>> {
+    match kind {
+        #[cfg(feature = "futex")]
+        LockKind::Futex => Ok(futex::open(mapping, me)),
+        #[cfg(feature = "pthread-mutex")]
+        LockKind::PthreadMutex => Ok(pthread::open(mapping, me)),
+        #[cfg(feature = "semaphore")]
+        LockKind::Semaphore => Ok(semaphore::open(mapping, me)),
+        kind => {
+            let _ = (mapping, me); // As above.
+            Err(refuse(Operation::Attach, kind))
+        }
+    }
+}
+
+#[cold]
+fn refuse(operation: Operation, lock: LockKind) -> Error {
+    let of_posix = matches!(lock, LockKind::Futex | LockKind::PthreadMutex | LockKind::Semaphore);
+    let kind = if of_posix {
+        ErrorKind::LockNotBuilt { lock }
+    } else {
+        ErrorKind::LockNotOfBackend { lock, backend: Posix::KIND, choices: Choices(Posix::LOCKS) }
+    };
+    Error::new(operation, kind)
+}

@@ -1,0 +1,163 @@
+//! The lock whose state is one word at the start of the lock area, whatever its waiters sleep on.
+//!
+//! The state machine is `monshm_core::lock_word`; how to sleep and wake is a [`Sleeper`]'s. Nothing here depends on a
+//! wake-up: whoever misses one looks again after its slice.
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use monshm_core::error::{Error, ErrorKind, Operation, Result};
+use monshm_core::kind::LockKind;
+use monshm_core::liveness::{Liveness, Slot};
+use monshm_core::lock::{Acquired, Deadline, RawLock};
+use monshm_core::lock_word::{self, Environment, Taken, WordFault};
+use monshm_core::region::Region;
+
+use crate::segment::Mapping;
+use crate::sys;
+
+/// How waiters sleep.
+pub(super) trait Sleeper: Debug + Send + Sync {
+    /// The kind of lock that this makes.
+    const KIND: LockKind;
+
+    /// Sleeps until a wake-up or until `until_ns` of CLOCK_MONOTONIC, at once awake when `word` is not `expected`
+    /// any more or, where that cannot be had in one step, soon after. May return for no reason.
+    fn sleep(region: &Region, word: &AtomicU32, expected: u32, until_ns: u64);
+
+    /// Wakes one sleeper.
+    fn wake_one(region: &Region, word: &AtomicU32);
+
+    /// Wakes all sleepers.
+    fn wake_all(region: &Region, word: &AtomicU32);
+}
+
+/// The lock, as one handle sees it.
+#[derive(Debug)]
+pub(super) struct WordLock<S> {
+    mapping: Arc<Mapping>,
+    me: Slot,
+    sleeper: std::marker::PhantomData<S>,
+}
+
+/// One call of it.
+struct Call<'a, S> {
+    lock: &'a WordLock<S>,
+    deadline: Deadline,
+    /// When the slice began that is being waited for. A wake-up that was for nothing does not start it anew: else
+    /// wake-ups or signals that come faster than slices end would keep us from ever asking for the holder's life, and
+    /// from ever being given way.
+    slice_began_ns: Cell<Option<u64>>,
+}
+
+impl<S: Sleeper> WordLock<S> {
+    pub(super) fn new(mapping: &Arc<Mapping>, me: Slot) -> Self {
+        Self { mapping: Arc::clone(mapping), me, sleeper: std::marker::PhantomData }
+    }
+
+    /// Settles what a dead holder of our slot may have left.
+    pub(super) fn adopt(self) -> Self {
+        lock_word::adopt(self.word(), self.me, &self.call(Deadline::NEVER));
+        self
+    }
+
+    #[inline]
+    fn word(&self) -> &AtomicU32 {
+        let start = self.mapping.region().header().lock_area.as_ptr();
+        // SAFETY: the lock area is 64 bytes of the mapped header, aligned to 8; the borrow of self keeps the mapping;
+        // the other side uses these four bytes as an atomic as well.
+        unsafe { AtomicU32::from_ptr(start.cast_mut().cast()) }
+    }
+
+    #[inline]
+    fn call(&self, deadline: Deadline) -> Call<'_, S> {
+        Call { lock: self, deadline, slice_began_ns: Cell::new(None) }
+    }
+}
+
+impl<S: Sleeper> Environment for Call<'_, S> {
+    /// About as long as two processes need to hand over a cache line a few times.
+    const SPINS: u32 = 100;
+
+    fn wait(&self, expected: u32, slice: Duration) -> bool {
+        let began_ns = self.slice_began_ns.get().unwrap_or_else(sys::now_ns);
+        let until_ns = began_ns.saturating_add(slice.as_nanos() as u64);
+        S::sleep(self.lock.mapping.region(), self.lock.word(), expected, until_ns);
+        let passed = sys::now_ns() >= until_ns;
+        self.slice_began_ns.set(if passed { None } else { Some(began_ns) });
+        passed
+    }
+
+    fn wake_one(&self) {
+        S::wake_one(self.lock.mapping.region(), self.lock.word());
+    }
+
+    fn wake_all(&self) {
+        S::wake_all(self.lock.mapping.region(), self.lock.word());
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        if self.deadline == Deadline::NEVER {
+            return Some(Duration::MAX);
+        }
+        self.deadline.remaining(sys::now_ns())
+    }
+
+    fn is_alive(&self, slot: Slot) -> bool {
+        self.lock.mapping.slots().is_alive(slot)
+    }
+}
+
+impl<S: Sleeper> RawLock for WordLock<S> {
+    fn kind(&self) -> LockKind {
+        S::KIND
+    }
+
+    #[inline]
+    fn acquire_now(&self) -> Result<Option<Acquired>> {
+        Ok(lock_word::acquire_now(self.word(), self.me).then_some(Acquired::Clean))
+    }
+
+    fn try_acquire(&self) -> Result<Option<Acquired>> {
+        match lock_word::try_acquire(self.word(), self.me) {
+            Ok(taken) => Ok(taken.map(acquired)),
+            Err(found) => Err(fault(Operation::Lock, found)),
+        }
+    }
+
+    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+        match lock_word::acquire(self.word(), self.me, &self.call(deadline)) {
+            Ok(taken) => Ok(acquired(taken)),
+            Err(found) => Err(fault(Operation::Lock, found)),
+        }
+    }
+
+    #[inline]
+    fn release(&self) -> Result<()> {
+        lock_word::release(self.word(), self.me, &self.call(Deadline::NEVER))
+            .map_err(|found| fault(Operation::Unlock, found))
+    }
+}
+
+fn acquired(taken: Taken) -> Acquired {
+    match taken {
+        Taken::Clean => Acquired::Clean,
+        Taken::OwnerDied => Acquired::OwnerDied,
+    }
+}
+
+#[cold]
+fn fault(operation: Operation, found: WordFault) -> Error {
+    match found {
+        WordFault::TimedOut => {
+            Error::new(operation, ErrorKind::TimedOut { what: "the holder of the lock did not let go" })
+        }
+        WordFault::Corrupt(value) => {
+            let kind = ErrorKind::Corrupt { what: "the lock word is not one that its holders write" };
+            Error::new(operation, kind).on(format!("posix lock word {value:#010x}"))
+        }
+    }
+}

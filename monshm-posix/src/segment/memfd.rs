@@ -1,0 +1,105 @@
+//! Memory without a name: a memfd, reserved and sealed, reached by its descriptor. The kernel removes it.
+//!
+//! A process of the same user can also open `/proc/PID/fd/N`; nobody else can, and no name is ever given to it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use monshm_core::backend::Request;
+use monshm_core::descriptor::{Descriptor, Object};
+use monshm_core::error::{Error, ErrorKind, Operation, Result};
+use rustix::fs::{FileType, SealFlags};
+use rustix::io::Errno;
+
+use super::{Opened, check, refusal, what_it_is};
+use crate::{access, reserve, sys};
+
+/// What no peer can do any more: change the size, or seal further (against writing, which would lock us out).
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+
+/// Seals under which one side could not write.
+const READ_ONLY: SealFlags = SealFlags::WRITE.union(SealFlags::FUTURE_WRITE);
+
+/// Makes the object: reserved, sealed, open to us and to the peer.
+pub(super) fn create(request: &Request) -> Result<OwnedFd> {
+    reserve::check_limits(request.size)?;
+    let file = sys::memfd_create().map_err(|errno| match errno {
+        Errno::NOSYS | Errno::PERM | Errno::INVAL => {
+            Error::new(Operation::Create, ErrorKind::Unsupported { what: "memfd_create" })
+                .on("posix")
+                .with_os_error(errno.raw_os_error())
+        }
+        errno => sys::fault(Operation::Create, "memfd_create", errno),
+    })?;
+    reserve::reserve(&file, request.size, "memory", reserve::available_memory)?;
+    sys::add_seals(&file, SEALS).map_err(|errno| sys::fault(Operation::Create, "sealing", errno))?;
+    access::grant_memfd(&file, request.peer)?;
+    Ok(file)
+}
+
+/// The object as a descriptor names it.
+pub(super) fn object(file: &OwnedFd, inode: u64) -> Object {
+    // Never negative: it is open.
+    Object::Memfd { pid: std::process::id(), fd: file.as_raw_fd().unsigned_abs(), inode }
+}
+
+/// Takes the handle that came, or opens the creator's descriptor through `/proc`; checks it in either case.
+pub(super) fn open(
+    creator: (u32, u32),
+    inode: u64,
+    descriptor: &Descriptor,
+    handle: Option<OwnedFd>,
+) -> Result<Opened> {
+    let file = match handle {
+        Some(handle) => handle,
+        None => open_from_creator(creator, inode, descriptor)?,
+    };
+    check_seals(&file, descriptor)?;
+    check(&file, inode, descriptor)?;
+    Ok(Opened { file, name: None })
+}
+
+/// Opens `/proc/PID/fd/N`. What it leads to is looked at before it is opened: descriptor bytes may name anything, and
+/// opening a device or a pipe can do or block.
+fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor) -> Result<OwnedFd> {
+    let gone = || refusal(ErrorKind::Gone { what: "its creator does not hold it any more" }, descriptor);
+    let path = sys::open_path(&format!("/proc/{pid}/fd/{fd}")).map_err(|errno| match errno {
+        Errno::NOENT if !sys::has_proc() => {
+            refusal(ErrorKind::Unsupported { what: "/proc (it must be mounted)" }, descriptor)
+        }
+        // Where processes of others are hidden, theirs look as if they were not there.
+        Errno::NOENT if descriptor.owner.uid != sys::own_uid() => {
+            refusal(ErrorKind::HandleMissing, descriptor)
+        }
+        Errno::NOENT | Errno::SRCH | Errno::NXIO | Errno::NOTDIR => gone(),
+        Errno::ACCESS | Errno::PERM => refusal(ErrorKind::HandleMissing, descriptor),
+        errno => sys::fault(Operation::Attach, "opening the creator's descriptor", errno),
+    })?;
+    let stat = sys::stat(&path).map_err(|errno| sys::fault(Operation::Attach, "fstat", errno))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_ino != inode {
+        return Err(gone());
+    }
+    sys::reopen(&path).map_err(|errno| match errno {
+        Errno::ACCESS | Errno::PERM => refusal(ErrorKind::HandleMissing, descriptor),
+        errno => sys::fault(Operation::Attach, "opening the creator's memfd", errno),
+    })
+}
+
+fn check_seals(file: &OwnedFd, descriptor: &Descriptor) -> Result<()> {
+    let seals = match sys::seals(file) {
+        Ok(seals) => seals,
+        Err(Errno::INVAL | Errno::BADF) => {
+            let found = sys::stat(file).map_or("no file at all", |stat| what_it_is(&stat));
+            return Err(refusal(ErrorKind::HandleType { found, expected: "a sealed memfd" }, descriptor));
+        }
+        Err(errno) => return Err(sys::fault(Operation::Attach, "reading the seals", errno)),
+    };
+    let missing =
+        [(SealFlags::SHRINK, "shrinking"), (SealFlags::GROW, "growing"), (SealFlags::SEAL, "further seals")];
+    if let Some((_, missing)) = missing.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
+        return Err(refusal(ErrorKind::Unsealed { missing }, descriptor));
+    }
+    if seals.intersects(READ_ONLY) {
+        return Err(refusal(ErrorKind::SealedAgainstWriting, descriptor));
+    }
+    Ok(())
+}

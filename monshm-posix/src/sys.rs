@@ -1,0 +1,322 @@
+//! Every call to the operating system: files, memory, file locks, futex, clock, fork handlers. Thin, retried on EINTR.
+//!
+//! No policy here: which object, which access and what an error means to the caller is said above. The one exception
+//! is [`fault`], the conversion of an errno value that means the same everywhere.
+
+#[cfg(feature = "pthread-mutex")]
+pub(crate) mod mutex;
+#[cfg(feature = "semaphore")]
+pub(crate) mod semaphore;
+
+use std::cell::UnsafeCell;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use monshm_core::error::{Error, ErrorKind, Operation};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, Stat, XattrFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::Resource;
+
+/// What the operating system answered.
+pub(crate) type Answer<T> = Result<T, Errno>;
+
+/// The error for an errno value whose meaning does not depend on the call.
+#[cold]
+pub(crate) fn fault(operation: Operation, what: &'static str, errno: Errno) -> Error {
+    let kind = match errno {
+        Errno::MFILE => ErrorKind::LimitReached { what: "open files of this process (RLIMIT_NOFILE)" },
+        Errno::NFILE => ErrorKind::LimitReached { what: "open files of the system (fs.file-max)" },
+        Errno::NOLCK => ErrorKind::LimitReached { what: "file locks of the system" },
+        Errno::NOMEM => ErrorKind::LimitReached { what: "memory, address space or mappings" },
+        Errno::NOSYS => ErrorKind::Unsupported { what },
+        _ => ErrorKind::System { what },
+    };
+    Error::new(operation, kind).on("posix").with_os_error(errno.raw_os_error())
+}
+
+/// Makes a memfd that can be sealed, never executable where the kernel can promise that.
+pub(crate) fn memfd_create() -> Answer<OwnedFd> {
+    // Linux 6.3 brought the flag; whether this kernel has it is learned once. Relaxed: a hint, nothing hangs on it.
+    static KNOWS_NOEXEC: AtomicBool = AtomicBool::new(true);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    if KNOWS_NOEXEC.load(Ordering::Relaxed) {
+        match rustix::fs::memfd_create(c"monshm", flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => KNOWS_NOEXEC.store(false, Ordering::Relaxed),
+            answer => return answer,
+        }
+    }
+    rustix::fs::memfd_create(c"monshm", flags)
+}
+
+/// Opens `path` for reading and writing; `extra` are further flags, `mode` is for `O_CREAT`.
+pub(crate) fn open(path: &str, extra: OFlags, mode: Mode) -> Answer<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | extra;
+    retry_on_intr(|| rustix::fs::open(path, flags, mode))
+}
+
+/// Takes hold of what `path` leads to without opening it: no driver is asked, nothing blocks.
+pub(crate) fn open_path(path: &str) -> Answer<OwnedFd> {
+    retry_on_intr(|| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()))
+}
+
+/// Opens the file behind `file` anew: another open file description of the same inode.
+pub(crate) fn reopen(file: impl AsFd) -> Answer<OwnedFd> {
+    // Of this thread, not of the process: the process's main thread may have ended, and its entry is empty then.
+    open(&format!("/proc/thread-self/fd/{}", file.as_fd().as_raw_fd()), OFlags::empty(), Mode::empty())
+}
+
+/// Whether `/proc` is there.
+pub(crate) fn has_proc() -> bool {
+    rustix::fs::lstat("/proc/thread-self").is_ok()
+}
+
+/// Another number for the same open file description, closed on exec.
+pub(crate) fn duplicate(file: impl AsFd) -> Answer<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(file, 0)
+}
+
+/// Whether a descriptor can be read and written through.
+pub(crate) fn is_read_write(file: impl AsFd) -> Answer<bool> {
+    let flags = rustix::fs::fcntl_getfl(file)?;
+    Ok(flags & (OFlags::RWMODE | OFlags::PATH) == OFlags::RDWR)
+}
+
+/// Reserves `len` bytes from `offset`. One try: `INTR` is told, because how far it came is not.
+pub(crate) fn fallocate(file: impl AsFd, offset: u64, len: u64) -> Answer<()> {
+    rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len)
+}
+
+/// Adds seals to a memfd.
+pub(crate) fn add_seals(file: impl AsFd, seals: SealFlags) -> Answer<()> {
+    rustix::fs::fcntl_add_seals(file, seals)
+}
+
+/// The seals of a memfd; `INVAL` for a file that has none.
+pub(crate) fn seals(file: impl AsFd) -> Answer<SealFlags> {
+    rustix::fs::fcntl_get_seals(file)
+}
+
+/// What fstat(2) tells.
+pub(crate) fn stat(file: impl AsFd) -> Answer<Stat> {
+    rustix::fs::fstat(file)
+}
+
+/// What lstat(2) tells of a path.
+pub(crate) fn stat_path(path: &str) -> Answer<Stat> {
+    rustix::fs::lstat(path)
+}
+
+/// The file system that holds a file: its magic number, and the bytes that are free there.
+pub(crate) fn file_system(file: impl AsFd) -> Answer<(u64, u64)> {
+    let found = retry_on_intr(|| rustix::fs::fstatfs(file.as_fd()))?;
+    let free = (found.f_bavail as u64).saturating_mul(found.f_bsize as u64);
+    Ok((found.f_type as u64 & 0xffff_ffff, free))
+}
+
+/// Sets the permission bits.
+pub(crate) fn set_mode(file: impl AsFd, mode: u32) -> Answer<()> {
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+}
+
+/// Gives the file to another user, the group unchanged.
+pub(crate) fn set_owner(file: impl AsFd, uid: u32) -> Answer<()> {
+    rustix::fs::fchown(file, Some(rustix::fs::Uid::from_raw(uid)), None)
+}
+
+/// Sets an extended attribute.
+pub(crate) fn set_attribute(file: impl AsFd, name: &str, value: &[u8]) -> Answer<()> {
+    rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
+}
+
+/// Reads an extended attribute; the answer is how many bytes of `value` it fills, `RANGE` when it is longer.
+pub(crate) fn attribute(file: impl AsFd, name: &str, value: &mut [u8]) -> Answer<usize> {
+    rustix::fs::fgetxattr(file, name, value)
+}
+
+/// Removes a name.
+pub(crate) fn unlink(path: &str) -> Answer<()> {
+    rustix::fs::unlink(path)
+}
+
+/// 128 random bits of the kernel's generator.
+pub(crate) fn random_bits() -> Answer<u128> {
+    let mut bytes = [0; 16];
+    // Up to 256 bytes come whole or not at all.
+    let got = retry_on_intr(|| rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()))?;
+    if got == bytes.len() { Ok(u128::from_ne_bytes(bytes)) } else { Err(Errno::IO) }
+}
+
+/// The largest file that this process may make, in bytes; `u64::MAX` when there is no limit.
+pub(crate) fn file_size_limit() -> u64 {
+    rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+/// The effective user id.
+pub(crate) fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A small file of `/proc` or `/sys` as text; `None` when it cannot be read.
+pub(crate) fn read_text(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Maps `len` bytes of `file`, shared, for reading and writing.
+pub(crate) fn map(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a null hint lets the kernel choose unused addresses, so no memory in use is replaced.
+    let base = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, file, 0)? };
+    NonNull::new(base.cast()).ok_or(Errno::NOMEM)
+}
+
+/// Unmaps.
+///
+/// # Safety
+/// `base` and `len` came from one call of [`map`] that was not unmapped before, and nothing uses the bytes any more.
+pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
+    // SAFETY: whole mapping, unused, by the contract above. It can fail only for ranges that are no mapping.
+    let _ = unsafe { rustix::mm::munmap(base.as_ptr().cast(), len) };
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(crate) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+}
+
+/// A point on CLOCK_MONOTONIC as libc takes it.
+#[cfg(all(target_env = "gnu", any(feature = "pthread-mutex", feature = "semaphore")))]
+fn timespec(at_ns: u64) -> libc::timespec {
+    // SAFETY: the structure holds integers only (and padding, on some targets), for which zero is a value.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    time.tv_sec = (at_ns / 1_000_000_000) as _;
+    time.tv_nsec = (at_ns % 1_000_000_000) as _;
+    time
+}
+
+/// futex(2), across processes.
+#[cfg(feature = "futex")]
+pub(crate) mod futex {
+    use std::num::NonZeroU32;
+    use std::sync::atomic::AtomicU32;
+
+    use rustix::thread::Timespec;
+    use rustix::thread::futex::{Flags, wait_bitset, wake as wake_word};
+
+    const ANY: NonZeroU32 = NonZeroU32::MAX;
+
+    /// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) {
+        let until =
+            Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
+        // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "look again".
+        let _ = wait_bitset(word, Flags::empty(), expected, Some(&until), ANY);
+    }
+
+    /// Wakes up to `count` sleepers.
+    pub(crate) fn wake(word: &AtomicU32, count: u32) {
+        // Fails only where the word is not mapped, which a reference excludes.
+        let _ = wake_word(word, Flags::empty(), count);
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+use libc::flock as FileLock;
+#[cfg(not(target_pointer_width = "64"))]
+use libc::flock64 as FileLock;
+
+fn byte_lock(kind: libc::c_int, byte: u32) -> FileLock {
+    // SAFETY: the structure holds integers only, for which zero is a value; the kernel demands l_pid == 0.
+    let mut lock: FileLock = unsafe { std::mem::zeroed() };
+    lock.l_type = kind as _;
+    lock.l_whence = libc::SEEK_SET as _;
+    lock.l_start = byte.into();
+    lock.l_len = 1;
+    lock
+}
+
+fn control_lock(file: BorrowedFd<'_>, command: libc::c_int, lock: &mut FileLock) -> Answer<()> {
+    retry_on_intr(|| {
+        // SAFETY: the commands passed here take a pointer to the structure that `lock` is, valid for the call.
+        let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, std::ptr::from_mut(lock)) };
+        if answer == -1 { Err(last_errno()) } else { Ok(()) }
+    })
+}
+
+/// Locks one byte for the open file description of `file`. False when another description holds it.
+pub(crate) fn lock_byte(file: BorrowedFd<'_>, byte: u32) -> Answer<bool> {
+    match control_lock(file, libc::F_OFD_SETLK, &mut byte_lock(libc::F_WRLCK as _, byte)) {
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+        answer => answer.map(|()| true),
+    }
+}
+
+/// Lets go of one byte.
+pub(crate) fn unlock_byte(file: BorrowedFd<'_>, byte: u32) -> Answer<()> {
+    control_lock(file, libc::F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as _, byte))
+}
+
+/// Whether an open file description other than that of `file` holds a byte.
+pub(crate) fn is_byte_locked(file: BorrowedFd<'_>, byte: u32) -> Answer<bool> {
+    let mut lock = byte_lock(libc::F_WRLCK as _, byte);
+    control_lock(file, libc::F_OFD_GETLK, &mut lock)?;
+    Ok(libc::c_int::from(lock.l_type) != libc::F_UNLCK as libc::c_int)
+}
+
+fn last_errno() -> Errno {
+    // An errno that does not fit is none that Linux has.
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+/// Closes a descriptor in a forked child. Async-signal-safe.
+///
+/// # Safety
+/// `fd` is open in this process and no value that will be used owns it.
+pub(crate) unsafe fn close_in_child(fd: RawFd) {
+    // SAFETY: the contract above. What close(2) answers changes nothing: the number is free in any case.
+    unsafe { libc::close(fd) };
+}
+
+/// Registers what runs around every fork of this process.
+pub(crate) fn at_fork(
+    prepare: extern "C" fn(),
+    parent: extern "C" fn(),
+    child: extern "C" fn(),
+) -> Answer<()> {
+    // SAFETY: three functions of the type that is asked for; they live as long as the program.
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw_os_error(errno)),
+    }
+}
+
+/// A lock that the handlers around a fork can hold across it: taken by one thread in the parent, let go by that
+/// thread's copy in the child. `std::sync::Mutex` cannot be let go without its guard, which no handler can keep.
+#[derive(Debug)]
+pub(crate) struct ForkLock(UnsafeCell<libc::pthread_mutex_t>);
+
+// SAFETY: a pthread mutex is made to be used by many threads through one address; a static's address does not change.
+unsafe impl Sync for ForkLock {}
+
+impl ForkLock {
+    pub(crate) const fn new() -> Self {
+        Self(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER))
+    }
+
+    /// Takes the lock; not for a thread that has it.
+    pub(crate) fn lock(&'static self) {
+        // SAFETY: an initialised mutex at a fixed address. A normal mutex has no error to tell.
+        unsafe { libc::pthread_mutex_lock(self.0.get()) };
+    }
+
+    /// Lets go.
+    ///
+    /// # Safety
+    /// This thread, or the thread that it is the forked copy of, has the lock.
+    pub(crate) unsafe fn unlock(&'static self) {
+        // SAFETY: held by this thread, by the contract above.
+        unsafe { libc::pthread_mutex_unlock(self.0.get()) };
+    }
+}
