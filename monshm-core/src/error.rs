@@ -129,6 +129,12 @@ pub enum ErrorKind {
         /// The peer's user id.
         uid: u32,
     },
+    /// The object exists, but this user has no access to it.
+    #[error("uid {uid} has no access to the object; the creator must name this uid as its peer")]
+    NoAccess {
+        /// Our user id.
+        uid: u32,
+    },
     /// Every backend refused; [`Error::refusals`] tells why.
     #[error("no backend could make the segment")]
     NoBackend,
@@ -197,8 +203,8 @@ pub enum ErrorKind {
     /// A file descriptor came that this kind of segment does not use.
     #[error("a file descriptor came that this segment does not use; pass none")]
     HandleUnexpected,
-    /// The file descriptor is not one of a memory object.
-    #[error("the file descriptor is {found}, not {expected}; the sender is broken or hostile")]
+    /// The object, or the file descriptor that came for it, is not of the right type.
+    #[error("the object is {found}, not {expected}; the sender is broken or hostile")]
     HandleType {
         /// What it is.
         found: &'static str,
@@ -465,6 +471,7 @@ impl ErrorKind {
             | Self::HandleType { .. }
             | Self::Unsealed { .. }
             | Self::SealedAgainstWriting
+            | Self::NoAccess { .. }
             | Self::TokenSpent
             | Self::Gone { .. }
             | Self::Header(_)
