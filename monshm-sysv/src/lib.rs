@@ -1,1 +1,41 @@
-//! (laid out by the first commit; see the crate's own documentation.)
+//! The System V backend of monshm: `shmget` for the memory, one `semget` set for the lock and the slots.
+//!
+//! What System V gives: no file, no mount, no size of `/dev/shm`; access for exactly two users by `IPC_SET`; a lock
+//! whose state is in the kernel. What it lacks: the kernel does not remove a semaphore set whose users have died.
+//! The last process out removes it, and [`clean`] finds what two SIGKILLs leave.
+//!
+//! # The semaphore set
+//!
+//! | semaphore | value |
+//! |-----------|-------|
+//! | 0         | the lock: 1 free, 0 held; taken and given with `SEM_UNDO` |
+//! | 1 … 32    | one for each attach slot: 1 while its process lives, raised with `SEM_UNDO`; 0 else |
+//! | 33        | the mark: [`SET_MARK`] once the set is initialised, 0 before |
+//!
+//! # What it does not do
+//! It does not decide who may be a peer, write the segment's header or check its token: the facade does. It does not
+//! survive a `fork(2)`: in a child, dropping only unmaps. An `execve(2)` unmaps, but slot and lock stay with the
+//! process until it ends, since the kernel keeps `SEM_UNDO` across it.
+//!
+//! # What a hostile peer can do
+//! It owns the objects as much as we do: it can remove the set, close it to us, or set any semaphore. Then locks
+//! answer `Gone`, `Corrupt` or `TimedOut`, or exclusion breaks; calls keep their deadlines and nothing is leaked here.
+
+mod access;
+mod attachment;
+mod clean;
+mod fork;
+mod key;
+mod liveness;
+mod lock;
+mod memory;
+mod segment;
+mod sys;
+
+pub use clean::{Removed, clean};
+pub use key::KEY_PREFIX;
+pub use liveness::SET_MARK;
+
+/// The System V backend, as the facade's table names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sysv;

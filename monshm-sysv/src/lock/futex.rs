@@ -1,0 +1,163 @@
+//! The lock that is one word of the segment, waited on with futex(2); the slots' semaphores tell who lives.
+//!
+//! The state machine is `monshm_core::lock_word`'s; here it gets a clock, a place to sleep and the kernel's books. The
+//! futex is never private: that flag would make each process wait in a queue of its own.
+
+use std::cell::Cell;
+use std::mem::offset_of;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use monshm_core::header::Header;
+use monshm_core::lock_word::{self, Environment, Taken, WordFault};
+use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result, Slot};
+
+use crate::attachment::Shares;
+use crate::liveness;
+use crate::lock::failed;
+use crate::sys::{self, Errno};
+
+// The word is the first of the lock area.
+const _: () = assert!(offset_of!(Header, lock_area) % 64 == 0);
+
+/// The futex lock as one handle sees it.
+#[derive(Debug)]
+pub(super) struct Futex {
+    shares: Arc<Shares>,
+    me: Slot,
+}
+
+/// What the state machine sees of the world during one call.
+struct World<'a> {
+    lock: &'a Futex,
+    deadline: Deadline,
+    /// Whether the set was found to be gone: then nobody can tell any more who lives.
+    gone: Cell<bool>,
+}
+
+impl Futex {
+    /// The lock of a segment in which our slot is taken.
+    pub(super) fn new(shares: &Arc<Shares>) -> Self {
+        Self { me: shares.slot(), shares: Arc::clone(shares) }
+    }
+
+    /// The same, for a peer: its slot may be that of a holder who died.
+    pub(super) fn open(shares: &Arc<Shares>) -> Self {
+        let lock = Self::new(shares);
+        lock_word::adopt(lock.word(), lock.me, &lock.world(Deadline::NEVER));
+        lock
+    }
+
+    #[inline]
+    fn word(&self) -> &AtomicU32 {
+        let place = &self.shares.header().lock_area[0];
+        // SAFETY: the place is valid for as long as it is borrowed, aligned to 8, longer than a u32, and used by all
+        // processes only as this u32.
+        unsafe { AtomicU32::from_ptr(place.as_ptr().cast()) }
+    }
+
+    #[inline]
+    fn world(&self, deadline: Deadline) -> World<'_> {
+        World { lock: self, deadline, gone: Cell::new(false) }
+    }
+
+    #[inline]
+    fn entered(&self, taken: Taken) -> Acquired {
+        match taken {
+            Taken::Clean => Acquired::Clean,
+            Taken::OwnerDied => {
+                self.shares.set_unrepaired(true);
+                Acquired::OwnerDied
+            }
+        }
+    }
+
+    #[cold]
+    fn fault(&self, operation: Operation, fault: WordFault) -> Error {
+        let kind = match fault {
+            WordFault::TimedOut => ErrorKind::TimedOut { what: "the lock stayed held" },
+            WordFault::Corrupt(_) => {
+                ErrorKind::Corrupt { what: "the lock word holds what no honest process writes" }
+            }
+        };
+        Error::new(operation, kind).on(self.shares.name())
+    }
+}
+
+impl RawLock for Futex {
+    fn kind(&self) -> LockKind {
+        LockKind::Futex
+    }
+
+    #[inline]
+    fn acquire_now(&self) -> Result<Option<Acquired>> {
+        Ok(lock_word::acquire_now(self.word(), self.me).then_some(Acquired::Clean))
+    }
+
+    fn try_acquire(&self) -> Result<Option<Acquired>> {
+        let taken = lock_word::try_acquire(self.word(), self.me)
+            .map_err(|fault| self.fault(Operation::Lock, fault))?;
+        Ok(taken.map(|taken| self.entered(taken)))
+    }
+
+    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+        let world = self.world(deadline);
+        match lock_word::acquire(self.word(), self.me, &world) {
+            Ok(taken) => Ok(self.entered(taken)),
+            Err(WordFault::TimedOut) if world.gone.get() => {
+                Err(failed(Operation::Lock, self.shares.set(), Errno(libc::EIDRM)))
+            }
+            Err(fault) => Err(self.fault(Operation::Lock, fault)),
+        }
+    }
+
+    fn repaired(&self) -> Result<()> {
+        self.shares.set_unrepaired(false);
+        Ok(())
+    }
+
+    #[inline]
+    fn release(&self) -> Result<()> {
+        let world = self.world(Deadline::NEVER);
+        if self.shares.is_unrepaired() {
+            // To let go without having repaired is to leave it as the dead did: the next one is told.
+            self.shares.set_unrepaired(false);
+            lock_word::adopt(self.word(), self.me, &world);
+            return Ok(());
+        }
+        lock_word::release(self.word(), self.me, &world).map_err(|fault| self.fault(Operation::Unlock, fault))
+    }
+}
+
+impl Environment for World<'_> {
+    const SPINS: u32 = 100;
+
+    fn wait(&self, expected: u32, slice: Duration) -> bool {
+        sys::futex_wait(self.lock.word(), expected, slice)
+    }
+
+    fn wake_one(&self) {
+        sys::futex_wake(self.lock.word(), 1);
+    }
+
+    fn wake_all(&self) {
+        sys::futex_wake(self.lock.word(), i32::MAX);
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        match self.deadline {
+            _ if self.gone.get() => None,
+            Deadline::NEVER => Some(Duration::MAX),
+            deadline => deadline.remaining(sys::monotonic_ns()),
+        }
+    }
+
+    fn is_alive(&self, slot: Slot) -> bool {
+        slot == self.lock.me
+            || self.lock.shares.set().lives(slot).unwrap_or_else(|errno| {
+                self.gone.set(liveness::is_gone(errno));
+                true
+            })
+    }
+}

@@ -1,0 +1,151 @@
+//! The lock that is semaphore 0 of the set. The kernel takes it back from the dead; the dirty word tells that it did.
+//!
+//! The semaphore alone decides who holds the lock. The word `dirty` of the header decides only what the next holder is
+//! told; it is written by the holder alone:
+//!
+//! | step                   | semaphore | dirty      | if the process dies after it, the next holder is told |
+//! |------------------------|-----------|------------|-------------------------------------------------------|
+//! | free                   | 1         | 0          | –                                                     |
+//! | `semop` −1             | 0         | 0          | Clean: nothing was touched                            |
+//! | swap in the tag        | 0         | slot's tag | OwnerDied                                             |
+//! | … the caller's work …  | 0         | slot's tag | OwnerDied                                             |
+//! | store 0                | 0         | 0          | Clean: the work is done                               |
+//! | `semop` +1             | 1         | 0          | –                                                     |
+//!
+//! A slot that is inherited from a dead holder needs no care: nobody takes the word for a sign of holding, so finding
+//! one's own tag in it means what finding another one means. A tag that no slot has is `Corrupt`, and is left there,
+//! so that everybody is told the same.
+//!
+//! The kernel hands a free semaphore to the waiter that came first, so waiters are served in turn as long as they
+//! sleep; hence slices that are long compared with any sane critical section.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use libc::{IPC_NOWAIT, SEM_UNDO};
+use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result, Slot};
+
+use crate::attachment::Shares;
+use crate::liveness::LOCK;
+use crate::lock::failed;
+use crate::sys::{self, Errno, SemOp};
+
+/// The longest uninterrupted sleep. The kernel loses no wake-up here; the slice bounds the damage should it ever do.
+const SLICE: Duration = Duration::from_millis(100);
+
+const TAKE_NOW: SemOp = SemOp::new(LOCK, -1, SEM_UNDO | IPC_NOWAIT);
+const TAKE: SemOp = SemOp::new(LOCK, -1, SEM_UNDO);
+// Never waits: only taking can. NOWAIT all the same, so that no change of the value by a peer can make it wait.
+const GIVE: SemOp = SemOp::new(LOCK, 1, SEM_UNDO | IPC_NOWAIT);
+
+/// The semaphore lock as one handle sees it.
+#[derive(Debug)]
+pub(super) struct SysvSem {
+    shares: Arc<Shares>,
+    tag: u32,
+}
+
+impl SysvSem {
+    /// The lock of a segment in which our slot is taken.
+    pub(super) fn new(shares: &Arc<Shares>) -> Self {
+        Self { tag: shares.slot().tag(), shares: Arc::clone(shares) }
+    }
+
+    /// The same, after a look whether somebody let go of it more often than it was taken.
+    pub(super) fn open(shares: &Arc<Shares>) -> Result<Self> {
+        let set = shares.set();
+        let value = sys::sem_value(set.id(), LOCK).map_err(|errno| failed(Operation::Attach, set, errno))?;
+        if value > 1 {
+            return Err(failed(Operation::Attach, set, Errno(libc::ERANGE)));
+        }
+        Ok(Self::new(shares))
+    }
+
+    /// The semaphore is ours: marks the segment and finds out what the last holder left.
+    #[inline]
+    fn entered(&self) -> Result<Acquired> {
+        self.shares.enter();
+        let dirty = &self.shares.header().dirty;
+        // Acquire: pairs with the Release in `release`; also keeps the caller's writes behind the mark.
+        let left = dirty.swap(self.tag, Ordering::Acquire);
+        if left == 0 { Ok(Acquired::Clean) } else { self.entered_after_death(left) }
+    }
+
+    #[cold]
+    fn entered_after_death(&self, left: u32) -> Result<Acquired> {
+        if Slot::from_tag(left).is_some() {
+            self.shares.set_unrepaired(true);
+            return Ok(Acquired::OwnerDied);
+        }
+        self.shares.header().dirty.store(left, Ordering::Relaxed);
+        self.give(Operation::Lock)?;
+        let kind = ErrorKind::Corrupt { what: "the dirty word names no slot" };
+        Err(Error::new(Operation::Lock, kind).on(self.shares.set().to_string()))
+    }
+
+    #[inline]
+    fn give(&self, operation: Operation) -> Result<()> {
+        self.shares.leave();
+        let set = self.shares.set();
+        sys::sem_op(set.id(), GIVE).map_err(|errno| match errno {
+            // Only a value at the kernel's maximum makes it wait or fail.
+            Errno(libc::EAGAIN) => failed(operation, set, Errno(libc::ERANGE)),
+            errno => failed(operation, set, errno),
+        })
+    }
+}
+
+impl RawLock for SysvSem {
+    fn kind(&self) -> LockKind {
+        LockKind::SysvSem
+    }
+
+    #[inline]
+    fn acquire_now(&self) -> Result<Option<Acquired>> {
+        let set = self.shares.set();
+        match sys::sem_op(set.id(), TAKE_NOW) {
+            Ok(()) => self.entered().map(Some),
+            Err(Errno(libc::EAGAIN)) => Ok(None),
+            Err(errno) => Err(failed(Operation::Lock, set, errno)),
+        }
+    }
+
+    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+        let set = self.shares.set();
+        while let Some(remaining) = deadline.remaining(sys::monotonic_ns()) {
+            match sys::sem_op_timeout(set.id(), TAKE, remaining.min(SLICE)) {
+                Ok(()) => return self.entered(),
+                // semtimedop answers EINTR for every signal, SA_RESTART or not; what is left is computed anew.
+                Err(Errno(libc::EAGAIN | libc::EINTR)) => {}
+                Err(errno) => return Err(failed(Operation::Lock, set, errno)),
+            }
+        }
+        self.acquire_now()?.ok_or_else(|| {
+            let kind = ErrorKind::TimedOut { what: "the lock stayed held" };
+            Error::new(Operation::Lock, kind).on(set.to_string())
+        })
+    }
+
+    fn repaired(&self) -> Result<()> {
+        self.shares.set_unrepaired(false);
+        Ok(())
+    }
+
+    #[inline]
+    fn release(&self) -> Result<()> {
+        // What was not repaired stays marked, and the next holder is told again.
+        let ours = self.shares.is_unrepaired() || {
+            // Release: pairs with the Acquire in `entered`; keeps the caller's writes before the mark's end.
+            let dirty = &self.shares.header().dirty;
+            dirty.compare_exchange(self.tag, 0, Ordering::Release, Ordering::Relaxed).is_ok()
+        };
+        // The semaphore is given back in any case: we took it, and nobody else can.
+        self.give(Operation::Unlock)?;
+        if ours {
+            return Ok(());
+        }
+        let kind = ErrorKind::Corrupt { what: "the dirty word was changed while the lock was held" };
+        Err(Error::new(Operation::Unlock, kind).on(self.shares.set().to_string()))
+    }
+}

@@ -1,0 +1,353 @@
+//! Every call of this crate into the operating system, one function each, and the errno of each failure.
+//!
+//! Nothing here decides or retries. `GETALL` is missing on purpose: the kernel writes as many values as the set of that
+//! id has *now*, and a hostile peer that owns a set can remove it and create larger ones until the id comes round.
+
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+#[cfg(feature = "futex")]
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use libc::{c_int, c_void};
+
+/// A positive errno value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+/// Owner, creator and mode of a System V object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Permissions {
+    /// Effective uid of the process that created it; cannot be changed.
+    pub(crate) creator_uid: u32,
+    /// Owner; both it and the creator have the owner's permissions.
+    pub(crate) owner_uid: u32,
+    /// The nine permission bits.
+    pub(crate) mode: u32,
+}
+
+/// What `IPC_STAT` tells of a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ShmStatus {
+    pub(crate) permissions: Permissions,
+    /// The size as it was asked for, in bytes.
+    pub(crate) size: u64,
+}
+
+/// What `IPC_STAT` tells of a semaphore set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SemStatus {
+    pub(crate) permissions: Permissions,
+    pub(crate) count: u64,
+    /// Whether a `semop` ever succeeded on it.
+    pub(crate) used: bool,
+}
+
+/// One operation of a `semop` array.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct SemOp(libc::sembuf);
+
+impl SemOp {
+    /// Adds `delta` to semaphore `number`, or waits until it is 0 where `delta` is; `flags` of semop(2).
+    #[inline]
+    pub(crate) const fn new(number: u16, delta: i16, flags: c_int) -> Self {
+        Self(libc::sembuf { sem_num: number, sem_op: delta, sem_flg: flags as i16 })
+    }
+}
+
+/// `struct semid_ds` of the kernel, which the libc crate does not have.
+#[repr(C)]
+struct SemidDs {
+    perm: libc::ipc_perm,
+    otime: libc::c_long,
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_pointer_width = "32"))]
+    _otime_high: libc::c_ulong,
+    _ctime: libc::c_long,
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_pointer_width = "32"))]
+    _ctime_high: libc::c_ulong,
+    nsems: libc::c_ulong,
+    _reserved: [libc::c_ulong; 2],
+}
+
+/// The fourth argument of semctl(2), which C has every program declare for itself.
+#[repr(C)]
+union Semun {
+    buf: *mut SemidDs,
+    array: *const u16,
+}
+
+unsafe extern "C" {
+    // glibc and musl both have it; the libc crate does not declare it for Linux.
+    fn semtimedop(
+        semid: c_int,
+        sops: *mut libc::sembuf,
+        nsops: usize,
+        timeout: *const libc::timespec,
+    ) -> c_int;
+}
+
+fn last() -> Errno {
+    Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[inline]
+fn answer(result: c_int) -> Result<c_int, Errno> {
+    if result < 0 { Err(last()) } else { Ok(result) }
+}
+
+fn permissions(perm: &libc::ipc_perm) -> Permissions {
+    Permissions { creator_uid: perm.cuid, owner_uid: perm.uid, mode: u32::from(perm.mode) & 0o777 }
+}
+
+/// `shmget` of a new segment that only this user can reach.
+pub(crate) fn shm_create(key: i32, size: usize) -> Result<i32, Errno> {
+    // SAFETY: takes and keeps no pointer.
+    answer(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+}
+
+/// `shmat` at `hint`, or where the kernel likes. Never over an existing mapping.
+pub(crate) fn shm_attach(id: i32, hint: Option<NonNull<u8>>) -> Result<NonNull<u8>, Errno> {
+    let hint = hint.map_or(ptr::null(), |hint| hint.as_ptr().cast::<c_void>().cast_const());
+    // SAFETY: without SHM_REMAP the kernel takes only addresses at which nothing is mapped, so no memory that Rust
+    // knows of changes.
+    let base = unsafe { libc::shmat(id, hint, 0) };
+    if base.addr() == usize::MAX { Err(last()) } else { NonNull::new(base.cast()).ok_or(Errno(libc::EINVAL)) }
+}
+
+/// `shmdt`.
+///
+/// # Safety
+/// `base` came from [`shm_attach`], was not detached since, and nobody uses the mapping any more.
+pub(crate) unsafe fn shm_detach(base: NonNull<u8>) {
+    // SAFETY: the caller's promise. An error can only say that nothing is attached there, which leaves nothing to do.
+    unsafe { libc::shmdt(base.as_ptr().cast()) };
+}
+
+/// `IPC_STAT` of a segment.
+pub(crate) fn shm_status(id: i32) -> Result<ShmStatus, Errno> {
+    let mut status = MaybeUninit::<libc::shmid_ds>::zeroed();
+    // SAFETY: IPC_STAT writes one shmid_ds to the pointer, which is valid for that.
+    answer(unsafe { libc::shmctl(id, libc::IPC_STAT, status.as_mut_ptr()) })?;
+    // SAFETY: plain integers, zero or what the kernel wrote.
+    let status = unsafe { status.assume_init() };
+    Ok(ShmStatus { permissions: permissions(&status.shm_perm), size: status.shm_segsz as u64 })
+}
+
+/// `IPC_SET` of a segment: `uid` becomes the owner, mode 0600.
+pub(crate) fn shm_give(id: i32, uid: u32) -> Result<(), Errno> {
+    // SAFETY: plain integers, for which zero is valid.
+    let mut status: libc::shmid_ds = unsafe { MaybeUninit::zeroed().assume_init() };
+    (status.shm_perm.uid, status.shm_perm.gid, status.shm_perm.mode) = (uid, effective_gid(), 0o600);
+    // SAFETY: IPC_SET reads one shmid_ds from the pointer.
+    answer(unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut status) }).map(drop)
+}
+
+/// `IPC_RMID` of a segment.
+pub(crate) fn shm_remove(id: i32) -> Result<(), Errno> {
+    // SAFETY: IPC_RMID does not use the pointer.
+    answer(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
+}
+
+/// How many segments there are, and how many there may be, where the system tells.
+#[cfg(target_os = "linux")]
+pub(crate) fn shm_usage() -> Option<(u64, u64)> {
+    /// `struct shm_info` of shmctl(2).
+    #[repr(C)]
+    struct ShmInfo {
+        used_ids: c_int,
+        _pages: [libc::c_ulong; 5],
+    }
+    const SHM_INFO: c_int = 14;
+    let mut info = ShmInfo { used_ids: 0, _pages: [0; 5] };
+    // SAFETY: SHM_INFO writes one shm_info, whatever the id is.
+    answer(unsafe { libc::shmctl(0, SHM_INFO, (&raw mut info).cast()) }).ok()?;
+    let most = std::fs::read_to_string("/proc/sys/kernel/shmmni").ok()?.trim().parse().ok()?;
+    Some((u64::try_from(info.used_ids).ok()?, most))
+}
+
+/// How many segments there are: not told here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn shm_usage() -> Option<(u64, u64)> {
+    None
+}
+
+/// `semget` of a new set that only this user can reach. Its values are not initialised.
+pub(crate) fn sem_create(key: i32, count: u16) -> Result<i32, Errno> {
+    // SAFETY: takes and keeps no pointer.
+    answer(unsafe { libc::semget(key, c_int::from(count), libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+}
+
+/// `IPC_STAT` of a set.
+pub(crate) fn sem_status(id: i32) -> Result<SemStatus, Errno> {
+    let mut status = MaybeUninit::<SemidDs>::zeroed();
+    // SAFETY: IPC_STAT writes one semid_ds to the pointer, which is valid for that.
+    answer(unsafe { libc::semctl(id, 0, libc::IPC_STAT, Semun { buf: status.as_mut_ptr() }) })?;
+    // SAFETY: plain integers, zero or what the kernel wrote.
+    let status = unsafe { status.assume_init() };
+    #[allow(clippy::useless_conversion, reason = "c_ulong has 32 bits on some targets")]
+    let count = u64::from(status.nsems);
+    Ok(SemStatus { permissions: permissions(&status.perm), count, used: status.otime != 0 })
+}
+
+/// `SETALL` of a set that this process has just created with `values.len()` semaphores.
+pub(crate) fn sem_set_all(id: i32, values: &[u16]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many values as the set has. Only our own user could have put a larger set in its
+    // place since `semget`, and it could read our memory anyway.
+    answer(unsafe { libc::semctl(id, 0, libc::SETALL, Semun { array: values.as_ptr() }) }).map(drop)
+}
+
+/// `GETVAL`.
+pub(crate) fn sem_value(id: i32, number: u16) -> Result<u32, Errno> {
+    // SAFETY: GETVAL uses no fourth argument.
+    answer(unsafe { libc::semctl(id, c_int::from(number), libc::GETVAL) }).map(|value| value as u32)
+}
+
+/// `GETPID`: the process that changed the semaphore last; 0 when it is not in our PID namespace or there was none.
+pub(crate) fn sem_last_pid(id: i32, number: u16) -> Result<i32, Errno> {
+    const GETPID: c_int = 11;
+    // SAFETY: GETPID uses no fourth argument.
+    answer(unsafe { libc::semctl(id, c_int::from(number), GETPID) })
+}
+
+/// `IPC_SET` of a set: `uid` becomes the owner, mode 0600.
+pub(crate) fn sem_give(id: i32, uid: u32) -> Result<(), Errno> {
+    // SAFETY: plain integers, for which zero is valid.
+    let mut status: SemidDs = unsafe { MaybeUninit::zeroed().assume_init() };
+    (status.perm.uid, status.perm.gid, status.perm.mode) = (uid, effective_gid(), 0o600);
+    // SAFETY: IPC_SET reads one semid_ds from the pointer.
+    answer(unsafe { libc::semctl(id, 0, libc::IPC_SET, Semun { buf: &raw mut status }) }).map(drop)
+}
+
+/// `IPC_RMID` of a set.
+pub(crate) fn sem_remove(id: i32) -> Result<(), Errno> {
+    // SAFETY: IPC_RMID uses no fourth argument.
+    answer(unsafe { libc::semctl(id, 0, libc::IPC_RMID) }).map(drop)
+}
+
+/// One operation that does not wait, or waits as long as it takes, as its flags say.
+#[inline]
+pub(crate) fn sem_op(id: i32, mut operation: SemOp) -> Result<(), Errno> {
+    // SAFETY: the kernel reads one sembuf from the pointer.
+    answer(unsafe { libc::semop(id, &raw mut operation.0, 1) }).map(drop)
+}
+
+/// All of `operations` at once, or none.
+pub(crate) fn sem_ops(id: i32, operations: &[SemOp]) -> Result<(), Errno> {
+    // SAFETY: SemOp is a transparent sembuf (asserted below), and the kernel reads `len` of them and writes none.
+    answer(unsafe { libc::semop(id, operations.as_ptr().cast_mut().cast(), operations.len()) }).map(drop)
+}
+
+const _: () = assert!(size_of::<SemOp>() == size_of::<libc::sembuf>());
+
+/// One operation that waits at most for `timeout`; EAGAIN when that has passed.
+pub(crate) fn sem_op_timeout(id: i32, mut operation: SemOp, timeout: Duration) -> Result<(), Errno> {
+    let timeout = timespec(timeout);
+    // SAFETY: the kernel reads one sembuf and one timespec.
+    answer(unsafe { semtimedop(id, &raw mut operation.0, 1, &raw const timeout) }).map(drop)
+}
+
+fn timespec(duration: Duration) -> libc::timespec {
+    // SAFETY: plain integers, for which zero is valid; some targets have padding fields here.
+    let mut value: libc::timespec = unsafe { MaybeUninit::zeroed().assume_init() };
+    value.tv_sec = libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX);
+    value.tv_nsec = duration.subsec_nanos().into();
+    value
+}
+
+/// Has the kernel give every page of a new mapping now. EINVAL where it does not know how.
+///
+/// # Safety
+/// `base..base + len` is a shared mapping.
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) -> Result<(), Errno> {
+    // SAFETY: populating changes no byte; the range is the caller's promise.
+    answer(unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) }).map(drop)
+}
+
+/// The address at which `len` bytes could be mapped at this moment, `skip` bytes into a free range.
+pub(crate) fn free_range(len: usize) -> Result<NonNull<u8>, Errno> {
+    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that Rust knows of.
+    let base = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            len,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED {
+        return Err(last());
+    }
+    // SAFETY: exactly the mapping made above, which nobody else knows.
+    answer(unsafe { libc::munmap(base, len) })?;
+    NonNull::new(base.cast()).ok_or(Errno(libc::ENOMEM))
+}
+
+/// The size of a page in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: takes no pointer.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = timespec(Duration::ZERO);
+    // SAFETY: the clock exists on every supported system, and one timespec is written.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Fills `bytes` at random; what cannot be filled keeps the clock's lowest bits.
+pub(crate) fn random(bytes: &mut [u8; 4]) {
+    *bytes = (monotonic_ns() as u32).to_ne_bytes();
+    // SAFETY: at most four bytes are written, all of them valid u8.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+}
+
+/// The effective user id, which System V checks.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: takes no pointer and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The effective group id.
+pub(crate) fn effective_gid() -> u32 {
+    // SAFETY: takes no pointer and cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// Whether a process with this pid exists, also one that we may not signal. Pids below 1 count as existing.
+pub(crate) fn process_exists(pid: i32) -> bool {
+    // SAFETY: signal 0 is not sent.
+    pid < 1 || unsafe { libc::kill(pid, 0) } == 0 || last() != Errno(libc::ESRCH)
+}
+
+/// Has `handler` run in every forked child.
+pub(crate) fn at_fork_in_child(handler: unsafe extern "C" fn()) -> Result<(), Errno> {
+    // SAFETY: the handler is a function of this program and is never unloaded while its handles live.
+    match unsafe { libc::pthread_atfork(None, None, Some(handler)) } {
+        0 => Ok(()),
+        errno => Err(Errno(errno)),
+    }
+}
+
+/// `FUTEX_WAIT` across processes, at most for `timeout`. Whether that has passed.
+#[cfg(feature = "futex")]
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> bool {
+    let timeout = timespec(timeout);
+    // SAFETY: the word is valid for as long as it is borrowed, and the kernel reads it and one timespec.
+    let result = unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout)
+    };
+    result < 0 && last() == Errno(libc::ETIMEDOUT)
+}
+
+/// `FUTEX_WAKE` across processes, of at most `count` waiters.
+#[cfg(feature = "futex")]
+pub(crate) fn futex_wake(word: &AtomicU32, count: c_int) {
+    // SAFETY: the word is valid for as long as it is borrowed; waking reads nothing else.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+}
