@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, get};
+use crate::pace::Pace;
 use crate::position::Bounds;
 use crate::seat::{AsConsumer, Seat};
 
@@ -42,6 +43,8 @@ pub struct Consumer<M: Memory> {
     pub(crate) verified: Option<u32>,
     /// The drop counters as they stood when they were last asked for.
     drops_seen: Drops,
+    /// When to look at `tail` again.
+    pace: Pace,
     poison: Option<Corruption>,
 }
 
@@ -82,6 +85,7 @@ impl<M: Memory> Consumer<M> {
             sequence: None,
             verified: None,
             drops_seen: Drops::default(),
+            pace: Pace::new(),
             poison: None,
         };
         consumer.refresh()?;
@@ -105,7 +109,7 @@ impl<M: Memory> Consumer<M> {
     /// [`Error::Corrupt`].
     pub fn read_some(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
         if dst.len() as u64 > self.available {
-            self.refresh()?;
+            self.look(1)?;
         }
         let count = self.available.min(dst.len() as u64) as usize;
         self.take(&mut dst[..count])?;
@@ -252,13 +256,25 @@ impl<M: Memory> Consumer<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn look_for(&mut self, need: u64) -> Result<(), Error> {
-        self.refresh()?;
+        self.look(need)?;
         if need > self.bounds.capacity() as u64 {
             return Err(Error::TooLong { requested: need as usize, limit: self.bounds.capacity() });
         }
         if need > self.available {
             return Err(Error::Empty { requested: need as usize, available: self.available as usize });
         }
+        Ok(())
+    }
+
+    /// Looks at the producer's index, for `need` bytes, at the pace that pays.
+    fn look(&mut self, need: u64) -> Result<(), Error> {
+        let pauses = self.pace.before_look();
+        for _ in 0..pauses {
+            self.seat.memory.pause();
+        }
+        let before = self.available;
+        self.refresh()?;
+        self.pace.after_look(pauses, self.available - before, need, self.bounds.size());
         Ok(())
     }
 

@@ -51,6 +51,7 @@ mod error;
 mod grant;
 pub mod layout;
 pub mod memory;
+mod pace;
 mod pop;
 mod position;
 mod producer;

@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, put};
+use crate::pace::Pace;
 use crate::position::Bounds;
 use crate::seat::{AsProducer, Seat};
 
@@ -31,6 +32,8 @@ pub struct Producer<M: Memory> {
     drops: (u64, u64),
     /// The number of the next checked record; wraps. `None`: none was written by this handle.
     pub(crate) sequence: Option<u32>,
+    /// When to look at `head` again.
+    pace: Pace,
     poison: Option<Corruption>,
 }
 
@@ -67,8 +70,17 @@ impl<M: Memory> Producer<M> {
             seat.memory.load64(Field64::DroppedRecords, Relaxed),
             seat.memory.load64(Field64::DroppedBytes, Relaxed),
         );
-        let mut producer =
-            Producer { seat, bounds, tail, published: tail, free: 0, drops, sequence: None, poison: None };
+        let mut producer = Producer {
+            seat,
+            bounds,
+            tail,
+            published: tail,
+            free: 0,
+            drops,
+            sequence: None,
+            pace: Pace::new(),
+            poison: None,
+        };
         producer.refresh()?;
         Ok(producer)
     }
@@ -90,7 +102,7 @@ impl<M: Memory> Producer<M> {
     /// [`Error::Corrupt`].
     pub fn write_some(&mut self, src: &[u8]) -> Result<usize, Error> {
         if src.len() as u64 > self.free {
-            self.refresh()?;
+            self.look(1)?;
         }
         let count = self.free.min(src.len() as u64) as usize;
         self.stage(&src[..count])?;
@@ -203,13 +215,25 @@ impl<M: Memory> Producer<M> {
     #[cold]
     #[inline(never)]
     pub(crate) fn make_room(&mut self, need: u64) -> Result<(), Error> {
-        self.refresh()?;
+        self.look(need)?;
         if need > self.bounds.capacity() as u64 {
             return Err(Error::TooLong { requested: need as usize, limit: self.bounds.capacity() });
         }
         if need > self.free {
             return Err(Error::Full { requested: need as usize, available: self.free as usize });
         }
+        Ok(())
+    }
+
+    /// Looks at the consumer's index, for `need` bytes, at the pace that pays.
+    fn look(&mut self, need: u64) -> Result<(), Error> {
+        let pauses = self.pace.before_look();
+        for _ in 0..pauses {
+            self.seat.memory.pause();
+        }
+        let before = self.free;
+        self.refresh()?;
+        self.pace.after_look(pauses, self.free - before, need, self.bounds.size());
         Ok(())
     }
 

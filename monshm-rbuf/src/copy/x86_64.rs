@@ -1,11 +1,18 @@
 //! Copies on x86-64: one instruction for each access to shared memory, the private side in registers.
 //!
 //! Up to 64 bytes the private side is ordinary Rust, so that a copy of known length is two to eight moves and
-//! its values stay in registers; above, one assembly loop of 64-byte steps. Only SSE2 is used, which every
-//! x86-64 has. No `nomem` or `readonly` on any block: the compiler must not move one over an atomic access.
+//! its values stay in registers. Above, one assembly loop: of 64-byte steps with SSE2, which every x86-64
+//! has, or of 128-byte steps with AVX where the CPU and the OS have it. Long writes to shared memory use `rep
+//! movsb` where the CPU is fast at it: it takes whole lines without fetching them from the other core first.
+//! No `nomem` or `readonly` on any block: the compiler must not move one over an atomic access.
 
 use core::arch::asm;
-use core::arch::x86_64::__m128i;
+use core::arch::x86_64::{__cpuid, __cpuid_count, __m128i};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// From this length on, bytes, a write to shared memory is one `rep movsb`: below, its start costs more than
+/// it saves (measured between two cores of one Zen 5, through 64 KiB and 1 MiB).
+const STRING_MIN: usize = 4096;
 
 /// Private types that are moved unaligned, and how a shared one is loaded and stored.
 trait Unit: Copy {
@@ -48,6 +55,8 @@ unit!(__m128i, xmm_reg, "movups {value}, xmmword ptr [{at}]", "movups xmmword pt
 
 /// Which way a copy goes.
 trait Way {
+    /// Whether the destination is the shared side.
+    const TO_SHARED: bool;
     /// # Safety
     /// Both pointers are valid for one unit, in the direction of the copy.
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8);
@@ -59,6 +68,8 @@ struct Read;
 struct Write;
 
 impl Way for Read {
+    const TO_SHARED: bool = false;
+
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller; the private side may be unaligned.
@@ -67,6 +78,8 @@ impl Way for Read {
 }
 
 impl Way for Write {
+    const TO_SHARED: bool = true;
+
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller; the private side may be unaligned.
@@ -113,53 +126,194 @@ unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
                 }
                 W::unit::<__m128i>(src.add(len - 16), dst.add(len - 16));
             }
-            _ => large(src, dst, len),
+            _ => large::<W>(src, dst, len),
         }
     }
 }
 
-/// Copies more than 64 bytes: whole 64-byte steps, then the last 64 bytes, which overlap them.
+/// Copies more than 64 bytes.
+///
+/// # Safety
+/// As for [`copy`], with `len` > 64.
+#[inline]
+unsafe fn large<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
+    if len < 128 {
+        // SAFETY: len > 64 by the caller.
+        return unsafe { by_sse(src, dst, len) };
+    }
+    let features = features();
+    // SAFETY: len ≥ 128, and each instruction set is used only where `features` found it.
+    unsafe {
+        if W::TO_SHARED && len >= STRING_MIN && features & STRING != 0 {
+            by_string(src, dst, len);
+        } else if features & AVX != 0 {
+            by_avx(src, dst, len);
+        } else {
+            by_sse(src, dst, len);
+        }
+    }
+}
+
+/// Whole 64-byte steps, then the last 64 bytes, which overlap them.
 ///
 /// # Safety
 /// As for [`copy`], with `len` > 64.
 #[inline(always)]
-unsafe fn large(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: the loop runs (len - 1) / 64 times, at least once, so it ends at or before len - 1; the tail
-    // covers [len - 64, len). Registers that are written are declared; the stack is not used.
+unsafe fn by_sse(src: *const u8, dst: *mut u8, len: usize) {
+    let steps = (len - 1) / 64;
+    // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len - 1; the end covers [len - 64, len).
+    // Registers that are written are declared; the stack is not used.
     unsafe {
         asm!(
             "2:",
-            "movups {a}, xmmword ptr [{src}]",
-            "movups {b}, xmmword ptr [{src} + 16]",
-            "movups {c}, xmmword ptr [{src} + 32]",
-            "movups {d}, xmmword ptr [{src} + 48]",
-            "movups xmmword ptr [{dst}], {a}",
-            "movups xmmword ptr [{dst} + 16], {b}",
-            "movups xmmword ptr [{dst} + 32], {c}",
-            "movups xmmword ptr [{dst} + 48], {d}",
+            "movups xmm0, xmmword ptr [{src}]",
+            "movups xmm1, xmmword ptr [{src} + 16]",
+            "movups xmm2, xmmword ptr [{src} + 32]",
+            "movups xmm3, xmmword ptr [{src} + 48]",
+            "movups xmmword ptr [{dst}], xmm0",
+            "movups xmmword ptr [{dst} + 16], xmm1",
+            "movups xmmword ptr [{dst} + 32], xmm2",
+            "movups xmmword ptr [{dst} + 48], xmm3",
             "add {src}, 64",
             "add {dst}, 64",
             "dec {steps}",
             "jnz 2b",
-            "movups {a}, xmmword ptr [{src} + {rest} - 64]",
-            "movups {b}, xmmword ptr [{src} + {rest} - 48]",
-            "movups {c}, xmmword ptr [{src} + {rest} - 32]",
-            "movups {d}, xmmword ptr [{src} + {rest} - 16]",
-            "movups xmmword ptr [{dst} + {rest} - 64], {a}",
-            "movups xmmword ptr [{dst} + {rest} - 48], {b}",
-            "movups xmmword ptr [{dst} + {rest} - 32], {c}",
-            "movups xmmword ptr [{dst} + {rest} - 16], {d}",
+            "movups xmm0, xmmword ptr [{src} + {rest} - 64]",
+            "movups xmm1, xmmword ptr [{src} + {rest} - 48]",
+            "movups xmm2, xmmword ptr [{src} + {rest} - 32]",
+            "movups xmm3, xmmword ptr [{src} + {rest} - 16]",
+            "movups xmmword ptr [{dst} + {rest} - 64], xmm0",
+            "movups xmmword ptr [{dst} + {rest} - 48], xmm1",
+            "movups xmmword ptr [{dst} + {rest} - 32], xmm2",
+            "movups xmmword ptr [{dst} + {rest} - 16], xmm3",
             src = inout(reg) src => _,
             dst = inout(reg) dst => _,
-            steps = inout(reg) (len - 1) / 64 => _,
-            rest = in(reg) len - (len - 1) / 64 * 64,
-            a = out(xmm_reg) _,
-            b = out(xmm_reg) _,
-            c = out(xmm_reg) _,
-            d = out(xmm_reg) _,
+            steps = inout(reg) steps => _,
+            rest = in(reg) len - steps * 64,
+            out("xmm0") _,
+            out("xmm1") _,
+            out("xmm2") _,
+            out("xmm3") _,
             options(nostack),
         );
     }
+}
+
+/// Whole 128-byte steps, then the last 128 bytes, which overlap them.
+///
+/// # Safety
+/// As for [`copy`], with `len` ≥ 128, on a CPU with AVX.
+#[inline(always)]
+unsafe fn by_avx(src: *const u8, dst: *mut u8, len: usize) {
+    let steps = len / 128;
+    // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len; the end covers [len - 128, len).
+    // Registers that are written are declared; their upper halves are clean again at the end, as the calling
+    // convention wants; the stack is not used.
+    unsafe {
+        asm!(
+            "2:",
+            "vmovdqu ymm0, ymmword ptr [{src}]",
+            "vmovdqu ymm1, ymmword ptr [{src} + 32]",
+            "vmovdqu ymm2, ymmword ptr [{src} + 64]",
+            "vmovdqu ymm3, ymmword ptr [{src} + 96]",
+            "vmovdqu ymmword ptr [{dst}], ymm0",
+            "vmovdqu ymmword ptr [{dst} + 32], ymm1",
+            "vmovdqu ymmword ptr [{dst} + 64], ymm2",
+            "vmovdqu ymmword ptr [{dst} + 96], ymm3",
+            "add {src}, 128",
+            "add {dst}, 128",
+            "dec {steps}",
+            "jnz 2b",
+            "test {rest}, {rest}",
+            "jz 3f",
+            "vmovdqu ymm0, ymmword ptr [{src} + {rest} - 128]",
+            "vmovdqu ymm1, ymmword ptr [{src} + {rest} - 96]",
+            "vmovdqu ymm2, ymmword ptr [{src} + {rest} - 64]",
+            "vmovdqu ymm3, ymmword ptr [{src} + {rest} - 32]",
+            "vmovdqu ymmword ptr [{dst} + {rest} - 128], ymm0",
+            "vmovdqu ymmword ptr [{dst} + {rest} - 96], ymm1",
+            "vmovdqu ymmword ptr [{dst} + {rest} - 64], ymm2",
+            "vmovdqu ymmword ptr [{dst} + {rest} - 32], ymm3",
+            "3:",
+            "vzeroupper",
+            src = inout(reg) src => _,
+            dst = inout(reg) dst => _,
+            steps = inout(reg) steps => _,
+            rest = in(reg) len % 128,
+            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+            // vzeroupper touches the upper halves of all sixteen; nothing keeps a value there.
+            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+            out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+            options(nostack),
+        );
+    }
+}
+
+/// One string instruction.
+///
+/// # Safety
+/// As for [`copy`].
+#[inline(always)]
+unsafe fn by_string(src: *const u8, dst: *mut u8, len: usize) {
+    // SAFETY: copies `len` bytes upwards (the direction flag is clear by the calling convention); the three
+    // registers are declared; no stack, no flags.
+    unsafe {
+        asm!(
+            "rep movsb",
+            inout("rsi") src => _,
+            inout("rdi") dst => _,
+            inout("rcx") len => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Set in every answer of [`features`].
+const ASKED: u8 = 1;
+/// The CPU has AVX and the OS keeps its registers.
+const AVX: u8 = 2;
+/// The CPU says that `rep movsb` is fast (ERMS).
+const STRING: u8 = 4;
+
+/// What the CPU can do; asked of it once.
+#[inline]
+fn features() -> u8 {
+    static ANSWER: AtomicU8 = AtomicU8::new(0);
+    // Relaxed: the answer is the same whoever finds it, and nothing hangs on it.
+    match ANSWER.load(Relaxed) {
+        0 => {
+            let found = ask();
+            ANSWER.store(found, Relaxed);
+            found
+        }
+        answer => answer,
+    }
+}
+
+#[cold]
+#[allow(unused_unsafe, reason = "CPUID is a safe function from Rust 1.94 on")]
+fn ask() -> u8 {
+    // SAFETY: every x86-64 has CPUID, and leaves 0 and 1.
+    let (last_leaf, leaf_1) = unsafe { (__cpuid(0).eax, __cpuid(1)) };
+    let mut found = ASKED;
+    let (os_saves, avx) = (leaf_1.ecx & 1 << 27 != 0, leaf_1.ecx & 1 << 28 != 0);
+    if os_saves && avx {
+        let states: u32;
+        // SAFETY: XGETBV exists where the OS has enabled XSAVE; register 0 does always.
+        unsafe {
+            asm!("xgetbv", in("ecx") 0, out("eax") states, out("edx") _, options(nomem, nostack, preserves_flags));
+        }
+        // Both halves of the registers: bits 1 (SSE) and 2 (AVX).
+        if states & 6 == 6 {
+            found |= AVX;
+        }
+    }
+    // SAFETY: leaf 7 exists, by the test before.
+    if last_leaf >= 7 && unsafe { __cpuid_count(7, 0) }.ebx & 1 << 9 != 0 {
+        found |= STRING;
+    }
+    found
 }
 
 /// Copies `len` shared bytes at `src` to private `dst`.
@@ -181,4 +335,29 @@ pub(super) unsafe fn read(src: *const u8, dst: *mut u8, len: usize) {
 pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: passed on unchanged.
     unsafe { copy::<Write>(src, dst, len) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ways that this CPU does not choose by itself must be right too.
+    #[test]
+    fn every_way_of_a_long_copy_copies_exactly() {
+        type Long = unsafe fn(*const u8, *mut u8, usize);
+        let mut ways: [Option<Long>; 3] = [Some(by_sse), Some(by_string), None];
+        if features() & AVX != 0 {
+            ways[2] = Some(by_avx);
+        }
+        let src: [u8; 700] = core::array::from_fn(|i| (i * 13) as u8 | 1);
+        for way in ways.into_iter().flatten() {
+            for len in 128..640 {
+                let mut dst = [0; 700];
+                // SAFETY: 3 + len and 5 + len are within the arrays; len ≥ 128; AVX only where it is.
+                unsafe { way(src.as_ptr().add(3), dst.as_mut_ptr().add(5), len) };
+                assert_eq!(dst[5..5 + len], src[3..3 + len]);
+                assert!(dst[..5].iter().chain(&dst[5 + len..]).all(|byte| *byte == 0), "{len}");
+            }
+        }
+    }
 }
