@@ -17,6 +17,8 @@ const ACL_NAME: &str = "system.posix_acl_access";
 const ACL_VERSION: u32 = 2;
 /// Version, and five entries of tag u16, permission u16 and id u32, all little-endian.
 const ACL_LEN: usize = 4 + 5 * 8;
+/// The id of the second entry.
+const USER_ID: std::ops::Range<usize> = 4 + 8 + 4..4 + 8 + 8;
 const READ_WRITE: u16 = 6;
 const NOBODY: u32 = u32::MAX;
 
@@ -49,16 +51,24 @@ pub(crate) fn grant_named(file: impl AsFd, peer: Identity) -> Result<()> {
 /// Checks that an object belongs to `owner` and that nobody but its owner and we can open it.
 ///
 /// # Errors
-/// `WrongOwner`, `OpenToOthers`, `System`.
+/// `WrongOwner`, `OpenToOthers`, `NoAccessForPeer` when it was made for another user, `System`.
 pub(crate) fn check(file: impl AsFd, stat: &Stat, owner: Identity) -> Result<()> {
     let refuse = |kind| Err(Error::new(Operation::Attach, kind).on("posix"));
+    let own_uid = sys::own_uid();
     if stat.st_uid != owner.uid {
         return refuse(ErrorKind::WrongOwner { expected: owner.uid, found: stat.st_uid });
     }
     let mode = stat.st_mode & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
     // The group bits of a file with a list are the list's mask.
-    let closed = mode & 0o007 == 0 && (mode & 0o070 == 0 || admits_only(file, sys::own_uid())?);
-    if closed { Ok(()) } else { refuse(ErrorKind::OpenToOthers { mode }) }
+    let admitted = if mode & 0o007 == 0 { admitted_by_list(file)? } else { None };
+    match admitted {
+        Some(uid) if uid == own_uid => Ok(()),
+        Some(_) if owner.uid != own_uid => refuse(ErrorKind::NoAccessForPeer { uid: own_uid }),
+        _ => refuse(ErrorKind::OpenToOthers { mode }),
+    }
 }
 
 fn own_only(file: impl AsFd) -> Result<()> {
@@ -92,15 +102,18 @@ fn one_user(uid: u32) -> [u8; ACL_LEN] {
     bytes
 }
 
-/// Whether the file has a list, and it is exactly the one that [`one_user`] makes for `uid`. The kernel keeps the
-/// entries in this order.
-fn admits_only(file: impl AsFd, uid: u32) -> Result<bool> {
+/// The user whom the file's list lets in beside the owner, if it has one of exactly the form that [`one_user`] makes.
+/// The kernel keeps the entries in this order.
+fn admitted_by_list(file: impl AsFd) -> Result<Option<u32>> {
     let mut found = [0; ACL_LEN];
     let answer: Answer<usize> = sys::attribute(file, ACL_NAME, &mut found);
     match answer {
-        Ok(len) => Ok(len == ACL_LEN && found == one_user(uid)),
+        Ok(len) => {
+            let uid = <[u8; 4]>::try_from(&found[USER_ID]).map_or(NOBODY, u32::from_le_bytes);
+            Ok((len == ACL_LEN && found == one_user(uid)).then_some(uid))
+        }
         // No list, a longer one, or a file system that has none.
-        Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(false),
+        Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(None),
         Err(errno) => Err(sys::fault(Operation::Attach, "reading the access control list", errno)),
     }
 }

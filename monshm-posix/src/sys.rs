@@ -181,6 +181,7 @@ pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.
+#[cfg(any(feature = "futex", feature = "pthread-mutex", feature = "semaphore"))]
 pub(crate) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)

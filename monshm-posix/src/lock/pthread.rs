@@ -1,7 +1,8 @@
 //! The lock that is libc's robust process-shared mutex, in the lock area. For trusted peers, see `LockKind`.
 //!
 //! The kernel tells of a holder that died, whether its process or only its thread did; slots are not asked. Nothing
-//! here reads the mutex's bytes.
+//! here reads the mutex's bytes. A holder that lets go without [`RawLock::repaired`] after it was told of a death
+//! makes the mutex unusable for all: that is libc's rule, and shows as `Corrupt`.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ struct Pthread {
     mutex: Mutex,
     /// Whether this handle holds the mutex.
     held: AtomicBool,
+    /// Whether libc said once that nobody repaired it. glibc's trylock then leaves it held by the thread that was told,
+    /// and says "held" from then on.
+    lost: AtomicBool,
     mapping: Arc<Mapping>,
 }
 
@@ -51,7 +55,12 @@ impl Pthread {
         // SAFETY: PLACED: the area is mapped for as long as the share of the mapping that the lock owns, large and
         // aligned enough (asserted above); `create` initialises it, before the segment is shared.
         let mutex = unsafe { Mutex::at(area.cast()) };
-        Self { mutex, held: AtomicBool::new(false), mapping: Arc::clone(mapping) }
+        Self {
+            mutex,
+            held: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            mapping: Arc::clone(mapping),
+        }
     }
 
     fn took(&self, left: Left) -> Acquired {
@@ -61,6 +70,24 @@ impl Pthread {
             Left::Properly => Acquired::Clean,
             Left::Dead => Acquired::OwnerDied,
         }
+    }
+
+    /// What it means that the mutex was not free.
+    #[cold]
+    fn not_taken(&self, errno: Errno) -> Result<Option<Acquired>> {
+        match errno {
+            // The second one: by this thread, through another handle.
+            Errno::BUSY | Errno::DEADLK if !self.lost.load(Ordering::Relaxed) => Ok(None),
+            errno => Err(self.fault(errno)),
+        }
+    }
+
+    #[cold]
+    fn fault(&self, errno: Errno) -> Error {
+        // Relaxed: a note of this handle to itself.
+        self.lost.fetch_or(errno == Errno::NOTRECOVERABLE, Ordering::Relaxed);
+        let errno = if self.lost.load(Ordering::Relaxed) { Errno::NOTRECOVERABLE } else { errno };
+        fault(Operation::Lock, errno)
     }
 }
 
@@ -73,8 +100,7 @@ impl RawLock for Pthread {
     fn acquire_now(&self) -> Result<Option<Acquired>> {
         match self.mutex.try_lock() {
             Ok(left) => Ok(Some(self.took(left))),
-            Err(Errno::BUSY) => Ok(None),
-            Err(errno) => Err(fault(Operation::Lock, errno)),
+            Err(errno) => self.not_taken(errno),
         }
     }
 
@@ -87,7 +113,7 @@ impl RawLock for Pthread {
             match self.mutex.lock_until(until_ns) {
                 Ok(left) => return Ok(self.took(left)),
                 Err(Errno::TIMEDOUT) if slice.is_some() => {}
-                Err(errno) => return Err(fault(Operation::Lock, errno)),
+                Err(errno) => return Err(self.fault(errno)),
             }
         }
     }

@@ -1,0 +1,190 @@
+//! Who lives, by the kernel's books: processes that are killed, that fork, and that exec.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use monshm_core::kind::{LockKind, MemoryKind};
+use monshm_core::liveness::Slot;
+use support::{MEMORIES, Start, attach, create, given, isolated, role, share, tell};
+
+fn is_alive(segment: &support::Segment, slot: u32) -> bool {
+    segment.liveness().is_alive(Slot::new(slot).expect("a slot"))
+}
+
+/// Waits for what the kernel does at the end of a process, which may come a moment after it was waited for.
+fn within_a_second(what: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(1);
+    while !what() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+#[test]
+fn a_killed_peer_frees_its_slot() {
+    const TEST: &str = "a_killed_peer_frees_its_slot";
+    if role().is_some() {
+        let (descriptor, handle) = given();
+        let peer = attach(&descriptor, handle).unwrap();
+        tell(peer.slot().index());
+        support::ask();
+        return;
+    }
+    for &memory in MEMORIES {
+        let segment = create(memory);
+        let (descriptor, handle) = share(&segment, LockKind::Futex);
+        for _ in 0..3 {
+            let mut peer = Start::new(TEST, "peer").descriptor(&descriptor).handle(&handle).spawn();
+            peer.expect("1");
+            assert!(is_alive(&segment, 1) && !is_alive(&segment, 2));
+            peer.kill();
+            assert!(!is_alive(&segment, 1), "{memory}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_creator_is_seen_and_a_name_is_what_it_leaves() {
+    const TEST: &str = "a_killed_creator_is_seen_and_a_name_is_what_it_leaves";
+    if role().is_some() {
+        let segment = create(MemoryKind::Named);
+        let (descriptor, _handle) = share(&segment, LockKind::Futex);
+        tell(support::to_text(&descriptor));
+        support::ask();
+        return;
+    }
+    let mut creator = Start::new(TEST, "creator").spawn();
+    let descriptor = support::from_text(&creator.hear());
+    let peer = attach(&descriptor, None).unwrap();
+    assert!(is_alive(&peer, 0));
+    creator.kill();
+    assert!(!is_alive(&peer, 0));
+    let monshm_core::Object::Named { name, .. } = descriptor.object else { panic!("not named") };
+    assert!(std::fs::exists(format!("/dev/shm{name}")).unwrap());
+    peer.remove_name();
+    assert!(!std::fs::exists(format!("/dev/shm{name}")).unwrap(), "its heir can remove it");
+}
+
+#[test]
+fn a_forked_child_keeps_no_slot_alive() {
+    const TEST: &str = "a_forked_child_keeps_no_slot_alive";
+    if role().is_some() {
+        let (descriptor, handle) = given();
+        let peer = attach(&descriptor, handle).unwrap();
+        // SAFETY: the child calls nothing but pause(2).
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            loop {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
+            }
+        }
+        tell(peer.slot().index());
+        tell(child);
+        support::ask();
+        return;
+    }
+    for &memory in MEMORIES {
+        let segment = create(memory);
+        let (descriptor, handle) = share(&segment, LockKind::Futex);
+        let mut peer = Start::new(TEST, "peer").descriptor(&descriptor).handle(&handle).spawn();
+        peer.expect("1");
+        let child: i32 = peer.hear().parse().unwrap();
+        assert!(is_alive(&segment, 1));
+        peer.kill();
+        let freed = within_a_second(|| !is_alive(&segment, 1));
+        // SAFETY: the number is that of the process started above, which only we end.
+        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0, "the child still ran");
+        assert!(freed, "{memory}");
+    }
+}
+
+/// Forks, runs `body` in the child and answers whether it came to its end.
+fn in_child(body: impl FnOnce()) -> bool {
+    // SAFETY: the process has one thread besides the harness's, which holds no lock while the test runs; the child
+    // runs `body` and ends without unwinding or running the parent's destructors.
+    match unsafe { libc::fork() } {
+        0 => {
+            body();
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: `status` lives through the call.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            status == 0
+        }
+    }
+}
+
+#[test]
+fn a_forked_childs_handle_takes_nothing_from_its_parent() {
+    isolated("a_forked_childs_handle_takes_nothing_from_its_parent", || {
+        for &memory in MEMORIES {
+            let segment = create(memory);
+            let (descriptor, handle) = share(&segment, LockKind::Futex);
+            let peer = attach(&descriptor, Some(handle.try_clone().unwrap())).unwrap();
+            let generation = monshm_core::fork::generation();
+            let (mut ours, mut theirs) = (Some(segment), Some(peer));
+            assert!(in_child(|| {
+                assert_ne!(monshm_core::fork::generation(), generation);
+                // These take the numbers that the handler closed; a handle that closed them again would show.
+                let strangers: Vec<_> = (0..8).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+                assert!(ours.as_ref().unwrap().share().is_err());
+                ours.as_ref().unwrap().remove_name();
+                ours = None;
+                theirs = None;
+                assert!(strangers.iter().all(|file| file.metadata().is_ok()));
+                assert_eq!(support::shared_mappings(), 0, "the child's own mappings are gone");
+                // A child can attach by itself.
+                assert_eq!(attach(&descriptor, Some(handle)).unwrap().slot().index(), 2);
+            }));
+            let (segment, peer) = (ours.unwrap(), theirs.unwrap());
+            assert!(is_alive(&segment, 1) && is_alive(&peer, 0), "{memory}");
+            assert!(!is_alive(&segment, 2));
+            if let monshm_core::Object::Named { name, .. } = descriptor.object {
+                assert!(std::fs::exists(format!("/dev/shm{name}")).unwrap());
+            }
+        }
+    });
+}
+
+#[test]
+fn forks_while_others_open_and_close_leave_the_list_whole() {
+    isolated("forks_while_others_open_and_close_leave_the_list_whole", || {
+        let segment = create(MemoryKind::Memfd);
+        let (descriptor, handle) = share(&segment, LockKind::Futex);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        drop(attach(&descriptor, Some(handle.try_clone().unwrap())).unwrap());
+                    }
+                });
+            }
+            for _ in 0..300 {
+                // Descriptions of our own are the only ones here that were opened O_NONBLOCK. Only system calls: other
+                // threads may have held the allocator at the fork.
+                let whole = in_child(|| {
+                    for fd in 3..64 {
+                        // SAFETY: plain system calls on the child's own table.
+                        unsafe {
+                            let flags = libc::fcntl(fd, libc::F_GETFL);
+                            if flags != -1 && flags & libc::O_NONBLOCK != 0 {
+                                libc::_exit(1);
+                            }
+                        }
+                    }
+                });
+                assert!(whole, "a child kept a description that holds a slot");
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
+}

@@ -1,0 +1,418 @@
+//! What every lock promises, on each kind that is built: exclusion, deadlines, owners and waiters that are killed.
+//!
+//! The state machine of the word has its own tests in `monshm-core`; here it meets the kernel.
+
+mod support;
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::{Duration, Instant};
+
+use monshm_core::backend::Backend;
+use monshm_core::descriptor::Descriptor;
+use monshm_core::error::ErrorKind;
+use monshm_core::kind::{LockKind, MemoryKind};
+use monshm_core::lock::{Acquired, Deadline, RawLock};
+use monshm_posix::Posix;
+use support::{Helper, Segment, Start, ask, attach, create, given, isolated, role, share, tell};
+
+/// Long enough for any machine; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn within(timeout: Duration) -> Deadline {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Deadline::after(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64, timeout)
+}
+
+/// A segment with a lock, and what its peers need.
+struct Pair {
+    segment: Segment,
+    lock: Box<dyn RawLock>,
+    descriptor: Descriptor,
+    handle: OwnedFd,
+}
+
+impl Pair {
+    fn new(kind: LockKind) -> Self {
+        let segment = create(MemoryKind::Memfd);
+        let lock = segment.create_lock(kind).expect("create_lock");
+        let (descriptor, handle) = share(&segment, kind);
+        Self { segment, lock, descriptor, handle }
+    }
+
+    fn peer(&self) -> (Segment, Box<dyn RawLock>) {
+        let peer = attach(&self.descriptor, Some(self.handle.try_clone().unwrap())).expect("attach");
+        let lock = peer.open_lock(self.descriptor.lock).expect("open_lock");
+        (peer, lock)
+    }
+
+    /// A helper in the role that does what `peer_role` says.
+    fn start(&self, test: &str, role: &str) -> Helper {
+        Start::new(test, role).descriptor(&self.descriptor).handle(&self.handle).spawn()
+    }
+}
+
+/// Two words of the segment that its users keep equal under the lock.
+fn twins(segment: &Segment) -> [&std::sync::atomic::AtomicU32; 2] {
+    let region = segment.region();
+    [8192, 8196].map(|offset| {
+        let pointer = region.at(offset, 4, 4).expect("inside");
+        // SAFETY: four mapped bytes at a multiple of 4, borrowed no longer than the attachment that maps them.
+        unsafe { std::sync::atomic::AtomicU32::from_ptr(pointer.as_ptr().cast()) }
+    })
+}
+
+fn raise(segment: &Segment) {
+    let [first, second] = twins(segment);
+    first.store(first.load(Relaxed) + 1, Relaxed);
+    std::hint::black_box(());
+    second.store(second.load(Relaxed) + 1, Relaxed);
+}
+
+/// Acquires, repairs what a dead holder left, and says what was found.
+fn acquire(segment: &Segment, lock: &dyn RawLock) -> Acquired {
+    let acquired = lock.acquire(within(PATIENCE)).expect("acquire");
+    if acquired == Acquired::OwnerDied {
+        let [first, second] = twins(segment);
+        second.store(first.load(Relaxed), Relaxed);
+        lock.repaired().expect("repaired");
+    }
+    acquired
+}
+
+/// In a helper. False when this process is the test itself.
+fn peer_role() -> bool {
+    let Some(role) = role() else { return false };
+    let (descriptor, handle) = given();
+    let peer = attach(&descriptor, handle).expect("attach");
+    let lock = peer.open_lock(descriptor.lock).expect("open_lock");
+    match role.as_str() {
+        "hold" => {
+            tell(format!("{:?}", lock.acquire(within(PATIENCE)).unwrap()));
+            if ask().is_some() {
+                lock.release().unwrap();
+                tell("released");
+                ask();
+            }
+        }
+        "wait" => {
+            tell("waiting");
+            tell(format!("{:?}", lock.acquire(within(PATIENCE)).map_err(|error| error.kind())));
+            ask();
+        }
+        "raise" => {
+            tell("ready");
+            let rounds: u32 = ask().expect("a number").parse().unwrap();
+            for _ in 0..rounds {
+                acquire(&peer, &*lock);
+                raise(&peer);
+                lock.release().unwrap();
+            }
+            tell("done");
+        }
+        _ => panic!("no such role"),
+    }
+    true
+}
+
+#[test]
+fn one_holder_at_a_time_between_processes() {
+    const TEST: &str = "one_holder_at_a_time_between_processes";
+    const ROUNDS: u32 = 20_000;
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        let mut helpers = [(); 3].map(|()| pair.start(TEST, "raise"));
+        helpers.iter_mut().for_each(|helper| helper.expect("ready"));
+        helpers.iter_mut().for_each(|helper| helper.say(&ROUNDS.to_string()));
+        helpers.iter_mut().for_each(|helper| helper.expect("done"));
+        assert_eq!(twins(&pair.segment).map(|word| word.load(Acquire)), [3 * ROUNDS; 2], "{kind}");
+    }
+}
+
+#[test]
+fn a_holder_killed_inside_is_told_of_once() {
+    const TEST: &str = "a_holder_killed_inside_is_told_of_once";
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        let mut holder = pair.start(TEST, "hold");
+        holder.expect("Clean");
+        assert!(pair.lock.acquire_now().unwrap().is_none() && pair.lock.try_acquire().unwrap().is_none());
+        holder.kill();
+        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        pair.lock.release().unwrap();
+        assert_eq!(pair.lock.acquire_now().unwrap(), Some(Acquired::Clean), "{kind}");
+        pair.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_holder_killed_before_it_repaired_leaves_it_to_the_next() {
+    const TEST: &str = "a_holder_killed_before_it_repaired_leaves_it_to_the_next";
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        for found in ["Clean", "OwnerDied", "OwnerDied"] {
+            let mut holder = pair.start(TEST, "hold");
+            assert_eq!(holder.hear(), found, "{kind}");
+            holder.kill();
+        }
+        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+    }
+}
+
+#[test]
+fn whoever_gets_a_dead_holders_slot_does_not_get_its_lock() {
+    const TEST: &str = "whoever_gets_a_dead_holders_slot_does_not_get_its_lock";
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        let mut holder = pair.start(TEST, "hold");
+        holder.expect("Clean");
+        holder.kill();
+        let (peer, lock) = pair.peer();
+        assert_eq!(peer.slot().index(), 1, "the slot of the dead");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        assert!(lock.acquire_now().unwrap().is_none(), "{kind}");
+        pair.lock.release().unwrap();
+        assert_eq!(lock.acquire_now().unwrap(), Some(Acquired::Clean), "{kind}");
+        lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it() {
+    const TEST: &str = "a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it";
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        pair.lock.acquire_now().unwrap().expect("free");
+        for _ in 0..8 {
+            let mut waiter = pair.start(TEST, "wait");
+            waiter.expect("waiting");
+            waiter.kill();
+        }
+        let mut waiter = pair.start(TEST, "wait");
+        waiter.expect("waiting");
+        std::thread::sleep(Duration::from_millis(5));
+        pair.lock.release().unwrap();
+        waiter.expect("Ok(Clean)");
+        waiter.kill();
+        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        pair.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped() {
+    const TEST: &str = "a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped";
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        let mut holder = pair.start(TEST, "hold");
+        holder.expect("Clean");
+        for signal in [libc::SIGCONT, libc::SIGSTOP] {
+            // SAFETY: a process that this test started and has not waited for.
+            assert_eq!(unsafe { libc::kill(holder.pid() as i32, signal) }, 0);
+            for timeout in [Duration::ZERO, Duration::from_millis(30)] {
+                let began = Instant::now();
+                let kind_of_error = pair.lock.acquire(within(timeout)).unwrap_err().kind();
+                let took = began.elapsed();
+                assert!(matches!(kind_of_error, ErrorKind::TimedOut { .. }), "{kind}: {kind_of_error}");
+                assert!(took >= timeout && took < PATIENCE, "{kind}: {took:?}");
+            }
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(holder.pid() as i32, libc::SIGCONT) }, 0);
+        holder.say("let go");
+        holder.expect("released");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::Clean, "{kind}");
+        pair.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_busy_neighbour_cannot_keep_the_lock_for_ever() {
+    const TEST: &str = "a_busy_neighbour_cannot_keep_the_lock_for_ever";
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        let mut neighbours = [(); 2].map(|()| pair.start(TEST, "raise"));
+        for neighbour in &mut neighbours {
+            neighbour.expect("ready");
+            neighbour.say(&u32::MAX.to_string());
+        }
+        for _ in 0..30 {
+            acquire(&pair.segment, &*pair.lock);
+            raise(&pair.segment);
+            pair.lock.release().unwrap();
+        }
+        neighbours.into_iter().for_each(Helper::kill);
+        acquire(&pair.segment, &*pair.lock);
+        let [first, second] = twins(&pair.segment);
+        assert_eq!(first.load(Relaxed), second.load(Relaxed));
+        pair.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_torn_state_is_always_told() {
+    const TEST: &str = "a_torn_state_is_always_told";
+    const KILLS: u32 = 60;
+    if peer_role() {
+        return;
+    }
+    for &kind in Posix::LOCKS {
+        let pair = Pair::new(kind);
+        let mut told = 0;
+        for kill in 0..KILLS {
+            let mut helper = pair.start(TEST, "raise");
+            helper.expect("ready");
+            helper.say(&u32::MAX.to_string());
+            std::thread::sleep(Duration::from_micros(u64::from(kill) * 37));
+            helper.kill();
+            let acquired = pair.lock.acquire(within(PATIENCE)).expect("no lock is lost");
+            let [first, second] = twins(&pair.segment).map(|word| word.load(Relaxed));
+            assert!(first == second || acquired == Acquired::OwnerDied, "{kind}: torn and not told");
+            if acquired == Acquired::OwnerDied {
+                told += 1;
+                twins(&pair.segment)[1].store(first, Relaxed);
+                pair.lock.repaired().unwrap();
+            }
+            pair.lock.release().unwrap();
+        }
+        println!("{kind}: {told} of {KILLS} kills were inside");
+        assert!(told > 0, "{kind}: no kill was inside");
+    }
+}
+
+extern "C" fn on_alarm(_: libc::c_int) {}
+
+#[test]
+fn signals_faster_than_a_slice_do_not_hide_a_death() {
+    const TEST: &str = "signals_faster_than_a_slice_do_not_hide_a_death";
+    if role().as_deref() == Some("hold") && peer_role() {
+        return;
+    }
+    isolated(TEST, || {
+        for &kind in Posix::LOCKS {
+            let pair = Pair::new(kind);
+            let mut holder = pair.start(TEST, "hold");
+            holder.expect("Clean");
+            let each = |microseconds| libc::timeval { tv_sec: 0, tv_usec: microseconds };
+            let timer = |microseconds| libc::itimerval {
+                it_interval: each(microseconds),
+                it_value: each(microseconds),
+            };
+            // SAFETY: a handler that does nothing, installed without SA_RESTART; structures that live through the calls.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = on_alarm as *const () as usize;
+                assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
+            }
+            holder.kill();
+            // SAFETY: as above.
+            let set = |timer| unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
+            assert_eq!(set(timer(200)), 0);
+            let acquired = acquire(&pair.segment, &*pair.lock);
+            assert_eq!(set(timer(0)), 0);
+            assert_eq!(acquired, Acquired::OwnerDied, "{kind}");
+            pair.lock.release().unwrap();
+        }
+    });
+}
+
+#[test]
+fn words_that_nobody_writes_are_corrupt_and_a_stranger_cannot_release() {
+    // The mutex has a test of its own below: libc knows threads, not handles, and its words are not to be edited.
+    for &kind in Posix::LOCKS.iter().filter(|&&kind| kind != LockKind::PthreadMutex) {
+        let pair = Pair::new(kind);
+        let (_peer, lock) = pair.peer();
+        pair.lock.acquire_now().unwrap().expect("free");
+        let error = lock.release().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{kind}: {error}");
+        let region = pair.segment.region();
+        let word = &region.header().lock_area[0];
+        for bad in [0x1fff_ffff_u64, 33, 1 << 16, 1 << 28 | 1, 1 << 29 | 1] {
+            word.store(bad, Relaxed);
+            for error in [
+                lock.acquire(within(PATIENCE)).unwrap_err(),
+                lock.try_acquire().unwrap_err(),
+                pair.lock.release().unwrap_err(),
+            ] {
+                assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{kind}: {error}");
+            }
+            assert!(lock.acquire_now().unwrap().is_none());
+        }
+    }
+}
+
+#[cfg(feature = "pthread-mutex")]
+#[test]
+fn a_mutex_is_let_go_by_its_thread_alone_and_not_taken_twice() {
+    let pair = Pair::new(LockKind::PthreadMutex);
+    pair.lock.acquire_now().unwrap().expect("free");
+    let others = || pair.lock.release().unwrap_err().kind();
+    let kind = std::thread::scope(|scope| scope.spawn(others).join().unwrap());
+    assert_eq!(kind, ErrorKind::NotHolder);
+    assert_eq!(pair.lock.acquire(within(PATIENCE)).unwrap_err().kind(), ErrorKind::Deadlock);
+    pair.lock.release().unwrap();
+    assert_eq!(pair.lock.release().unwrap_err().kind(), ErrorKind::NotHolder);
+}
+
+#[cfg(feature = "pthread-mutex")]
+#[test]
+fn a_mutex_that_nobody_repaired_is_corrupt_from_then_on() {
+    const TEST: &str = "a_mutex_that_nobody_repaired_is_corrupt_from_then_on";
+    if peer_role() {
+        return;
+    }
+    let pair = Pair::new(LockKind::PthreadMutex);
+    let mut holder = pair.start(TEST, "hold");
+    holder.expect("Clean");
+    holder.kill();
+    assert_eq!(pair.lock.acquire(within(PATIENCE)).unwrap(), Acquired::OwnerDied);
+    pair.lock.release().unwrap();
+    for error in [pair.lock.acquire_now().unwrap_err(), pair.lock.acquire(within(PATIENCE)).unwrap_err()] {
+        assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_thread_that_ends_inside_is_told_of_by_the_mutex() {
+    isolated("a_thread_that_ends_inside_is_told_of_by_the_mutex", || {
+        if !Posix::LOCKS.contains(&LockKind::PthreadMutex) {
+            println!("SKIPPED a_thread_that_ends_inside_is_told_of_by_the_mutex: not in this build");
+            return;
+        }
+        let pair = Pair::new(LockKind::PthreadMutex);
+        // The handle goes while its thread is inside: the mapping must stay, for libc writes to it from the thread.
+        let (peer, lock) = pair.peer();
+        std::thread::spawn(move || {
+            lock.acquire_now().unwrap().expect("free");
+            drop((lock, peer));
+            let other = Pair::new(LockKind::PthreadMutex);
+            other.lock.acquire_now().unwrap().expect("free");
+            other.lock.release().unwrap();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied);
+        pair.lock.release().unwrap();
+    });
+}
