@@ -1,2 +1,70 @@
-//! Task runner.
-fn main() {}
+//! The task runner: `cargo xtask VERB`. This file names the verbs; each verb is a file of its own.
+//!
+//! It imports no product crate: a verb runs cargo, and the programs that cargo built, and judges what they print.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod bench;
+mod cargo;
+mod demo;
+mod fuzz;
+mod matrix;
+mod run;
+mod skips;
+mod tally;
+mod test;
+mod test_matrix;
+mod tidy;
+
+/// What a verb answers: whether all that it looked at was right, or why it could not look.
+type Verdict = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// The tasks of the monshm workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Test(test::Args),
+    TestMatrix(test_matrix::Args),
+    Tidy(tidy::Args),
+    Demo(demo::Args),
+    Fuzz(fuzz::Args),
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let verdict = match CommandLine::parse().verb {
+        Verb::Test(args) => test::run(&args),
+        Verb::TestMatrix(args) => test_matrix::run(&args),
+        Verb::Tidy(args) => tidy::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+    };
+    verdict.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CommandLine;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_verb_has_help() {
+        let command = CommandLine::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty(), "`{}` says nothing about itself", verb.get_name());
+        }
+    }
+}

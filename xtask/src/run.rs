@@ -1,0 +1,98 @@
+//! Runs a command to its end: with its output passed on, kept in a file, or counted as a test runner's.
+//!
+//! It knows no verb. A command that cannot be started is an error; one that fails is an answer.
+
+use crate::tally::Tally;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) succeeded: bool,
+    pub(crate) seconds: f64,
+    /// What its test runners counted; empty for a command that runs no tests.
+    pub(crate) tally: Tally,
+}
+
+/// Runs `command` with this process's own stdin, stdout and stderr.
+pub(crate) fn plainly(command: &mut Command) -> Result<Ran, Box<dyn std::error::Error>> {
+    let begin = Instant::now();
+    let status = command.status().map_err(|error| could_not_start(command, &error))?;
+    Ok(Ran { succeeded: status.success(), seconds: begin.elapsed().as_secs_f64(), tally: Tally::default() })
+}
+
+/// Runs `command`, passes its stdout on to `shown`, and counts the tests that it reports there.
+pub(crate) fn counted(
+    command: &mut Command,
+    shown: &mut impl Write,
+) -> Result<Ran, Box<dyn std::error::Error>> {
+    let begin = Instant::now();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| could_not_start(command, &error))?;
+    let mut tally = Tally::default();
+    if let Some(stdout) = child.stdout.take() {
+        // Tests may print bytes that are no UTF-8: a line is taken as bytes.
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line?;
+            tally.read_line(&String::from_utf8_lossy(&line));
+            shown.write_all(&line)?;
+            shown.write_all(b"\n")?;
+        }
+    }
+    let status = child.wait()?;
+    Ok(Ran { succeeded: status.success(), seconds: begin.elapsed().as_secs_f64(), tally })
+}
+
+/// Runs `command` with its output in the file `log`, and counts the tests that it reports there.
+pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<Ran, Box<dyn std::error::Error>> {
+    let begin = Instant::now();
+    let file = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .status()
+        .map_err(|error| could_not_start(command, &error))?;
+    let mut tally = Tally::default();
+    String::from_utf8_lossy(&std::fs::read(log)?).lines().for_each(|line| tally.read_line(line));
+    Ok(Ran { succeeded: status.success(), seconds: begin.elapsed().as_secs_f64(), tally })
+}
+
+fn could_not_start(command: &Command, error: &std::io::Error) -> String {
+    format!("could not start {}: {error}", command.get_program().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counted, logged, plainly};
+    use std::process::Command;
+
+    const RUNNER: &str =
+        "echo 'test a ... FAILED'; echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 1";
+
+    #[test]
+    fn a_failing_runner_is_an_answer_with_its_counts() {
+        let mut shown = Vec::new();
+        let ran = counted(Command::new("sh").args(["-c", RUNNER]), &mut shown).unwrap();
+        assert!(!ran.succeeded);
+        assert_eq!(String::from_utf8(shown).unwrap().lines().count(), 2);
+        assert_eq!(ran.tally.to_string(), "1 passed, 1 failed, 0 skipped");
+        let folder = tempfile::tempdir().unwrap();
+        let kept = logged(Command::new("sh").args(["-c", RUNNER]), &folder.path().join("log")).unwrap();
+        assert!(!kept.succeeded);
+        assert_eq!(kept.tally, ran.tally);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_that_names_it() {
+        let error = plainly(&mut Command::new("no-such-program")).unwrap_err().to_string();
+        assert!(error.contains("could not start no-such-program"), "{error}");
+    }
+}

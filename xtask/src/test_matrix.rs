@@ -1,0 +1,214 @@
+//! `cargo xtask test-matrix`: the conformance tests of every backend and lock, under every feature set; a row for each.
+//!
+//! What is built and which cells there are stands in `ci/matrix.toml`, not here.
+
+use crate::Verdict;
+use crate::cargo::Workspace;
+use crate::matrix::{Cell, FeatureSet, Matrix};
+use crate::run::{self, Ran};
+use crate::skips::{self, SkipLog};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Build each feature set and run the conformance tests of each backend and lock in it; print a row for each.
+///
+/// The feature sets and cells stand in ci/matrix.toml. Fails when a cell does not build, has a failing test, or has no
+/// test at all. What a cell printed is shown when it fails, and kept under target/xtask/matrix in any case.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The feature sets marked `quick` alone.
+    #[arg(long)]
+    quick: bool,
+    /// Cells alone whose features, backend, memory object, lock or test module contain TEXT; all of several given.
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Print the cells without running them.
+    #[arg(long)]
+    list: bool,
+}
+
+/// One row: a feature set, and a cell of it, or all tests of its package.
+#[derive(Debug)]
+struct Row<'a> {
+    set: &'a FeatureSet,
+    cell: Option<&'a Cell>,
+}
+
+/// A row with what became of it.
+#[derive(Debug)]
+struct Outcome<'a> {
+    row: Row<'a>,
+    built: bool,
+    ran: Option<Ran>,
+    skipped_because: String,
+}
+
+pub(crate) fn run(args: &Args) -> Verdict {
+    let workspace = Workspace::find()?;
+    let matrix = Matrix::read(&workspace)?;
+    let rows = choose(&matrix, &workspace, args);
+    if rows.is_empty() {
+        return Err("no cell of ci/matrix.toml is left; see cargo xtask test-matrix --list".into());
+    }
+    if args.list {
+        rows.iter().for_each(|row| println!("{}", row.title()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let logs = workspace.scratch("matrix")?;
+    let mut outcomes: Vec<Outcome<'_>> = Vec::new();
+    for row in rows {
+        // Rows of one feature set follow each other: it is built for the first of them.
+        let built = match outcomes.last() {
+            Some(last) if last.row.set == row.set => last.built,
+            _ => build(&workspace, row.set, &logs)?,
+        };
+        outcomes.push(if built {
+            run_cell(&workspace, row, &logs)?
+        } else {
+            Outcome { row, built, ran: None, skipped_because: String::new() }
+        });
+    }
+    Ok(close(&outcomes))
+}
+
+fn choose<'a>(matrix: &'a Matrix, workspace: &Workspace, args: &Args) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    for set in matrix.feature_sets.iter().filter(|set| set.quick || !args.quick) {
+        let cells = matrix.cells_of(set, workspace);
+        if cells.is_empty() {
+            rows.push(Row { set, cell: None });
+        }
+        rows.extend(cells.into_iter().map(|cell| Row { set, cell: Some(cell) }));
+    }
+    rows.retain(|row| args.filter.iter().all(|text| row.title().contains(text.as_str())));
+    rows
+}
+
+fn build(workspace: &Workspace, set: &FeatureSet, logs: &Path) -> Result<bool, Box<dyn std::error::Error>> {
+    eprintln!("building {}", set.name);
+    let mut command = workspace.cargo(["test", "--no-run"]);
+    command.args(test_targets(set)).args(set.arguments());
+    let log = logs.join(format!("{}.build.log", file_name(&set.name)));
+    let ran = run::logged(&mut command, &log)?;
+    if !ran.succeeded {
+        show(&log)?;
+    }
+    Ok(ran.succeeded)
+}
+
+fn run_cell<'a>(
+    workspace: &Workspace,
+    row: Row<'a>,
+    logs: &Path,
+) -> Result<Outcome<'a>, Box<dyn std::error::Error>> {
+    eprintln!("running  {}", row.title());
+    let name = file_name(&row.title());
+    let skip_log = SkipLog::new(logs, &name)?;
+    let mut command = workspace.cargo(["test", "--no-fail-fast"]);
+    command.args(test_targets(row.set)).args(row.set.arguments());
+    if let Some(cell) = row.cell {
+        command.args(["--", &format!("{}::", cell.module)]);
+    }
+    skip_log.announce_to(&mut command);
+    let log = logs.join(format!("{name}.log"));
+    let mut ran = run::logged(&mut command, &log)?;
+    if ran.tally.ran() == 0 {
+        ran.tally.fail("no test ran");
+    } else if !ran.succeeded && ran.tally.failed == 0 {
+        ran.tally.fail("the test program died");
+    }
+    if ran.tally.failed > 0 {
+        show(&log)?;
+    }
+    let skips = skip_log.read()?;
+    ran.tally.passed_by_skipping(skips::tests_in(&skips));
+    Ok(Outcome { row, built: true, ran: Some(ran), skipped_because: skips::reasons(&skips) })
+}
+
+/// The tests of a feature set: those of the target with the cells, or unit and integration tests alike.
+fn test_targets(set: &FeatureSet) -> Vec<String> {
+    match &set.cells_in {
+        Some(target) => vec!["--test".to_owned(), target.clone()],
+        None => vec!["--lib".to_owned(), "--tests".to_owned()],
+    }
+}
+
+fn file_name(title: &str) -> String {
+    title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '.' }).collect()
+}
+
+fn show(log: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+    eprintln!("{}", String::from_utf8_lossy(&std::fs::read(log)?));
+    Ok(())
+}
+
+fn close(outcomes: &[Outcome<'_>]) -> ExitCode {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header([
+        "features",
+        "backend",
+        "memory",
+        "lock",
+        "built",
+        "passed",
+        "failed",
+        "skipped",
+        "why skipped",
+        "s",
+    ]);
+    for outcome in outcomes {
+        table.add_row(outcome.cells());
+    }
+    for column in [5, 6, 7, 9] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    println!("{table}");
+    let mut sum = crate::tally::Tally::default();
+    for outcome in outcomes {
+        match &outcome.ran {
+            Some(ran) => sum += ran.tally.clone(),
+            None => sum.fail(&format!("{}: did not build", outcome.row.title())),
+        }
+    }
+    println!("{sum}");
+    if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Row<'_> {
+    fn title(&self) -> String {
+        match self.cell {
+            Some(cell) => {
+                format!(
+                    "{} / {} {} {} / {}",
+                    self.set.name, cell.backend, cell.memory, cell.lock, cell.module
+                )
+            }
+            None => format!("{} / all tests", self.set.name),
+        }
+    }
+}
+
+impl Outcome<'_> {
+    fn cells(&self) -> [String; 10] {
+        let part = |value: fn(&Cell) -> &String| {
+            self.row.cell.map_or_else(|| "–".to_owned(), |cell| value(cell).clone())
+        };
+        let count = |value: fn(&Ran) -> String| self.ran.as_ref().map_or_else(|| "–".to_owned(), value);
+        [
+            self.row.set.name.clone(),
+            part(|cell| &cell.backend),
+            part(|cell| &cell.memory),
+            part(|cell| &cell.lock),
+            if self.built { "yes" } else { "NO" }.to_owned(),
+            count(|ran| ran.tally.passed.to_string()),
+            count(|ran| ran.tally.failed.to_string()),
+            count(|ran| ran.tally.skipped.to_string()),
+            self.skipped_because.clone(),
+            count(|ran| format!("{:.1}", ran.seconds)),
+        ]
+    }
+}
