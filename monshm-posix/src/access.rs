@@ -41,6 +41,10 @@ pub(crate) fn grant_memfd(file: impl AsFd, peer: Identity) -> Result<()> {
 pub(crate) fn grant_named(file: impl AsFd, peer: Identity) -> Result<()> {
     let file = file.as_fd();
     own_only(file)?;
+    if peer.uid == NOBODY {
+        // To chown(2) this number means "leave it as it is".
+        return Err(no_access(peer, Errno::INVAL));
+    }
     if peer.uid == sys::own_uid() || sys::set_owner(file, peer.uid).is_ok() {
         // As its owner the peer can also remove the name from a sticky directory.
         return Ok(());

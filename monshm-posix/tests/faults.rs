@@ -1,0 +1,220 @@
+//! What the system refuses: descriptors, file size, address space, room, signals in between, no `/proc`. Each refusal is
+//! told by its kind, kills nobody, and leaves nothing behind.
+//!
+//! Each test runs in a process of its own, whose limits it lowers.
+
+mod support;
+
+use monshm_core::backend::Backend;
+use monshm_core::descriptor::{Descriptor, Token};
+use monshm_core::error::{ErrorKind, Result};
+use monshm_core::kind::{LockKind, MemoryKind};
+use monshm_posix::Posix;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::{MEMORIES, SIZE, attach, can_change_users, create, isolated, own_uid, request, share};
+
+fn lower(resource: Resource, to: u64) {
+    setrlimit(resource, Rlimit { current: Some(to), ..getrlimit(resource) }).expect("setrlimit");
+}
+
+/// What a process can leave behind in itself. Names show among the open files and mappings while they are in use.
+fn traces() -> (Vec<String>, usize) {
+    (support::open_files(), support::shared_mappings())
+}
+
+/// A whole life up to the attach, that may fail at any step.
+fn live(memory: MemoryKind, size: u64) -> Result<()> {
+    let segment = Posix::create(&request(memory, size, own_uid()))?;
+    let shared = segment.share()?;
+    let (lock, layout, token) = (LockKind::Futex, 0, Token([1; 16]));
+    let (owner, object) = (shared.owner, shared.object);
+    attach(&Descriptor { lock, size, layout, token, owner, object }, shared.handle).map(drop)
+}
+
+#[test]
+fn a_full_descriptor_table_is_told_at_every_step() {
+    isolated("a_full_descriptor_table_is_told_at_every_step", || {
+        let limit = getrlimit(Resource::Nofile);
+        let before = traces();
+        for &memory in MEMORIES {
+            let mut outcomes = Vec::new();
+            for room in 0..8 {
+                // All numbers below the limit but `room` are in use.
+                let first = std::fs::File::open("/dev/null").unwrap();
+                let top = std::os::fd::AsRawFd::as_raw_fd(&first) as u64;
+                lower(Resource::Nofile, top + 64);
+                let mut fillers = vec![first];
+                while let Ok(file) = std::fs::File::open("/dev/null") {
+                    fillers.push(file);
+                }
+                fillers.truncate(fillers.len() - room);
+                let outcome = live(memory, SIZE);
+                drop(fillers);
+                setrlimit(Resource::Nofile, limit.clone()).unwrap();
+                if let Err(error) = &outcome {
+                    assert!(matches!(error.kind(), ErrorKind::LimitReached { .. }), "{memory}: {error}");
+                    assert_eq!(error.os_error(), Some(libc::EMFILE));
+                }
+                outcomes.push(outcome.is_ok());
+                assert_eq!(traces(), before, "{memory}, room for {room}");
+            }
+            assert_eq!(outcomes, [false, false, false, false, true, true, true, true], "{memory}");
+        }
+    });
+}
+
+#[test]
+fn a_file_size_limit_is_an_error_and_no_signal() {
+    isolated("a_file_size_limit_is_an_error_and_no_signal", || {
+        let before = traces();
+        lower(Resource::Fsize, SIZE - 1);
+        for &memory in MEMORIES {
+            let error = live(memory, SIZE).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::LimitReached { .. }), "{error}");
+            live(memory, SIZE / 2).expect("what is allowed works");
+        }
+        assert_eq!(traces(), before);
+    });
+}
+
+#[test]
+fn too_little_address_space_is_an_error() {
+    isolated("too_little_address_space_is_an_error", || {
+        let before = traces();
+        let pages: u64 =
+            std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+        lower(Resource::As, pages * 4096 + (16 << 20));
+        for &memory in MEMORIES {
+            let error = live(memory, 32 << 20).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::LimitReached { .. }), "{error}");
+            assert_eq!(error.os_error(), Some(libc::ENOMEM));
+        }
+        assert_eq!(traces(), before);
+    });
+}
+
+#[test]
+fn signals_in_between_do_not_stop_a_reservation() {
+    isolated("signals_in_between_do_not_stop_a_reservation", || {
+        extern "C" fn on_alarm(_: libc::c_int) {}
+        let each = libc::timeval { tv_sec: 0, tv_usec: 300 };
+        let timer = libc::itimerval { it_interval: each, it_value: each };
+        // SAFETY: a handler that does nothing, without SA_RESTART; structures that live through the calls.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_alarm as *const () as usize;
+            assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
+            assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);
+        }
+        const LARGE: u64 = 128 << 20;
+        for &memory in MEMORIES {
+            let segment = Posix::create(&request(memory, LARGE, own_uid())).expect("create");
+            let handle = segment.share().unwrap().handle.unwrap();
+            let stat = rustix::fs::fstat(&handle).unwrap();
+            assert_eq!((stat.st_size as u64, stat.st_blocks as u64 * 512), (LARGE, LARGE), "{memory}");
+        }
+    });
+}
+
+/// Gives this thread a view of the mounts that nobody else has.
+fn own_mounts() {
+    // SAFETY: system calls with constant strings.
+    unsafe {
+        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        let none = std::ptr::null();
+        assert_eq!(libc::mount(none, c"/".as_ptr(), none, private, none.cast()), 0);
+    }
+}
+
+fn can_mount(test: &str) -> bool {
+    if !can_change_users(test) {
+        return false;
+    }
+    // SAFETY: forks a child that makes one system call and ends.
+    let can = unsafe {
+        match libc::fork() {
+            0 => libc::_exit(i32::from(libc::unshare(libc::CLONE_NEWNS) != 0)),
+            child => {
+                let mut status = 0;
+                libc::waitpid(child, &raw mut status, 0);
+                status == 0
+            }
+        }
+    };
+    if !can {
+        println!("SKIPPED {test}: mount namespaces are not allowed here");
+    }
+    can
+}
+
+#[test]
+fn a_full_file_system_is_told_with_what_is_free() {
+    const TEST: &str = "a_full_file_system_is_told_with_what_is_free";
+    if !can_mount(TEST) {
+        return;
+    }
+    isolated(TEST, || {
+        own_mounts();
+        let (kind, options) = (c"tmpfs".as_ptr(), c"size=1m,nr_inodes=8,mode=1777".as_ptr());
+        // SAFETY: a system call with constant strings.
+        assert_eq!(unsafe { libc::mount(kind, c"/dev/shm".as_ptr(), kind, 0, options.cast()) }, 0);
+        let before = traces();
+        let error = live(MemoryKind::Named, 16 << 20).unwrap_err();
+        let expected = ErrorKind::NoSpace { asked: 16 << 20, free: 1 << 20, place: "/dev/shm" };
+        assert_eq!((error.kind(), error.os_error()), (expected, Some(libc::ENOSPC)));
+        assert!(support::names().is_empty());
+        assert_eq!(traces(), before);
+        live(MemoryKind::Memfd, 16 << 20).expect("a memfd does not live there");
+        live(MemoryKind::Named, 512 << 10).expect("what fits works");
+        let kept: Vec<_> =
+            (0..7).map_while(|_| Posix::create(&request(MemoryKind::Named, 4096, own_uid())).ok()).collect();
+        let error = live(MemoryKind::Named, 4096).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::LimitReached { what: "inodes of /dev/shm" }), "{error}");
+        drop(kept);
+        assert!(support::names().is_empty());
+        // Not a tmpfs, and not writable at all.
+        for (kind, options) in [(c"ramfs", c"mode=1777"), (c"proc", c"")] {
+            let place = c"/dev/shm".as_ptr();
+            // SAFETY: as above.
+            let mounted =
+                unsafe { libc::mount(kind.as_ptr(), place, kind.as_ptr(), 0, options.as_ptr().cast()) };
+            assert_eq!(mounted, 0);
+            let error = live(MemoryKind::Named, 4096).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
+            assert!(support::names().is_empty());
+        }
+    });
+}
+
+#[test]
+fn without_proc_the_error_says_so() {
+    const TEST: &str = "without_proc_the_error_says_so";
+    if !can_mount(TEST) {
+        return;
+    }
+    isolated(TEST, || {
+        let segment = create(MemoryKind::Memfd);
+        let (descriptor, handle) = share(&segment, LockKind::Futex);
+        own_mounts();
+        // SAFETY: a system call with a constant string.
+        assert_eq!(unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) }, 0);
+        let errors = [
+            live(MemoryKind::Memfd, SIZE).unwrap_err(),
+            attach(&descriptor, Some(handle)).map(drop).unwrap_err(),
+            attach(&descriptor, None).map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("/proc (it must be mounted"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_cannot_be_named_is_told() {
+    for &memory in MEMORIES {
+        // No list can hold the number that means nobody, and no file can be given to it.
+        let error = Posix::create(&request(memory, SIZE, u32::MAX)).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoAccessForPeer { uid: u32::MAX }, "{memory}");
+    }
+}
