@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use monshm_core::{Acquired, Deadline, Error, ErrorKind, Operation, RawLock, Result};
@@ -21,11 +21,10 @@ const OWN_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Locking {
     raw: Box<dyn RawLock>,
-    /// The token of the thread that holds the lock, 0 for none. Written by the holder alone; another thread reads it
-    /// only to compare it with its own token, which it wrote itself or never stood there.
+    /// The token of the thread that holds the lock, plus `DIED` when its acquisition found a dead holder; 0 for none.
+    /// Written by the holder alone; another thread reads it only to compare it with its own token, which it wrote
+    /// itself or never stood there.
     holder: AtomicUsize,
-    /// Whether the current acquisition found that the last holder had died. The holder's.
-    owner_died: AtomicBool,
     /// Where threads of this process queue before one of them waits in the shared lock.
     queue: Mutex<()>,
 }
@@ -42,26 +41,29 @@ pub struct Guard<'a> {
     _not_send: PhantomData<*mut ()>,
 }
 
-/// A number for the calling thread that no other living thread has; never 0.
+/// Beside a thread's token: the last holder had died.
+const DIED: usize = 1;
+
+/// A number for the calling thread that no other living thread has; even, never 0.
 #[inline]
 fn thread_token() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
+    thread_local!(static MARK: u16 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
 impl Locking {
     pub(crate) fn new(raw: Box<dyn RawLock>) -> Self {
-        Self { raw, holder: AtomicUsize::new(0), owner_died: AtomicBool::new(false), queue: Mutex::new(()) }
+        Self { raw, holder: AtomicUsize::new(0), queue: Mutex::new(()) }
     }
 
     /// Whether the calling thread holds the lock.
     pub(crate) fn is_held_here(&self) -> bool {
-        self.holder.load(Ordering::Relaxed) == thread_token()
+        self.holder.load(Ordering::Relaxed) & !DIED == thread_token()
     }
 
     /// Whether the acquisition that is in force found a dead holder.
     pub(crate) fn owner_died(&self) -> bool {
-        self.owner_died.load(Ordering::Relaxed)
+        self.holder.load(Ordering::Relaxed) & DIED != 0
     }
 
     #[cold]
@@ -105,12 +107,12 @@ impl Segment {
     pub fn try_lock(&self) -> Result<Guard<'_>> {
         let inner = self.inner();
         inner.check_usable(Operation::Lock)?;
-        if !inner.locking.is_held_here() {
-            if let Some(acquired) = inner.locking.raw.try_acquire()? {
-                return self.entered(acquired);
-            }
+        match inner.locking.raw.try_acquire() {
+            Ok(Some(acquired)) => self.entered(acquired),
+            // This thread may hold the lock through another handle, which a pthread mutex knows.
+            Err(error) if error.kind() != ErrorKind::Deadlock => Err(error),
+            Ok(None) | Err(_) => Err(Error::new(Operation::Lock, ErrorKind::WouldBlock)),
         }
-        Err(Error::new(Operation::Lock, ErrorKind::WouldBlock))
     }
 
     #[inline]
@@ -128,8 +130,8 @@ impl Segment {
     #[inline]
     fn entered(&self, acquired: Acquired) -> Result<Guard<'_>> {
         let locking = &self.inner().locking;
-        locking.holder.store(thread_token(), Ordering::Relaxed);
-        locking.owner_died.store(acquired == Acquired::OwnerDied, Ordering::Relaxed);
+        let died = if acquired == Acquired::OwnerDied { DIED } else { 0 };
+        locking.holder.store(thread_token() | died, Ordering::Relaxed);
         let guard = Guard { segment: self, acquired, _not_send: PhantomData };
         if acquired == Acquired::OwnerDied {
             // On an error the guard is dropped: the lock is free again, and the handle is poisoned.

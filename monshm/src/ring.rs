@@ -164,7 +164,12 @@ impl Segment {
             Engine::Unaligned => ErrorKind::Misaligned { align: 1, limit: 8 },
             _ => ErrorKind::System { what: "the ring's engine" },
         };
-        self.inner().noted(Error::new(Operation::Ring, kind).on(error.to_string()))
+        let error_of_kind = Error::new(Operation::Ring, kind);
+        match error {
+            // Which rule was broken is the engine's to say.
+            Engine::Corrupt(_) | Engine::Bounds(_) => self.inner().noted(error_of_kind.on(error.to_string())),
+            _ => error_of_kind,
+        }
     }
 }
 
