@@ -1,0 +1,76 @@
+//! `clean`: what two SIGKILLs leave goes, and nothing else.
+
+use monshm_core::LockKind;
+use monshm_sysv::{KEY_PREFIX, Removed, SET_MARK, clean};
+
+use crate::actor::{Actor, Ids, KINDS, create};
+use crate::raw;
+
+fn listed(ids: Ids) -> bool {
+    clean(true).unwrap().iter().any(|object| matches!(object, Removed::Set { id, .. } if *id == ids.set))
+}
+
+fn key(low: u16) -> i32 {
+    i32::from(KEY_PREFIX) << 16 | i32::from(low)
+}
+
+#[test]
+fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
+    let _quiet = raw::quiet();
+    for kind in KINDS {
+        let (_living, live) = create(kind);
+        let (mut creator, mut peer) = (Actor::start(), Actor::start());
+        let ids = creator.create(raw::uid(), kind);
+        peer.attach(ids, kind);
+        peer.ask("lock");
+        assert!(!listed(ids));
+        creator.kill();
+        assert!(!listed(ids), "the peer lives");
+        peer.kill();
+        assert!(!raw::segment_exists(ids.segment));
+        assert!(raw::set_exists(ids.set), "the kernel does not remove a set");
+        assert!(listed(ids));
+        assert!(raw::set_exists(ids.set), "a dry run removes nothing");
+        assert_eq!(clean(false).unwrap().len(), 1);
+        assert!(!raw::set_exists(ids.set));
+        assert!(raw::set_exists(live.set) && raw::segment_exists(live.segment));
+    }
+}
+
+#[test]
+fn another_users_leftovers_are_not_touched() {
+    if !raw::can_change_user("another_users_leftovers_are_not_touched") {
+        return;
+    }
+    let _quiet = raw::quiet();
+    let mut creator = Actor::of(65121);
+    let ids = creator.create(65122, LockKind::SysvSem);
+    creator.kill();
+    let mut stranger = Actor::of(65123);
+    assert_eq!(stranger.ask("clean"), "[]", "a stranger may not");
+    let mut peer = Actor::of(65122);
+    peer.ask("clean");
+    assert!(!raw::set_exists(ids.set), "the peer may: it is the owner");
+}
+
+#[test]
+fn what_looks_alike_stays() {
+    let _quiet = raw::quiet();
+    // Under creation: young, not marked or not used.
+    let young = raw::new_set(key(0xfff0), raw::COUNT);
+    // Another program's: of another size, or used without our mark.
+    let smaller = raw::new_set(key(0xfff1), raw::COUNT - 1);
+    let unmarked = raw::new_set(key(0xfff2), raw::COUNT);
+    assert!(raw::change(unmarked, 0, 1, 0) && raw::change(unmarked, 0, -1, 0));
+    // Ours by all signs but the key.
+    let stranger = raw::new_set(libc::IPC_PRIVATE, raw::COUNT);
+    assert!(raw::set_value(stranger, raw::COUNT - 1, SET_MARK.into()) && raw::change(stranger, 1, 1, 0));
+    assert!(raw::set_value(stranger, 1, 0));
+    let segment = raw::new_segment(key(0xfff3), 8192, 0);
+    raw::write_into_segment(segment);
+    let sets = [young, smaller, unmarked, stranger];
+    assert!(sets.iter().all(|id| *id >= 0) && segment >= 0);
+    clean(false).unwrap();
+    let stayed: Vec<bool> = sets.iter().map(|id| raw::remove_set(*id)).collect();
+    assert_eq!((stayed, raw::remove_segment(segment)), (vec![true; 4], true));
+}

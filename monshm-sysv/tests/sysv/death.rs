@@ -1,0 +1,192 @@
+//! Processes that die, or only stop, while they hold the lock.
+
+use std::time::{Duration, Instant};
+
+use monshm_core::{Acquired, ErrorKind, LockKind, Slot};
+
+use crate::actor::{Actor, KINDS, attach, create, patiently, within};
+use crate::raw;
+
+#[test]
+fn a_waiter_is_told_that_the_holder_was_killed() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut holder = Actor::start();
+        assert_eq!(holder.attach(ids, kind), "slot 1");
+        assert_eq!(holder.ask("lock"), "Clean");
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| creator.lock.acquire(patiently()));
+            std::thread::sleep(Duration::from_millis(30));
+            holder.kill();
+            assert_eq!(waiter.join().unwrap().unwrap(), Acquired::OwnerDied, "{kind}");
+        });
+        creator.lock.repaired().unwrap();
+        creator.lock.release().unwrap();
+        assert_eq!(creator.lock.acquire_now().unwrap(), Some(Acquired::Clean), "{kind}: told once");
+        creator.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn who_comes_later_is_told_until_somebody_has_repaired() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut holder = Actor::start();
+        holder.attach(ids, kind);
+        holder.ask("lock");
+        holder.kill();
+        for _ in 0..3 {
+            assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+            creator.lock.release().unwrap();
+        }
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        creator.lock.repaired().unwrap();
+        creator.lock.release().unwrap();
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::Clean, "{kind}");
+        creator.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        for _ in 0..2 {
+            let mut holder = Actor::start();
+            holder.attach(ids, kind);
+            holder.ask("lock");
+            holder.kill();
+        }
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+    }
+}
+
+#[test]
+fn a_holder_that_dies_before_it_is_marked_has_touched_nothing() {
+    let (creator, ids) = create(LockKind::SysvSem);
+    let mut holder = Actor::start();
+    holder.attach(ids, LockKind::SysvSem);
+    holder.ask("raw-take");
+    assert_eq!(creator.lock.acquire_now().unwrap(), None);
+    holder.kill();
+    assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::Clean);
+}
+
+#[test]
+fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut holder = Actor::start();
+        assert_eq!(holder.attach(ids, kind), "slot 1");
+        holder.ask("lock");
+        let slot = Slot::new(1).unwrap();
+        assert!(creator.attachment.liveness().is_alive(slot));
+        holder.kill();
+        assert!(!creator.attachment.liveness().is_alive(slot));
+        let mut heir = Actor::start();
+        assert_eq!(heir.attach(ids, kind), "slot 1");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        creator.lock.repaired().unwrap();
+        assert_eq!(heir.ask("try"), "None", "{kind}: the heir does not hold what it did not take");
+        creator.lock.release().unwrap();
+        assert_eq!(heir.ask("lock"), "Clean");
+    }
+}
+
+#[test]
+fn a_killed_creator_is_told_too() {
+    for kind in KINDS {
+        let mut creator = Actor::start();
+        let ids = creator.create(raw::uid(), kind);
+        let peer = attach(ids, kind).unwrap();
+        creator.ask("lock");
+        creator.kill();
+        assert_eq!(peer.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+    }
+}
+
+#[test]
+fn a_handle_that_is_dropped_with_the_lock_counts_as_dead() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let peer = attach(ids, kind).unwrap();
+        assert_eq!(peer.lock.acquire_now().unwrap(), Some(Acquired::Clean));
+        drop(peer);
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        creator.lock.repaired().unwrap();
+        creator.lock.release().unwrap();
+    }
+}
+
+#[test]
+fn a_lock_outlives_its_attachment() {
+    let (creator, ids) = create(LockKind::SysvSem);
+    drop(creator.attachment);
+    assert_eq!(creator.lock.acquire_now().unwrap(), Some(Acquired::Clean));
+    creator.lock.release().unwrap();
+    assert!(raw::set_exists(ids.set));
+    drop(creator.lock);
+    assert!(!raw::set_exists(ids.set));
+}
+
+#[test]
+fn a_live_holder_is_waited_for_until_the_deadline() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut holder = Actor::start();
+        holder.attach(ids, kind);
+        holder.ask("lock");
+        for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(250)] {
+            let begin = Instant::now();
+            let error = creator.lock.acquire(within(timeout)).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
+            assert!(begin.elapsed() >= timeout);
+        }
+        holder.ask("unlock");
+        assert_eq!(
+            creator.lock.acquire(within(Duration::ZERO)).unwrap(),
+            Acquired::Clean,
+            "{kind}: free is free"
+        );
+    }
+}
+
+#[test]
+fn signals_neither_end_nor_stretch_a_wait() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut waiter = Actor::start();
+        waiter.attach(ids, kind);
+        waiter.ask("interrupt");
+        creator.lock.acquire_now().unwrap();
+        assert!(waiter.ask("wait 100").starts_with("TimedOut"), "{kind}");
+        waiter.say("wait 20000");
+        std::thread::sleep(Duration::from_millis(50));
+        creator.lock.release().unwrap();
+        assert_eq!(waiter.hear(), "Clean", "{kind}");
+    }
+}
+
+#[test]
+fn a_forked_child_gives_nothing_back_for_its_parent() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut parent = Actor::start();
+        parent.attach(ids, kind);
+        parent.ask("lock");
+        assert_eq!(parent.ask("fork-and-drop"), "done");
+        assert!(creator.attachment.liveness().is_alive(Slot::new(1).unwrap()), "{kind}: the slot stays");
+        assert_eq!(creator.lock.try_acquire().unwrap(), None, "{kind}: the lock stays held");
+        assert_eq!(parent.ask("unlock"), "done");
+        assert_eq!(parent.ask("write 3"), "done", "the parent's mapping stays");
+    }
+}
+
+#[test]
+fn a_forked_child_of_the_creator_does_not_remove_the_set() {
+    let mut creator = Actor::start();
+    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    assert_eq!(creator.ask("fork-and-drop"), "done");
+    assert!(raw::set_exists(ids.set));
+    assert!(attach(ids, LockKind::SysvSem).is_ok());
+}

@@ -1,0 +1,98 @@
+//! Every system call of a creation and of an attach that can fail does, once with each likely errno: the error is told,
+//! and nothing stays.
+
+use monshm_core::LockKind;
+
+use crate::actor::{Actor, create_for};
+use crate::raw;
+
+/// System call, third argument that it must have, errno, what the error must start with.
+type Case = (i64, Option<i32>, i32, &'static str);
+
+const CREATE: &[Case] = &[
+    (libc::SYS_shmget, None, libc::ENOSPC, "NoSpace"),
+    (libc::SYS_shmget, None, libc::EINVAL, "NoSpace"),
+    (libc::SYS_shmget, None, libc::ENOMEM, "NoSpace"),
+    (libc::SYS_shmget, None, libc::EEXIST, "LimitReached"),
+    (libc::SYS_shmget, None, libc::ENOSYS, "Unsupported"),
+    (libc::SYS_shmget, None, libc::EPERM, "System"),
+    (libc::SYS_shmat, None, libc::ENOMEM, "NoSpace"),
+    (libc::SYS_shmat, None, libc::EMFILE, "LimitReached"),
+    (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::ENOMEM, "NoSpace"),
+    (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::EFAULT, "NoSpace"),
+    (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::EHWPOISON, "System"),
+    (libc::SYS_semget, None, libc::ENOSPC, "LimitReached"),
+    (libc::SYS_semget, None, libc::EINVAL, "LimitReached"),
+    (libc::SYS_semget, None, libc::ENOMEM, "LimitReached"),
+    (libc::SYS_semget, None, libc::EEXIST, "LimitReached"),
+    (libc::SYS_semget, None, libc::ENOSYS, "Unsupported"),
+    (libc::SYS_semget, None, libc::EPERM, "System"),
+    (libc::SYS_semctl, Some(libc::SETALL), libc::ENOMEM, "LimitReached"),
+    (libc::SYS_semctl, Some(libc::SETALL), libc::EIDRM, "Gone"),
+    (libc::SYS_semctl, Some(libc::IPC_SET), libc::EPERM, "NoAccessForPeer"),
+    (libc::SYS_semctl, Some(libc::IPC_SET), libc::EINVAL, "NoAccessForPeer"),
+    (libc::SYS_semop, None, libc::ENOSPC, "LimitReached"),
+    (libc::SYS_semop, None, libc::ENOMEM, "LimitReached"),
+];
+
+const ATTACH: &[Case] = &[
+    (libc::SYS_shmctl, None, libc::EACCES, "NoAccess"),
+    (libc::SYS_shmctl, None, libc::EIDRM, "Gone"),
+    (libc::SYS_shmctl, None, libc::EOVERFLOW, "System"),
+    (libc::SYS_shmat, None, libc::ENOMEM, "LimitReached"),
+    (libc::SYS_shmat, None, libc::EACCES, "NoAccess"),
+    (libc::SYS_shmat, None, libc::EIDRM, "Gone"),
+    (libc::SYS_shmat, None, libc::EINVAL, "HandleType"),
+    (libc::SYS_semctl, None, libc::EACCES, "NoAccess"),
+    (libc::SYS_semctl, None, libc::EIDRM, "Gone"),
+    (libc::SYS_semop, None, libc::ENOSPC, "LimitReached"),
+    (libc::SYS_semop, None, libc::EIDRM, "Gone"),
+];
+
+fn deny(actor: &mut Actor, (number, third, errno, _): Case) {
+    let third = third.map_or(String::new(), |third| format!(" {third}"));
+    assert_eq!(actor.ask(&format!("deny {number} {errno}{third}")), "done");
+    if number == libc::SYS_semop {
+        // Newer libc's make one of the other.
+        assert_eq!(actor.ask(&format!("deny {} {errno}{third}", libc::SYS_semtimedop)), "done");
+    }
+}
+
+#[test]
+fn a_creation_that_fails_anywhere_leaves_nothing() {
+    if !raw::can_change_user("a_creation_that_fails_anywhere_leaves_nothing") {
+        return;
+    }
+    for (position, case) in CREATE.iter().enumerate() {
+        // A user of its own, so that what it leaves can be counted while other tests run.
+        let uid = 65200 + position as u32;
+        let mut actor = Actor::of(uid);
+        deny(&mut actor, *case);
+        let answer = actor.ask("create 65199 sysv-sem");
+        assert!(answer.starts_with(case.3), "{case:?}: {answer}");
+        assert_eq!(raw::count_of(uid), 0, "{case:?}");
+    }
+}
+
+#[test]
+fn an_old_kernel_without_populate_gives_the_memory_all_the_same() {
+    let mut actor = Actor::start();
+    deny(&mut actor, (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::EINVAL, ""));
+    let ids = actor.create(raw::uid(), LockKind::SysvSem);
+    assert_eq!(raw::segment_column(ids.segment, "rss"), crate::actor::SIZE);
+}
+
+#[test]
+fn an_attach_that_fails_anywhere_leaves_nothing_mapped_and_takes_nothing_away() {
+    let (creator, ids) = create_for(raw::uid(), LockKind::SysvSem).unwrap();
+    for case in ATTACH {
+        let mut actor = Actor::start();
+        deny(&mut actor, *case);
+        let answer = actor.attach(ids, LockKind::SysvSem);
+        assert!(answer.starts_with(case.3), "{case:?}: {answer}");
+        assert_eq!(raw::segment_column(ids.segment, "nattch"), 1, "{case:?}");
+        assert!(raw::set_exists(ids.set), "{case:?}");
+    }
+    drop(creator);
+    assert!(!raw::set_exists(ids.set) && !raw::segment_exists(ids.segment));
+}

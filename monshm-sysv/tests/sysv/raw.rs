@@ -1,0 +1,218 @@
+//! System V calls as a test or an attacker makes them: by hand, without the crate under test.
+
+use std::ffi::c_int;
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const GETPID: c_int = 11;
+
+/// Semaphores of a set: lock, 32 slots, mark.
+pub(crate) const COUNT: i32 = 34;
+
+#[repr(C)]
+union Semun {
+    value: c_int,
+    buf: *mut libc::c_void,
+}
+
+pub(crate) fn uid() -> u32 {
+    // SAFETY: takes no pointer.
+    unsafe { libc::geteuid() }
+}
+
+/// Becomes `uid` for good.
+pub(crate) fn become_uid(uid: u32) {
+    // SAFETY: take no pointer.
+    let done = unsafe { (libc::setresgid(uid, uid, uid), libc::setresuid(uid, uid, uid)) };
+    assert_eq!(done, (0, 0), "cannot become uid {uid}");
+}
+
+/// Whether this test may take other users' identities; says so when it may not.
+pub(crate) fn can_change_user(test: &str) -> bool {
+    let root = uid() == 0;
+    if !root {
+        println!("skipped: {test} needs root to run processes of several users");
+    }
+    root
+}
+
+/// Keeps what a test leaves behind from the `clean` of another: by an IPC namespace of its own for this thread and the
+/// processes it starts, where that is allowed, and one such test at a time.
+pub(crate) fn quiet() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: takes no pointer; nothing of this thread depends on the old namespace.
+    unsafe { libc::unshare(libc::CLONE_NEWIPC) };
+    guard
+}
+
+pub(crate) fn set_value(id: i32, semaphore: i32, value: i32) -> bool {
+    // SAFETY: SETVAL takes the union by value and keeps no pointer.
+    unsafe { libc::semctl(id, semaphore, libc::SETVAL, Semun { value }) == 0 }
+}
+
+pub(crate) fn value(id: i32, semaphore: i32) -> Option<i32> {
+    // SAFETY: GETVAL uses no fourth argument.
+    Some(unsafe { libc::semctl(id, semaphore, libc::GETVAL) }).filter(|value| *value >= 0)
+}
+
+pub(crate) fn last_pid(id: i32, semaphore: i32) -> i32 {
+    // SAFETY: GETPID uses no fourth argument.
+    unsafe { libc::semctl(id, semaphore, GETPID) }
+}
+
+pub(crate) fn change(id: i32, semaphore: u16, delta: i16, flags: c_int) -> bool {
+    let mut operation = libc::sembuf { sem_num: semaphore, sem_op: delta, sem_flg: flags as i16 };
+    // SAFETY: the kernel reads one sembuf.
+    unsafe { libc::semop(id, &raw mut operation, 1) == 0 }
+}
+
+pub(crate) fn new_set(key: i32, count: i32) -> i32 {
+    // SAFETY: takes no pointer.
+    unsafe { libc::semget(key, count, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) }
+}
+
+pub(crate) fn remove_set(id: i32) -> bool {
+    // SAFETY: IPC_RMID uses no fourth argument.
+    unsafe { libc::semctl(id, 0, libc::IPC_RMID) == 0 }
+}
+
+pub(crate) fn new_segment(key: i32, size: usize, flags: c_int) -> i32 {
+    // SAFETY: takes no pointer.
+    unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | flags | 0o600) }
+}
+
+pub(crate) fn remove_segment(id: i32) -> bool {
+    // SAFETY: IPC_RMID uses no pointer.
+    unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) == 0 }
+}
+
+/// Writes into the first byte of a segment and stays attached.
+pub(crate) fn write_into_segment(id: i32) {
+    // SAFETY: the kernel chooses a free address; the byte written is the mapping's first.
+    unsafe {
+        let base = libc::shmat(id, std::ptr::null(), 0);
+        assert_ne!(base.addr(), usize::MAX);
+        base.cast::<u8>().write_volatile(1);
+        libc::shmdt(base);
+    }
+}
+
+/// `IPC_SET` of a segment: owner and mode.
+pub(crate) fn chmod_segment(id: i32, uid: u32, mode: u16) -> bool {
+    // SAFETY: plain integers; the kernel reads one shmid_ds.
+    unsafe {
+        let mut status: libc::shmid_ds = std::mem::zeroed();
+        (status.shm_perm.uid, status.shm_perm.mode) = (uid, mode as _);
+        libc::shmctl(id, libc::IPC_SET, &raw mut status) == 0
+    }
+}
+
+/// `IPC_SET` of a set: owner and mode.
+pub(crate) fn chmod_set(id: i32, uid: u32, mode: u16) -> bool {
+    // SAFETY: semid_ds begins with an ipc_perm and is no longer than four of them; the kernel reads one.
+    unsafe {
+        let mut status: [libc::ipc_perm; 4] = std::mem::zeroed();
+        (status[0].uid, status[0].mode) = (uid, mode as _);
+        libc::semctl(id, 0, libc::IPC_SET, Semun { buf: status.as_mut_ptr().cast() }) == 0
+    }
+}
+
+pub(crate) fn set_exists(id: i32) -> bool {
+    row("sem", "semid", id).is_some()
+}
+
+pub(crate) fn segment_exists(id: i32) -> bool {
+    row("shm", "shmid", id).is_some()
+}
+
+/// The column `wanted` of a segment's line.
+pub(crate) fn segment_column(id: i32, wanted: &str) -> u64 {
+    row("shm", "shmid", id).unwrap().into_iter().find(|(name, _)| name == wanted).unwrap().1 as u64
+}
+
+/// How many segments and sets processes of `uid` have created, together.
+pub(crate) fn count_of(uid: u32) -> usize {
+    let by = |table: &str| {
+        rows(table).into_iter().filter(|row| row.contains(&("cuid".into(), i64::from(uid)))).count()
+    };
+    by("shm") + by("sem")
+}
+
+type Row = Vec<(String, i64)>;
+
+fn rows(table: &str) -> Vec<Row> {
+    let text = fs::read_to_string(format!("/proc/sysvipc/{table}")).unwrap();
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    let row = |line: &str| {
+        let values = line.split_whitespace().map(|value| value.parse().unwrap_or(-1));
+        names.iter().map(ToString::to_string).zip(values).collect()
+    };
+    lines.map(row).collect()
+}
+
+fn row(table: &str, column: &str, id: i32) -> Option<Row> {
+    rows(table).into_iter().find(|row| row.contains(&(column.into(), i64::from(id))))
+}
+
+/// Has SIGALRM arrive every `every_us` microseconds, with a handler that does nothing and `SA_RESTART` set.
+pub(crate) fn interrupt(every_us: libc::suseconds_t) {
+    extern "C" fn nothing(_: c_int) {}
+    // SAFETY: the handler does nothing, which is async-signal-safe; the structures are valid for the calls.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
+        let every = libc::timeval { tv_sec: 0, tv_usec: every_us };
+        let timer = libc::itimerval { it_interval: every, it_value: every };
+        assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);
+    }
+}
+
+/// Runs `work` in a forked child, which then ends at once; waits for it. Whether it ended well.
+pub(crate) fn in_forked_child(work: impl FnOnce()) -> bool {
+    // SAFETY: the child runs `work` with the one thread that it has and leaves by _exit; the parent waits for it.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            work();
+            libc::_exit(0);
+        }
+        let mut status = -1;
+        libc::waitpid(child, &raw mut status, 0) == child && status == 0
+    }
+}
+
+/// From now on, the system call `number` fails with `errno` in this process, if its third argument is `third` or that
+/// is `None`.
+pub(crate) fn deny(number: i64, third: Option<u32>, errno: i32) {
+    const NUMBER: u32 = 0;
+    const THIRD: u32 = 32;
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let unless = |k: u32, skip: u8| libc::sock_filter {
+        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+        jt: 0,
+        jf: skip,
+        k,
+    };
+    let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    let end = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
+    let refuse = end(libc::SECCOMP_RET_ERRNO | errno as u32);
+    let mut program = match third {
+        None => vec![load(NUMBER), unless(number as u32, 1), refuse],
+        Some(third) => {
+            vec![load(NUMBER), unless(number as u32, 3), load(THIRD), unless(third, 1), refuse]
+        }
+    };
+    program.push(end(libc::SECCOMP_RET_ALLOW));
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the kernel reads the program, which lives until the end of this function. All threads get it: the one
+    // that calls and the ones it starts.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0, "seccomp");
+    }
+}

@@ -1,0 +1,130 @@
+//! Nothing stays in the kernel, in whatever order the two sides leave.
+
+use monshm_core::{Backend, ErrorKind, LockKind};
+use monshm_sysv::Sysv;
+
+use crate::actor::{Actor, Ids, KINDS, SIZE, attach, create, descriptor};
+use crate::raw;
+
+fn nothing_left(ids: Ids) -> bool {
+    !raw::set_exists(ids.set) && !raw::segment_exists(ids.segment)
+}
+
+fn is_gone(ids: Ids) -> bool {
+    matches!(attach(ids, LockKind::SysvSem).err().map(|error| error.kind()), Some(ErrorKind::Gone { .. }))
+}
+
+#[test]
+fn a_creator_alone_takes_everything_along() {
+    let (creator, ids) = create(LockKind::SysvSem);
+    assert!(raw::set_exists(ids.set) && raw::segment_exists(ids.segment));
+    drop(creator);
+    assert!(nothing_left(ids));
+    assert!(is_gone(ids));
+}
+
+#[test]
+fn the_creator_leaves_first() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let peer = attach(ids, kind).unwrap();
+        drop(creator);
+        assert!(raw::set_exists(ids.set), "the peer still uses it");
+        assert!(is_gone(ids), "nobody enters what its creator has left");
+        assert!(peer.lock.acquire_now().unwrap().is_some());
+        peer.lock.release().unwrap();
+        drop(peer);
+        assert!(nothing_left(ids));
+    }
+}
+
+#[test]
+fn the_peer_leaves_first() {
+    let (creator, ids) = create(LockKind::SysvSem);
+    drop(attach(ids, LockKind::SysvSem).unwrap());
+    assert!(raw::set_exists(ids.set));
+    drop(attach(ids, LockKind::SysvSem).unwrap());
+    drop(creator);
+    assert!(nothing_left(ids));
+}
+
+#[test]
+fn the_creator_is_killed() {
+    let mut creator = Actor::start();
+    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    let peer = attach(ids, LockKind::SysvSem).unwrap();
+    creator.kill();
+    assert!(is_gone(ids));
+    assert!(raw::set_exists(ids.set), "a refused attach takes nothing away from the peer");
+    drop(peer);
+    assert!(nothing_left(ids));
+}
+
+#[test]
+fn the_peer_is_killed() {
+    let (creator, ids) = create(LockKind::SysvSem);
+    let mut peer = Actor::start();
+    peer.attach(ids, LockKind::SysvSem);
+    peer.kill();
+    drop(creator);
+    assert!(nothing_left(ids));
+}
+
+#[test]
+fn the_creator_is_killed_before_anybody_attaches() {
+    let _quiet = raw::quiet();
+    let mut creator = Actor::start();
+    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    creator.kill();
+    assert!(!raw::segment_exists(ids.segment), "the kernel removed the memory");
+    assert!(raw::set_exists(ids.set), "but not the set");
+    assert!(is_gone(ids));
+    assert!(nothing_left(ids), "who finds the creator dead tidies up");
+}
+
+#[test]
+fn the_creator_is_killed_between_attach_and_slot() {
+    let mut creator = Actor::start();
+    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    let mut peer = Sysv::attach(&descriptor(ids, SIZE), None).unwrap();
+    creator.kill();
+    assert!(matches!(peer.take_slot().unwrap_err().kind(), ErrorKind::Gone { .. }));
+    assert!(!raw::set_exists(ids.set));
+    drop(peer);
+    assert!(nothing_left(ids));
+}
+
+#[test]
+fn an_attach_without_a_slot_takes_nothing_away() {
+    let (creator, ids) = create(LockKind::SysvSem);
+    drop(Sysv::attach(&descriptor(ids, SIZE), None).unwrap());
+    assert!(attach(ids, LockKind::SysvSem).is_ok());
+    drop(creator);
+}
+
+#[test]
+fn other_users_are_left_alone_in_every_order() {
+    if !raw::can_change_user("other_users_are_left_alone_in_every_order") {
+        return;
+    }
+    for order in [["drop", "drop"], ["kill", "drop"], ["drop", "kill"]] {
+        for swapped in [false, true] {
+            let (mut creator, mut peer) = (Actor::of(65111), Actor::of(65112));
+            let ids = creator.create(65112, LockKind::SysvSem);
+            assert_eq!(peer.attach(ids, LockKind::SysvSem), "slot 1");
+            let leave = |actor: &mut Actor, how: &str| {
+                if how == "kill" {
+                    actor.kill();
+                } else {
+                    actor.ask("drop");
+                }
+            };
+            let (mut first, mut second) = if swapped { (peer, creator) } else { (creator, peer) };
+            // The survivor drops; one that is killed last cannot.
+            let order = if order[1] == "kill" { ["kill", "drop"] } else { order };
+            leave(&mut first, order[0]);
+            leave(&mut second, order[1]);
+            assert!(nothing_left(ids), "{order:?}, swapped: {swapped}");
+        }
+    }
+}
