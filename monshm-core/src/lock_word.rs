@@ -7,10 +7,15 @@
 //! | bits  | meaning |
 //! |-------|---------|
 //! | 0–15  | tag of the slot that holds the lock (index + 1); 0: nobody does |
-//! | 16–28 | 0; anything else is corrupt |
+//! | 16–21 | tag of the waiter that last asked whether the holder lives; 0: none. Only with an owner |
+//! | 22–28 | 0; anything else is corrupt |
 //! | 29    | `OWNER_DIED`: nobody holds the lock and the last holder died inside; only with owner 0 |
 //! | 30    | `HANDOFF`: a waiter has waited for a whole slice; newcomers queue behind it |
 //! | 31    | `WAITERS`: somebody may be asleep; whoever lets go must wake |
+//!
+//! A slot is reused, so the same word can stand for another process than the one that was asked after. A waiter
+//! therefore leaves its tag in bits 16–21 before it asks, every end of a hold clears them, and only who finds its own
+//! tag untouched takes over: the holder it asked after is then the one that still stands there.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -18,6 +23,8 @@ use core::time::Duration;
 use crate::liveness::Slot;
 
 const OWNER: u32 = 0xffff;
+const ASKER_SHIFT: u32 = 16;
+const ASKER: u32 = 0x3f << ASKER_SHIFT;
 const OWNER_DIED: u32 = 1 << 29;
 const HANDOFF: u32 = 1 << 30;
 const WAITERS: u32 = 1 << 31;
@@ -28,6 +35,13 @@ pub const FIRST_SLICE: Duration = Duration::from_millis(1);
 
 /// The longest wait before an acquisition asks again.
 pub const LAST_SLICE: Duration = Duration::from_millis(20);
+
+/// After how many sleeps that a wake-up ended in vain a waiter counts as one that waited a whole slice: else a holder
+/// that comes back at once, or a stream of spurious wake-ups, would keep it a newcomer for good.
+pub const PATIENCE: u32 = 32;
+
+/// How often an exchange is tried that only hostile peers can make fail time and again.
+const TRIES: u32 = 64;
 
 /// A shared 32-bit word: `AtomicU32` in production, loom's in models.
 pub trait Word {
@@ -97,9 +111,11 @@ pub enum WordFault {
 pub fn owner(value: u32) -> Result<Option<Slot>, WordFault> {
     let tag = value & OWNER;
     let owner = Slot::from_tag(tag);
-    let known = value & !(OWNER | OWNER_DIED | HANDOFF | WAITERS) == 0;
+    let asker = (value & ASKER) >> ASKER_SHIFT;
+    let known = value & !(OWNER | ASKER | OWNER_DIED | HANDOFF | WAITERS) == 0;
     let died_and_held = tag != 0 && value & OWNER_DIED != 0;
-    if !known || died_and_held || owner.is_none() != (tag == 0) {
+    let asked_in_vain = asker != 0 && (tag == 0 || Slot::from_tag(asker).is_none());
+    if !known || died_and_held || asked_in_vain || owner.is_none() != (tag == 0) {
         return Err(WordFault::Corrupt(value));
     }
     Ok(owner)
@@ -126,13 +142,20 @@ pub fn try_acquire(word: &impl Word, me: Slot) -> Result<Option<Taken>, WordFaul
 
 /// Waits for the word until the environment's deadline.
 ///
+/// However short that is, also when it has passed before the call: a dead holder is found, and a word that is free and
+/// promised to nobody is taken.
+///
 /// # Errors
 /// [`WordFault::TimedOut`], [`WordFault::Corrupt`].
 pub fn acquire<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> Result<Taken, WordFault> {
     let mut slice = FIRST_SLICE;
     let mut spins = E::SPINS;
-    // Whether a whole slice has passed: then the holder may be dead, and newcomers shall not pass us by.
+    let mut naps = 0;
+    // Whether we have waited long: then newcomers shall not pass us by.
     let mut aged = false;
+    // Whether to ask if the holder lives: once a slice, and once before giving up.
+    let mut ask = false;
+    let mut last = false;
     // Whether we slept: then others may sleep too, whom our release must wake.
     let mut keep = 0;
     loop {
@@ -147,26 +170,30 @@ pub fn acquire<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> R
             if let Some(taken) = take_free(word, current, me, keep | current & WAITERS) {
                 return Ok(taken);
             }
-        } else if owner.is_some_and(|owner| aged && !environment.is_alive(owner)) {
-            // Acquire: the dead holder's last stores were made visible by its death, which the kernel orders.
-            if word.replace(current, me.tag() | WAITERS, Ordering::Acquire) {
-                return Ok(Taken::OwnerDied);
-            }
-        } else {
-            let expected = current | WAITERS | if aged { HANDOFF } else { 0 };
-            if expected == current || word.replace(current, expected, Ordering::Relaxed) {
-                let Some(remaining) = environment.remaining() else {
-                    return give_up(word);
-                };
+        } else if let Some(expected) = queue(word, current, me, aged, ask && owner.is_some()) {
+            let asked_after = owner.filter(|_| core::mem::take(&mut ask));
+            if asked_after.is_some_and(|owner| !environment.is_alive(owner)) {
+                // Acquire: the dead holder's last stores were made visible by its death, which the kernel orders.
+                if word.replace(expected, me.tag() | WAITERS, Ordering::Acquire) {
+                    return Ok(Taken::OwnerDied);
+                }
+            } else if let Some(remaining) = environment.remaining() {
                 keep = WAITERS;
-                if environment.wait(expected, slice.min(remaining)) {
-                    aged = true;
+                naps += 1;
+                if environment.wait(expected, slice.min(remaining)) || naps == PATIENCE {
+                    (naps, aged, ask) = (0, true, true);
                     slice = (slice * 2).min(LAST_SLICE);
                 }
+                // One more look even if the deadline has passed: the only wake-up may have been ours.
+                continue;
+            } else if !aged && !last {
+                // Who comes with short deadlines only must find a dead holder too.
+                (last, ask) = (true, true);
+                continue;
             }
         }
         if environment.remaining().is_none() {
-            return give_up(word);
+            return give_up(word, environment);
         }
     }
 }
@@ -191,7 +218,7 @@ pub fn release<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> R
 /// dead would look as if we held it.
 pub fn adopt<E: Environment>(word: &impl Word, me: Slot, environment: &E) {
     // A hostile peer can make each exchange fail; giving up then leaves a lock that only it can have broken.
-    for _ in 0..64 {
+    for _ in 0..TRIES {
         let current = word.peek();
         if current & OWNER != me.tag() {
             return;
@@ -213,20 +240,40 @@ fn take_free(word: &impl Word, current: u32, me: Slot, flags: u32) -> Option<Tak
     })
 }
 
-/// Takes back the promise that newcomers will queue, which else would cost the next one a slice.
-fn give_up(word: &impl Word) -> Result<Taken, WordFault> {
-    let current = word.peek();
-    if current & HANDOFF != 0 {
-        // One try: a waiter that still wants the promise makes it again within a slice, and so it may fail.
-        word.replace(current, current & !HANDOFF, Ordering::Relaxed);
+/// Says in the word, which is not ours to take, that we wait: newcomers queue once we are aged, and who asks after the
+/// holder leaves its tag. Answers the word to sleep on; `None` when it changed meanwhile.
+fn queue(word: &impl Word, current: u32, me: Slot, aged: bool, ask: bool) -> Option<u32> {
+    let mut expected = current | WAITERS;
+    if aged {
+        expected |= HANDOFF;
+    }
+    if ask {
+        expected = expected & !ASKER | me.tag() << ASKER_SHIFT;
+    }
+    // Acquire: pairs with nothing; it keeps the question that follows behind the tag, see the top of the file.
+    (expected == current || word.replace(current, expected, Ordering::Acquire)).then_some(expected)
+}
+
+/// Takes back the promise that newcomers will queue, and passes on the wake-up that may have ended our last sleep.
+fn give_up<E: Environment>(word: &impl Word, environment: &E) -> Result<Taken, WordFault> {
+    for _ in 0..TRIES {
+        let current = word.peek();
+        if current & HANDOFF == 0 || word.replace(current, current & !HANDOFF, Ordering::Relaxed) {
+            // A holder that knows of waiters will wake one; nobody else will.
+            if current & OWNER == 0 || current & WAITERS == 0 {
+                environment.wake_one();
+            }
+            break;
+        }
     }
     Err(WordFault::TimedOut)
 }
 
 #[cold]
 fn release_contended<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> Result<(), WordFault> {
-    // An honest peer only ever adds WAITERS and HANDOFF or takes HANDOFF back: a few rounds see them all.
-    for _ in 0..64 {
+    // An honest peer only ever adds WAITERS and HANDOFF, takes HANDOFF back, or asks, each at most once a slice or a
+    // call: a few rounds see them all.
+    for _ in 0..TRIES {
         let current = word.peek();
         if current & OWNER != me.tag() || owner(current).is_err() {
             return Err(WordFault::Corrupt(current));
@@ -248,123 +295,4 @@ fn release_contended<E: Environment>(word: &impl Word, me: Slot, environment: &E
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use crate::liveness::SLOT_COUNT;
-    use std::cell::{Cell, RefCell};
-    use std::vec::Vec;
-
-    /// A world in which nobody else moves: waits take their slice at once.
-    #[derive(Default)]
-    struct Alone {
-        waited: RefCell<Vec<Duration>>,
-        woken_one: Cell<u32>,
-        woken_all: Cell<u32>,
-        dead: Option<u32>,
-        budget: Cell<u32>,
-    }
-
-    impl Environment for Alone {
-        const SPINS: u32 = 2;
-        fn wait(&self, _: u32, slice: Duration) -> bool {
-            self.waited.borrow_mut().push(slice);
-            true
-        }
-        fn wake_one(&self) {
-            self.woken_one.set(self.woken_one.get() + 1);
-        }
-        fn wake_all(&self) {
-            self.woken_all.set(self.woken_all.get() + 1);
-        }
-        fn remaining(&self) -> Option<Duration> {
-            self.budget.set(self.budget.get().checked_sub(1)?);
-            Some(Duration::from_secs(1))
-        }
-        fn is_alive(&self, slot: Slot) -> bool {
-            self.dead != Some(slot.index())
-        }
-    }
-
-    const ME: Slot = Slot::CREATOR;
-
-    fn peer() -> Slot {
-        Slot::new(5).unwrap()
-    }
-
-    #[test]
-    fn a_live_holder_is_waited_for_until_the_deadline_in_growing_slices() {
-        let word = AtomicU32::new(peer().tag());
-        let world = Alone { budget: Cell::new(20), ..Alone::default() };
-        assert_eq!(acquire(&word, ME, &world), Err(WordFault::TimedOut));
-        let waited = world.waited.borrow();
-        assert_eq!(waited[..6].iter().map(Duration::as_millis).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 20]);
-        assert_eq!(word.peek() & HANDOFF, 0, "the promise is taken back");
-    }
-
-    #[test]
-    fn a_dead_holder_is_found_after_one_slice_and_told_of_once() {
-        let word = AtomicU32::new(peer().tag());
-        let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
-        assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
-        assert_eq!(world.waited.borrow().len(), 1);
-        assert_eq!(release(&word, ME, &world), Ok(()));
-        assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::Clean)));
-    }
-
-    #[test]
-    fn whoever_takes_a_dead_holders_slot_sets_the_lock_free_and_marks_it() {
-        let word = AtomicU32::new(peer().tag() | WAITERS);
-        let world = Alone::default();
-        adopt(&word, ME, &world);
-        assert_eq!(word.peek(), peer().tag() | WAITERS, "another slot's lock is left alone");
-        adopt(&word, peer(), &world);
-        assert_eq!(world.woken_all.get(), 1);
-        assert!(!acquire_now(&word, ME));
-        assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::OwnerDied)));
-    }
-
-    #[test]
-    fn a_promise_lets_the_old_waiter_through_and_keeps_the_newcomer_back() {
-        let word = AtomicU32::new(ME.tag() | WAITERS | HANDOFF);
-        let world = Alone { budget: Cell::new(20), ..Alone::default() };
-        release(&word, ME, &world).unwrap();
-        assert_eq!(world.woken_all.get(), 1);
-        assert!(!acquire_now(&word, ME), "a newcomer queues");
-        assert_eq!(acquire(&word, ME, &world), Ok(Taken::Clean));
-        assert_eq!(world.waited.borrow().len(), 1, "after a slice it is an old waiter itself");
-        assert_eq!(word.peek(), ME.tag() | WAITERS);
-    }
-
-    #[test]
-    fn every_word_is_either_a_state_or_corrupt() {
-        let world = Alone { budget: Cell::new(u32::MAX), dead: Some(0), ..Alone::default() };
-        let flags = [
-            0,
-            WAITERS,
-            HANDOFF,
-            OWNER_DIED,
-            WAITERS | HANDOFF,
-            WAITERS | HANDOFF | OWNER_DIED,
-            1 << 28,
-            1 << 16,
-        ];
-        for tag in (0..=SLOT_COUNT + 1).chain([0x7fff, 0xffff]) {
-            for flag in flags {
-                let value = tag | flag;
-                let sane = tag <= SLOT_COUNT
-                    && flag & (3 << 28 | 1 << 16) & !OWNER_DIED == 0
-                    && (flag & OWNER_DIED == 0 || tag == 0);
-                assert_eq!(owner(value).is_ok(), sane, "{value:#x}");
-                if !sane {
-                    let word = AtomicU32::new(value);
-                    assert_eq!(try_acquire(&word, ME), Err(WordFault::Corrupt(value)));
-                    assert_eq!(acquire(&word, ME, &world), Err(WordFault::Corrupt(value)));
-                }
-                let word = AtomicU32::new(value);
-                let held = tag == ME.tag() && sane;
-                assert_eq!(release(&word, ME, &world).is_ok(), held, "{value:#x}");
-            }
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! The futex is exact: the comparison and the falling asleep are one step against a wake-up, and a sleep without
 //! time-outs ends by a wake-up alone, so that loom reports a lost one as a deadlock. A [`Party`] is given by the model
-//! how many of its waits shall expire at once or end for no reason; time itself is not modelled.
+//! how many of its sleeps expire or end for no reason. Of time there is only one event, [`World::let_time_pass`]:
+//! sleeps that began before it expire there, later ones at once.
 
 #![allow(unreachable_pub)] // a module of one test binary
 
@@ -35,14 +36,22 @@ impl Word for ModelWord {
     }
 }
 
+#[derive(Debug)]
+struct Gate {
+    /// How many wake-ups still reach nobody.
+    stolen: u32,
+    /// Whether slices pass.
+    late: bool,
+}
+
 /// What all parties of a model share.
 #[derive(Debug)]
 pub struct World {
     pub word: ModelWord,
     /// Written only under the lock, plainly: loom reports an access that nothing orders.
     data: UnsafeCell<u32>,
-    /// The futex's queue; the number says how many wake-ups still reach nobody.
-    gate: Mutex<u32>,
+    /// The lock of the futex's queue.
+    gate: Mutex<Gate>,
     bell: Condvar,
     /// Bit i: the process behind slot i is gone. A mutex: the kernel's answer is never stale.
     gone: Mutex<u32>,
@@ -51,20 +60,35 @@ pub struct World {
 }
 
 impl World {
+    /// A world in which slices pass at once.
     pub fn new(word: u32) -> Self {
         Self {
             word: ModelWord(AtomicU32::new(word)),
             data: UnsafeCell::new(0),
-            gate: Mutex::new(0),
+            gate: Mutex::new(Gate { stolen: 0, late: true }),
             bell: Condvar::new(),
             gone: Mutex::new(0),
             told: Counter::new(0),
         }
     }
 
+    /// A world in which no slice passes before [`World::let_time_pass`].
+    pub fn timeless(word: u32) -> Self {
+        let world = Self::new(word);
+        world.gate.lock().unwrap().late = false;
+        world
+    }
+
+    /// Every sleep under way expires, and every later one that may.
+    pub fn let_time_pass(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        gate.late = true;
+        self.bell.notify_all();
+    }
+
     /// Lets the next `count` wake-ups reach nobody.
     pub fn steal_wakes(&self, count: u32) {
-        *self.gate.lock().unwrap() = count;
+        self.gate.lock().unwrap().stolen = count;
     }
 
     /// The process behind `slot` dies or detaches.
@@ -91,9 +115,9 @@ impl World {
     }
 
     fn ring(&self, ring: impl Fn(&Condvar)) {
-        let mut stolen = self.gate.lock().unwrap();
-        match stolen.checked_sub(1) {
-            Some(left) => *stolen = left,
+        let mut gate = self.gate.lock().unwrap();
+        match gate.stolen.checked_sub(1) {
+            Some(left) => gate.stolen = left,
             None => ring(&self.bell),
         }
     }
@@ -115,7 +139,7 @@ impl<'w> Party<'w> {
         Self { world, slot, expiries: Cell::new(0), spurious: Cell::new(0), looks: Cell::new(ALWAYS) }
     }
 
-    /// The first `count` sleeps expire at once: their slice has passed.
+    /// `count` of its sleeps expire at once where slices pass; after them it sleeps until it is woken.
     pub fn expiring(self, count: u32) -> Self {
         self.expiries.set(count);
         self
@@ -181,13 +205,15 @@ impl Environment for Party<'_> {
         if self.world.word.peek() != expected || take_one(&self.spurious) {
             return false;
         }
-        if take_one(&self.expiries) {
-            drop(gate);
-            loom::thread::yield_now();
-            return true;
+        if gate.late {
+            if take_one(&self.expiries) {
+                return true;
+            }
+            drop(self.world.bell.wait(gate).unwrap());
+            return false;
         }
-        drop(self.world.bell.wait(gate).unwrap());
-        false
+        let gate = self.world.bell.wait(gate).unwrap();
+        gate.late
     }
 
     fn wake_one(&self) {

@@ -1,0 +1,220 @@
+//! The lock word in a world in which nobody else moves: every state, every answer, every deadline.
+//!
+//! What parties do to each other at the same time is `tests/loom.rs`'s.
+
+extern crate std;
+
+use std::cell::{Cell, RefCell};
+use std::vec::Vec;
+
+use super::*;
+use crate::liveness::SLOT_COUNT;
+
+/// A world in which nobody else moves: waits take their slice at once.
+#[derive(Default)]
+struct Alone {
+    waited: RefCell<Vec<Duration>>,
+    woken_one: Cell<u32>,
+    woken_all: Cell<u32>,
+    dead: Option<u32>,
+    budget: Cell<u32>,
+    /// No slice passes: every wait is ended by a wake-up that is for nothing.
+    restless: bool,
+}
+
+impl Environment for Alone {
+    const SPINS: u32 = 2;
+    fn wait(&self, _: u32, slice: Duration) -> bool {
+        self.waited.borrow_mut().push(slice);
+        !self.restless
+    }
+    fn wake_one(&self) {
+        self.woken_one.set(self.woken_one.get() + 1);
+    }
+    fn wake_all(&self) {
+        self.woken_all.set(self.woken_all.get() + 1);
+    }
+    fn remaining(&self) -> Option<Duration> {
+        self.budget.set(self.budget.get().checked_sub(1)?);
+        Some(Duration::from_secs(1))
+    }
+    fn is_alive(&self, slot: Slot) -> bool {
+        self.dead != Some(slot.index())
+    }
+}
+
+/// A word that counts how often a promise was asked for.
+struct Watched {
+    word: AtomicU32,
+    promises: Cell<u32>,
+}
+
+impl Word for Watched {
+    fn peek(&self) -> u32 {
+        self.word.peek()
+    }
+    fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
+        let promises = u32::from(new & !current & HANDOFF != 0);
+        self.promises.set(self.promises.get() + promises);
+        self.word.replace(current, new, ordering)
+    }
+}
+
+const ME: Slot = Slot::CREATOR;
+
+fn peer() -> Slot {
+    Slot::new(5).unwrap()
+}
+
+#[test]
+fn a_live_holder_is_waited_for_until_the_deadline_in_growing_slices() {
+    let word = AtomicU32::new(peer().tag());
+    let world = Alone { budget: Cell::new(20), ..Alone::default() };
+    assert_eq!(acquire(&word, ME, &world), Err(WordFault::TimedOut));
+    let waited = world.waited.borrow();
+    assert_eq!(waited[..6].iter().map(Duration::as_millis).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 20]);
+    assert_eq!(word.peek() & HANDOFF, 0, "the promise is taken back");
+}
+
+#[test]
+fn a_dead_holder_is_found_after_one_slice_and_told_of_once() {
+    let word = AtomicU32::new(peer().tag());
+    let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
+    assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
+    assert_eq!(world.waited.borrow().len(), 1);
+    assert_eq!(release(&word, ME, &world), Ok(()));
+    assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::Clean)));
+}
+
+#[test]
+fn a_dead_holder_is_found_however_short_the_deadline() {
+    for budget in 0..3 {
+        let word = AtomicU32::new(peer().tag());
+        let world = Alone { budget: Cell::new(budget), dead: Some(5), ..Alone::default() };
+        assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied), "{budget}");
+    }
+}
+
+#[test]
+fn a_free_word_is_taken_however_short_the_deadline_and_a_promised_one_after_a_wait() {
+    for (value, budget, taken) in [
+        (FREE, 0, Ok(Taken::Clean)),
+        (WAITERS, 0, Ok(Taken::Clean)),
+        (HANDOFF | WAITERS, 0, Err(WordFault::TimedOut)),
+        (HANDOFF | WAITERS, 1, Ok(Taken::Clean)),
+    ] {
+        let word = AtomicU32::new(value);
+        let world = Alone { budget: Cell::new(budget), ..Alone::default() };
+        assert_eq!(acquire(&word, ME, &world), taken, "{value:#x} {budget}");
+        let owner = if taken.is_ok() { ME.tag() } else { 0 };
+        assert_eq!(word.peek(), owner | value & WAITERS, "{value:#x} {budget}");
+    }
+}
+
+#[test]
+fn wake_ups_for_nothing_do_not_hide_a_dead_holder() {
+    let word = AtomicU32::new(peer().tag());
+    let world = Alone { budget: Cell::new(1000), dead: Some(5), restless: true, ..Alone::default() };
+    assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
+    assert_eq!(world.waited.borrow().len() as u32, PATIENCE);
+}
+
+#[test]
+fn who_was_passed_by_time_and_again_is_promised_the_lock() {
+    let word = Watched { word: AtomicU32::new(peer().tag()), promises: Cell::new(0) };
+    let world = Alone { restless: true, ..Alone::default() };
+    for (budget, promises) in [(PATIENCE - 1, 0), (PATIENCE, 1)] {
+        world.budget.set(budget);
+        word.promises.set(0);
+        assert_eq!(acquire(&word, ME, &world), Err(WordFault::TimedOut));
+        assert_eq!(word.promises.get(), promises);
+    }
+}
+
+#[test]
+fn every_end_of_a_hold_forgets_who_asked() {
+    let asked = |owner: Slot| owner.tag() | WAITERS | HANDOFF | peer().tag() << ASKER_SHIFT;
+    let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
+    let word = AtomicU32::new(asked(ME));
+    release(&word, ME, &world).unwrap();
+    assert_eq!(word.peek(), HANDOFF | WAITERS);
+    let word = AtomicU32::new(asked(ME));
+    adopt(&word, ME, &world);
+    assert_eq!(word.peek(), OWNER_DIED | HANDOFF | WAITERS);
+    let word = AtomicU32::new(asked(peer()));
+    assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
+    assert_eq!(word.peek(), ME.tag() | WAITERS);
+}
+
+#[test]
+fn who_gives_up_wakes_the_next_unless_a_holder_will() {
+    for (value, wakes) in
+        [(FREE, 1), (HANDOFF | WAITERS, 1), (peer().tag(), 1), (peer().tag() | WAITERS | HANDOFF, 0)]
+    {
+        let word = AtomicU32::new(value);
+        let world = Alone::default();
+        assert_eq!(give_up(&word, &world), Err(WordFault::TimedOut));
+        assert_eq!((word.peek(), world.woken_one.get()), (value & !HANDOFF, wakes), "{value:#x}");
+    }
+}
+
+#[test]
+fn whoever_takes_a_dead_holders_slot_sets_the_lock_free_and_marks_it() {
+    let word = AtomicU32::new(peer().tag() | WAITERS);
+    let world = Alone::default();
+    adopt(&word, ME, &world);
+    assert_eq!(word.peek(), peer().tag() | WAITERS, "another slot's lock is left alone");
+    adopt(&word, peer(), &world);
+    assert_eq!(world.woken_all.get(), 1);
+    assert!(!acquire_now(&word, ME));
+    assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::OwnerDied)));
+}
+
+#[test]
+fn a_promise_lets_the_old_waiter_through_and_keeps_the_newcomer_back() {
+    let word = AtomicU32::new(ME.tag() | WAITERS | HANDOFF);
+    let world = Alone { budget: Cell::new(20), ..Alone::default() };
+    release(&word, ME, &world).unwrap();
+    assert_eq!(world.woken_all.get(), 1);
+    assert!(!acquire_now(&word, ME), "a newcomer queues");
+    assert_eq!(acquire(&word, ME, &world), Ok(Taken::Clean));
+    assert_eq!(world.waited.borrow().len(), 1, "after a slice it is an old waiter itself");
+    assert_eq!(word.peek(), ME.tag() | WAITERS);
+}
+
+#[test]
+fn every_word_is_either_a_state_or_corrupt() {
+    let world = Alone { budget: Cell::new(u32::MAX), dead: Some(0), ..Alone::default() };
+    let flags = [
+        0,
+        WAITERS,
+        HANDOFF,
+        OWNER_DIED,
+        WAITERS | HANDOFF,
+        WAITERS | HANDOFF | OWNER_DIED,
+        1 << 28,
+        1 << 22,
+        1 << ASKER_SHIFT,
+        SLOT_COUNT << ASKER_SHIFT,
+        (SLOT_COUNT + 1) << ASKER_SHIFT,
+        ASKER,
+    ];
+    for tag in (0..=SLOT_COUNT + 1).chain([0x7fff, 0xffff]) {
+        for flag in flags {
+            let value = tag | flag;
+            let sane = tag <= SLOT_COUNT
+                && flag & (1 << 28 | 1 << 22) == 0
+                && (flag & ASKER == 0 || tag != 0 && flag & ASKER <= SLOT_COUNT << ASKER_SHIFT)
+                && (flag & OWNER_DIED == 0 || tag == 0);
+            assert_eq!(owner(value).is_ok(), sane, "{value:#x}");
+            if !sane {
+                let word = AtomicU32::new(value);
+                assert_eq!(try_acquire(&word, ME), Err(WordFault::Corrupt(value)));
+                assert_eq!(acquire(&word, ME, &world), Err(WordFault::Corrupt(value)));
+            }
+            let word = AtomicU32::new(value);
+            let held = tag == ME.tag() && sane;
+            assert_eq!(release(&word, ME, &world).is_ok(), held, "{value:#x}");
+        }
+    }
+}
