@@ -3,9 +3,11 @@
 //! A flat match, one file per suite. How rounds are interleaved and told is in `rounds`; nothing here
 //! measures.
 
+mod lock;
 mod machine;
 mod ring;
 mod rounds;
+mod setup;
 
 use std::process::ExitCode;
 
@@ -17,7 +19,9 @@ fn main() -> ExitCode {
         Err(unknown) => return usage(&format!("unknown option {unknown}")),
     };
     match suite.as_deref() {
+        Some("lock") => lock::run(&options),
         Some("ring") => ring::run(&options),
+        Some("setup") => setup::run(&options),
         Some(other) => return usage(&format!("unknown suite {other}")),
         None => return usage("no suite"),
     }
@@ -26,6 +30,6 @@ fn main() -> ExitCode {
 
 fn usage(fault: &str) -> ExitCode {
     eprintln!("monshm-bench: {fault}");
-    eprintln!("usage: monshm-bench ring [--rounds N] [--seed N] [--only TEXT] [--cores A,B]");
+    eprintln!("usage: monshm-bench lock|ring|setup [--rounds N] [--seed N] [--only TEXT] [--cores A,B]");
     ExitCode::from(2)
 }

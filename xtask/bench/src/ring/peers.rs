@@ -174,9 +174,9 @@ impl<const N: usize> Receiver<N> for heapless::spsc::Consumer<'_, [u8; N]> {
 /// heapless takes its number of places as a const: the pairs of sizes that the suite uses.
 pub(super) fn heapless<const N: usize>(ring_len: usize) -> Option<fn(Load) -> u64> {
     fn with<const N: usize, const PLACES: usize>(load: Load) -> u64 {
-        // SAFETY: a queue of bytes whose indices are 0 is an empty queue; no message is read before it is
-        // written. Built on the heap in place, because it does not fit a stack.
-        let mut queue = unsafe { Box::<heapless::spsc::Queue<[u8; N], PLACES>>::new_zeroed().assume_init() };
+        type Queue<const N: usize, const PLACES: usize> = heapless::spsc::Queue<[u8; N], PLACES>;
+        // Up to a MiB goes over the stack of the main thread, which has eight.
+        let mut queue = Box::new(Queue::<N, PLACES>::new());
         let (producer, consumer) = queue.split();
         in_threads::<N>(load, producer, consumer)
     }
