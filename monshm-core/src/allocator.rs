@@ -121,7 +121,7 @@ mod tests {
 
     fn segment(common_data: u64) -> (Box<Header>, Geometry) {
         // SAFETY: Header holds atomics only, for which zero bytes are a valid value.
-        let header: Box<Header> = unsafe { Box::new_zeroed().assume_init() };
+        let header: Box<Header> = Box::new(unsafe { core::mem::zeroed() });
         let geometry = Geometry::new(SIZE, common_data).unwrap();
         header.initialize(&geometry, LockKind::Futex);
         (header, geometry)

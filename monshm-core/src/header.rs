@@ -338,7 +338,7 @@ mod tests {
 
     fn zeroed() -> Box<Header> {
         // SAFETY: Header holds atomics only, for which zero bytes are a valid value.
-        unsafe { Box::new_zeroed().assume_init() }
+        Box::new(unsafe { core::mem::zeroed() })
     }
 
     fn ready() -> (Box<Header>, Geometry) {
