@@ -4,6 +4,19 @@
 //! whose state is in the kernel. What it lacks: the kernel does not remove a semaphore set whose users have died.
 //! The last process out removes it, and [`clean`] finds what two SIGKILLs leave.
 //!
+//! | file | its job |
+//! |------|---------|
+//! | `attachment` | the backend's entry points; what an attachment and its locks share, and its end |
+//! | `segment`  | makes, checks and maps the memory |
+//! | `reserve`  | limits, and memory that is there when it is written |
+//! | `key`      | keys by which what is left behind can be found |
+//! | `access`   | who may reach an object, given and checked |
+//! | `liveness` | the semaphore set: attach slots, and the question who lives |
+//! | `lock/`    | semaphore with a dirty word, futex word |
+//! | `fork`     | that a forked child is noticed |
+//! | `clean`    | what two SIGKILLs leave |
+//! | `sys`      | every call to the operating system |
+//!
 //! # The semaphore set
 //!
 //! | semaphore | value |
@@ -28,7 +41,7 @@ mod fork;
 mod key;
 mod liveness;
 mod lock;
-mod memory;
+mod reserve;
 mod segment;
 mod sys;
 

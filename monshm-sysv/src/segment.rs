@@ -13,7 +13,7 @@ use monshm_core::{
 };
 
 use crate::sys::{self, Errno};
-use crate::{access, key, memory};
+use crate::{access, key, reserve};
 
 /// Whether a segment can be attached to after `IPC_RMID`.
 const REMOVE_EARLY: bool = cfg!(target_os = "linux");
@@ -44,7 +44,7 @@ impl Segment {
     /// Makes, maps and reserves a segment of `size` bytes, whole pages, that `peer` can reach.
     pub(crate) fn create(size: u64, peer: Identity, us: u32) -> Result<Self> {
         let error = |kind| Error::new(Operation::Create, kind).on("sysv");
-        memory::look(size).map_err(error)?;
+        reserve::look(size).map_err(error)?;
         let len = usize::try_from(size)
             .ok()
             .filter(|_| size >= HEADER_SIZE as u64 && size <= MAX_SEGMENT_SIZE)
@@ -66,7 +66,7 @@ impl Segment {
             segment.owes_removal.store(false, Ordering::Relaxed);
         }
         // SAFETY: MAPPED; nobody else knows the segment yet.
-        unsafe { memory::reserve(base, len) }
+        unsafe { reserve::populate(base, len) }
             .map_err(|(kind, Errno(errno))| named(error(kind).with_os_error(errno)))?;
         access::give(id, peer, us, sys::shm_give).map_err(named)?;
         Ok(segment)

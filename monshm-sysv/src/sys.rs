@@ -1,6 +1,6 @@
 //! Every call of this crate into the operating system, one function each, and the errno of each failure.
 //!
-//! Nothing here decides or retries. `GETALL` is missing on purpose: the kernel writes as many values as the set of that
+//! Nothing here decides, and nothing waits but the functions that take a timeout. `GETALL` is missing on purpose: the kernel writes as many values as the set of that
 //! id has *now*, and a hostile peer that owns a set can remove it and create larger ones until the id comes round.
 
 use std::mem::MaybeUninit;
@@ -100,10 +100,21 @@ fn permissions(perm: &libc::ipc_perm) -> Permissions {
     Permissions { creator_uid: perm.cuid, owner_uid: perm.uid, mode: u32::from(perm.mode) & 0o777 }
 }
 
+/// The same, of a call that does not wait: one that a signal interrupted all the same is made again.
+#[inline]
+fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
+    loop {
+        let outcome = answer(call());
+        if outcome != Err(Errno(libc::EINTR)) {
+            return outcome;
+        }
+    }
+}
+
 /// `shmget` of a new segment that only this user can reach.
 pub(crate) fn shm_create(key: i32, size: usize) -> Result<i32, Errno> {
     // SAFETY: takes and keeps no pointer.
-    answer(unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+    retry(|| unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
 }
 
 /// `shmat` at `hint`, or where the kernel likes. Never over an existing mapping.
@@ -128,7 +139,7 @@ pub(crate) unsafe fn shm_detach(base: NonNull<u8>) {
 pub(crate) fn shm_status(id: i32) -> Result<ShmStatus, Errno> {
     let mut status = MaybeUninit::<libc::shmid_ds>::zeroed();
     // SAFETY: IPC_STAT writes one shmid_ds to the pointer, which is valid for that.
-    answer(unsafe { libc::shmctl(id, libc::IPC_STAT, status.as_mut_ptr()) })?;
+    retry(|| unsafe { libc::shmctl(id, libc::IPC_STAT, status.as_mut_ptr()) })?;
     // SAFETY: plain integers, zero or what the kernel wrote.
     let status = unsafe { status.assume_init() };
     Ok(ShmStatus { permissions: permissions(&status.shm_perm), size: status.shm_segsz as u64 })
@@ -140,13 +151,13 @@ pub(crate) fn shm_give(id: i32, uid: u32) -> Result<(), Errno> {
     let mut status: libc::shmid_ds = unsafe { MaybeUninit::zeroed().assume_init() };
     (status.shm_perm.uid, status.shm_perm.gid, status.shm_perm.mode) = (uid, effective_gid(), 0o600);
     // SAFETY: IPC_SET reads one shmid_ds from the pointer.
-    answer(unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut status) }).map(drop)
+    retry(|| unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut status) }).map(drop)
 }
 
 /// `IPC_RMID` of a segment.
 pub(crate) fn shm_remove(id: i32) -> Result<(), Errno> {
     // SAFETY: IPC_RMID does not use the pointer.
-    answer(unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
+    retry(|| unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) }).map(drop)
 }
 
 /// How many segments there are, and how many there may be, where the system tells.
@@ -161,7 +172,7 @@ pub(crate) fn shm_usage() -> Option<(u64, u64)> {
     const SHM_INFO: c_int = 14;
     let mut info = ShmInfo { used_ids: 0, _pages: [0; 5] };
     // SAFETY: SHM_INFO writes one shm_info, whatever the id is.
-    answer(unsafe { libc::shmctl(0, SHM_INFO, (&raw mut info).cast()) }).ok()?;
+    retry(|| unsafe { libc::shmctl(0, SHM_INFO, (&raw mut info).cast()) }).ok()?;
     let most = std::fs::read_to_string("/proc/sys/kernel/shmmni").ok()?.trim().parse().ok()?;
     Some((u64::try_from(info.used_ids).ok()?, most))
 }
@@ -175,14 +186,14 @@ pub(crate) fn shm_usage() -> Option<(u64, u64)> {
 /// `semget` of a new set that only this user can reach. Its values are not initialised.
 pub(crate) fn sem_create(key: i32, count: u16) -> Result<i32, Errno> {
     // SAFETY: takes and keeps no pointer.
-    answer(unsafe { libc::semget(key, c_int::from(count), libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
+    retry(|| unsafe { libc::semget(key, c_int::from(count), libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })
 }
 
 /// `IPC_STAT` of a set.
 pub(crate) fn sem_status(id: i32) -> Result<SemStatus, Errno> {
     let mut status = MaybeUninit::<SemidDs>::zeroed();
     // SAFETY: IPC_STAT writes one semid_ds to the pointer, which is valid for that.
-    answer(unsafe { libc::semctl(id, 0, libc::IPC_STAT, Semun { buf: status.as_mut_ptr() }) })?;
+    retry(|| unsafe { libc::semctl(id, 0, libc::IPC_STAT, Semun { buf: status.as_mut_ptr() }) })?;
     // SAFETY: plain integers, zero or what the kernel wrote.
     let status = unsafe { status.assume_init() };
     #[allow(clippy::useless_conversion, reason = "c_ulong has 32 bits on some targets")]
@@ -194,20 +205,20 @@ pub(crate) fn sem_status(id: i32) -> Result<SemStatus, Errno> {
 pub(crate) fn sem_set_all(id: i32, values: &[u16]) -> Result<(), Errno> {
     // SAFETY: the kernel reads as many values as the set has. Only our own user could have put a larger set in its
     // place since `semget`, and it could read our memory anyway.
-    answer(unsafe { libc::semctl(id, 0, libc::SETALL, Semun { array: values.as_ptr() }) }).map(drop)
+    retry(|| unsafe { libc::semctl(id, 0, libc::SETALL, Semun { array: values.as_ptr() }) }).map(drop)
 }
 
 /// `GETVAL`.
 pub(crate) fn sem_value(id: i32, number: u16) -> Result<u32, Errno> {
     // SAFETY: GETVAL uses no fourth argument.
-    answer(unsafe { libc::semctl(id, c_int::from(number), libc::GETVAL) }).map(|value| value as u32)
+    retry(|| unsafe { libc::semctl(id, c_int::from(number), libc::GETVAL) }).map(|value| value as u32)
 }
 
 /// `GETPID`: the process that changed the semaphore last; 0 when it is not in our PID namespace or there was none.
 pub(crate) fn sem_last_pid(id: i32, number: u16) -> Result<i32, Errno> {
     const GETPID: c_int = 11;
     // SAFETY: GETPID uses no fourth argument.
-    answer(unsafe { libc::semctl(id, c_int::from(number), GETPID) })
+    retry(|| unsafe { libc::semctl(id, c_int::from(number), GETPID) })
 }
 
 /// `IPC_SET` of a set: `uid` becomes the owner, mode 0600.
@@ -216,26 +227,26 @@ pub(crate) fn sem_give(id: i32, uid: u32) -> Result<(), Errno> {
     let mut status: SemidDs = unsafe { MaybeUninit::zeroed().assume_init() };
     (status.perm.uid, status.perm.gid, status.perm.mode) = (uid, effective_gid(), 0o600);
     // SAFETY: IPC_SET reads one semid_ds from the pointer.
-    answer(unsafe { libc::semctl(id, 0, libc::IPC_SET, Semun { buf: &raw mut status }) }).map(drop)
+    retry(|| unsafe { libc::semctl(id, 0, libc::IPC_SET, Semun { buf: &raw mut status }) }).map(drop)
 }
 
 /// `IPC_RMID` of a set.
 pub(crate) fn sem_remove(id: i32) -> Result<(), Errno> {
     // SAFETY: IPC_RMID uses no fourth argument.
-    answer(unsafe { libc::semctl(id, 0, libc::IPC_RMID) }).map(drop)
+    retry(|| unsafe { libc::semctl(id, 0, libc::IPC_RMID) }).map(drop)
 }
 
-/// One operation that does not wait, or waits as long as it takes, as its flags say.
+/// One operation that does not wait: `IPC_NOWAIT` is among its flags.
 #[inline]
 pub(crate) fn sem_op(id: i32, mut operation: SemOp) -> Result<(), Errno> {
     // SAFETY: the kernel reads one sembuf from the pointer.
-    answer(unsafe { libc::semop(id, &raw mut operation.0, 1) }).map(drop)
+    retry(|| unsafe { libc::semop(id, &raw mut operation.0, 1) }).map(drop)
 }
 
 /// All of `operations` at once, or none.
 pub(crate) fn sem_ops(id: i32, operations: &[SemOp]) -> Result<(), Errno> {
     // SAFETY: SemOp is a transparent sembuf (asserted below), and the kernel reads `len` of them and writes none.
-    answer(unsafe { libc::semop(id, operations.as_ptr().cast_mut().cast(), operations.len()) }).map(drop)
+    retry(|| unsafe { libc::semop(id, operations.as_ptr().cast_mut().cast(), operations.len()) }).map(drop)
 }
 
 const _: () = assert!(size_of::<SemOp>() == size_of::<libc::sembuf>());

@@ -41,18 +41,20 @@ pub(crate) fn look(asked: u64) -> Result<(), ErrorKind> {
 ///
 /// # Safety
 /// `base..base + len` is a shared mapping of zeros that nobody else uses yet.
-pub(crate) unsafe fn reserve(base: NonNull<u8>, len: usize) -> Result<(), (ErrorKind, Errno)> {
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) -> Result<(), (ErrorKind, Errno)> {
     loop {
         // SAFETY: the caller's promise.
         let Err(errno) = (unsafe { sys::populate(base, len) }) else { return Ok(()) };
         let kind = match errno.0 {
-            libc::EINTR | libc::EAGAIN => continue,
+            libc::EINTR => continue,
             libc::EINVAL | libc::ENOSYS => {
                 // A kernel before 5.14. SAFETY: the caller's promise.
                 unsafe { touch(base, len) };
                 return Ok(());
             }
-            libc::ENOMEM | libc::EFAULT => ErrorKind::NoSpace { asked: len as u64, free: 0, place: "memory" },
+            libc::ENOMEM | libc::EFAULT | libc::EAGAIN => {
+                ErrorKind::NoSpace { asked: len as u64, free: 0, place: "memory" }
+            }
             _ => ErrorKind::System { what: "madvise" },
         };
         return Err((kind, errno));
@@ -62,7 +64,7 @@ pub(crate) unsafe fn reserve(base: NonNull<u8>, len: usize) -> Result<(), (Error
 /// Writes a zero into every page of memory that is zero.
 ///
 /// # Safety
-/// As for [`reserve`].
+/// As for [`populate`].
 unsafe fn touch(base: NonNull<u8>, len: usize) {
     for offset in (0..len).step_by(sys::page_size()) {
         // SAFETY: offset < len lies in the mapping of the caller's promise, which nobody else uses; a u8 is always
