@@ -10,9 +10,10 @@ use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, __m128i};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// From this length on, bytes, a write to shared memory is one `rep movsb`: below, its start costs more than
-/// it saves (measured between two cores of one Zen 5, through 64 KiB and 1 MiB).
-const STRING_MIN: usize = 4096;
+/// From these lengths on, bytes, a write to shared memory and a read from it are one `rep movsb`: below, its
+/// start costs more than it saves (measured between two cores of one Zen 5, through 64 KiB and 1 MiB).
+const STRING_WRITE_MIN: usize = 4096;
+const STRING_READ_MIN: usize = 32768;
 
 /// Private types that are moved unaligned, and how a shared one is loaded and stored.
 trait Unit: Copy {
@@ -55,8 +56,8 @@ unit!(__m128i, xmm_reg, "movups {value}, xmmword ptr [{at}]", "movups xmmword pt
 
 /// Which way a copy goes.
 trait Way {
-    /// Whether the destination is the shared side.
-    const TO_SHARED: bool;
+    /// The shortest copy, bytes, for which one string instruction is best.
+    const STRING_MIN: usize;
     /// # Safety
     /// Both pointers are valid for one unit, in the direction of the copy.
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8);
@@ -68,7 +69,7 @@ struct Read;
 struct Write;
 
 impl Way for Read {
-    const TO_SHARED: bool = false;
+    const STRING_MIN: usize = STRING_READ_MIN;
 
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
@@ -78,7 +79,7 @@ impl Way for Read {
 }
 
 impl Way for Write {
-    const TO_SHARED: bool = true;
+    const STRING_MIN: usize = STRING_WRITE_MIN;
 
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
@@ -142,15 +143,44 @@ unsafe fn large<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
         return unsafe { by_sse(src, dst, len) };
     }
     let features = features();
-    // SAFETY: len ≥ 128, and each instruction set is used only where `features` found it.
+    let string = len >= W::STRING_MIN && features & STRING != 0;
+    // The string instruction is fast only from the start of a line on, and vector stores that straddle two
+    // lines cost twice: go on from the next line of the destination, or from its middle.
+    let ahead = match len {
+        _ if string => dst.addr().wrapping_neg() & 63,
+        256.. => dst.addr().wrapping_neg() & 31,
+        _ => 0,
+    };
+    // SAFETY: len ≥ 128; what `ahead` (at most 63) passes over is within the 64 bytes that are copied first,
+    // and at least 128 bytes are left unless `ahead` is 0; each instruction set is used only where `features`
+    // found it.
     unsafe {
-        if W::TO_SHARED && len >= STRING_MIN && features & STRING != 0 {
+        if ahead != 0 {
+            line::<W>(src, dst);
+        }
+        let (src, dst, len) = (src.add(ahead), dst.add(ahead), len - ahead);
+        if string {
             by_string(src, dst, len);
         } else if features & AVX != 0 {
             by_avx(src, dst, len);
         } else {
             by_sse(src, dst, len);
         }
+    }
+}
+
+/// 64 bytes.
+///
+/// # Safety
+/// As for [`copy`], with `len` ≥ 64.
+#[inline(always)]
+unsafe fn line<W: Way>(src: *const u8, dst: *mut u8) {
+    // SAFETY: four units within 64 bytes.
+    unsafe {
+        W::unit::<__m128i>(src, dst);
+        W::unit::<__m128i>(src.add(16), dst.add(16));
+        W::unit::<__m128i>(src.add(32), dst.add(32));
+        W::unit::<__m128i>(src.add(48), dst.add(48));
     }
 }
 
