@@ -96,10 +96,6 @@ fn answer(result: c_int) -> Result<c_int, Errno> {
     if result < 0 { Err(last()) } else { Ok(result) }
 }
 
-fn permissions(perm: &libc::ipc_perm) -> Permissions {
-    Permissions { creator_uid: perm.cuid, owner_uid: perm.uid, mode: u32::from(perm.mode) & 0o777 }
-}
-
 /// The same, of a call that does not wait: one that a signal interrupted all the same is made again.
 #[inline]
 fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
@@ -109,6 +105,10 @@ fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
             return outcome;
         }
     }
+}
+
+fn permissions(perm: &libc::ipc_perm) -> Permissions {
+    Permissions { creator_uid: perm.cuid, owner_uid: perm.uid, mode: u32::from(perm.mode) & 0o777 }
 }
 
 /// `shmget` of a new segment that only this user can reach.

@@ -32,6 +32,9 @@ pub(super) struct Futex {
 struct World<'a> {
     lock: &'a Futex,
     deadline: Deadline,
+    /// When the slice began that is being waited for, nanoseconds of CLOCK_MONOTONIC. Signals and wake-ups for nothing do
+    /// not start it anew: coming fast enough, they would keep us from ever asking for the holder's life.
+    slice_began_ns: Cell<Option<u64>>,
     /// Whether the set was found to be gone: then nobody can tell any more who lives.
     gone: Cell<bool>,
 }
@@ -59,7 +62,7 @@ impl Futex {
 
     #[inline]
     fn world(&self, deadline: Deadline) -> World<'_> {
-        World { lock: self, deadline, gone: Cell::new(false) }
+        World { lock: self, deadline, slice_began_ns: Cell::new(None), gone: Cell::new(false) }
     }
 
     #[inline]
@@ -134,7 +137,12 @@ impl Environment for World<'_> {
     const SPINS: u32 = 100;
 
     fn wait(&self, expected: u32, slice: Duration) -> bool {
-        sys::futex_wait(self.lock.word(), expected, slice)
+        let now_ns = sys::monotonic_ns();
+        let began_ns = self.slice_began_ns.get().unwrap_or(now_ns);
+        let left = slice.saturating_sub(Duration::from_nanos(now_ns.saturating_sub(began_ns)));
+        let passed = left.is_zero() || sys::futex_wait(self.lock.word(), expected, left);
+        self.slice_began_ns.set((!passed).then_some(began_ns));
+        passed
     }
 
     fn wake_one(&self) {

@@ -213,7 +213,7 @@ impl Stage {
             "write" => self.word().store(number(1) as u64, Ordering::Relaxed),
             "read" => return Ok(self.word().load(Ordering::Relaxed).to_string()),
             "count" => self.count(number(1) as u64)?,
-            "interrupt" => raw::interrupt(1000),
+            "interrupt" => raw::interrupt(number(1)),
             "fork-and-drop" => {
                 let handle = &mut self.handle;
                 assert!(raw::in_forked_child(|| drop(handle.take())));

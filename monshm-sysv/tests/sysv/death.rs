@@ -157,13 +157,30 @@ fn signals_neither_end_nor_stretch_a_wait() {
         let (creator, ids) = create(kind);
         let mut waiter = Actor::start();
         waiter.attach(ids, kind);
-        waiter.ask("interrupt");
+        waiter.ask("interrupt 1000");
         creator.lock.acquire_now().unwrap();
         assert!(waiter.ask("wait 100").starts_with("TimedOut"), "{kind}");
         waiter.say("wait 20000");
         std::thread::sleep(Duration::from_millis(50));
         creator.lock.release().unwrap();
         assert_eq!(waiter.hear(), "Clean", "{kind}");
+    }
+}
+
+#[test]
+fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let (mut holder, mut waiter) = (Actor::start(), Actor::start());
+        holder.attach(ids, kind);
+        waiter.attach(ids, kind);
+        waiter.ask("interrupt 300");
+        holder.ask("lock");
+        waiter.say("lock");
+        std::thread::sleep(Duration::from_millis(30));
+        holder.kill();
+        assert_eq!(waiter.hear(), "OwnerDied", "{kind}");
+        drop(creator);
     }
 }
 
