@@ -30,6 +30,9 @@
 //! survive a `fork(2)`: in a child, dropping only unmaps. An `execve(2)` unmaps, but slot and lock stay with the
 //! process until it ends, since the kernel keeps `SEM_UNDO` across it.
 //!
+//! Linux for now. Another Unix differs where `cfg` stands, and in `sys`: `getrandom`, `semtimedop`, futex(2) and the
+//! populating `madvise` are Linux's.
+//!
 //! # What a hostile peer can do
 //! It owns the objects as much as we do: it can remove the set, close it to us, or set any semaphore. Then locks
 //! answer `Gone`, `Corrupt` or `TimedOut`, or exclusion breaks; calls keep their deadlines and nothing is leaked here.

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -213,6 +214,7 @@ impl Stage {
             "write" => self.word().store(number(1) as u64, Ordering::Relaxed),
             "read" => return Ok(self.word().load(Ordering::Relaxed).to_string()),
             "count" => self.count(number(1) as u64)?,
+            "exec" => panic!("{}", Command::new(words[1]).args(&words[2..]).exec()),
             "interrupt" => raw::interrupt(number(1)),
             "fork-and-drop" => {
                 let handle = &mut self.handle;

@@ -185,6 +185,29 @@ fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
 }
 
 #[test]
+fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
+    for kind in KINDS {
+        let (creator, ids) = create(kind);
+        let mut holder = Actor::start();
+        holder.attach(ids, kind);
+        holder.ask("lock");
+        holder.say("exec sleep 1000");
+        for _ in 0..5000 {
+            if raw::segment_column(ids.segment, "nattch") == 1 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(raw::segment_column(ids.segment, "nattch"), 1, "unmapped");
+        assert!(creator.attachment.liveness().is_alive(Slot::new(1).unwrap()));
+        let error = creator.lock.acquire(within(Duration::from_millis(50))).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
+        holder.kill();
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+    }
+}
+
+#[test]
 fn a_forked_child_gives_nothing_back_for_its_parent() {
     for kind in KINDS {
         let (creator, ids) = create(kind);

@@ -1,9 +1,9 @@
 //! Every system call of a creation and of an attach that can fail does, once with each likely errno: the error is told,
 //! and nothing stays.
 
-use monshm_core::LockKind;
+use monshm_core::{ErrorKind, LockKind};
 
-use crate::actor::{Actor, create_for};
+use crate::actor::{Actor, SIZE, create_for};
 use crate::raw;
 
 /// System call, third argument that it must have, errno, what the error must start with.
@@ -75,11 +75,42 @@ fn a_creation_that_fails_anywhere_leaves_nothing() {
 }
 
 #[test]
+fn limits_of_the_system_are_told() {
+    if !raw::own_namespace() {
+        println!("skipped: limits_of_the_system_are_told needs the right to make an IPC namespace");
+        return;
+    }
+    // In a new namespace these are this thread's alone.
+    let limit = |name: &str, value: &str| {
+        let path = format!("/proc/sys/kernel/{name}");
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, value).unwrap();
+        let error = create_for(raw::uid(), LockKind::SysvSem).err().expect(name);
+        std::fs::write(&path, before).unwrap();
+        error
+    };
+    let space = |place| ErrorKind::NoSpace { asked: SIZE, free: 0, place };
+    assert_eq!(limit("shmmax", "8192").kind(), space("one System V segment (SHMMAX)"));
+    assert_eq!(limit("shmall", "15").kind(), space("all System V segments (SHMALL)"));
+    let sets = ErrorKind::LimitReached { what: "System V semaphores (SEMMNI, SEMMNS)" };
+    assert_eq!(limit("sem", "32000 1024000000 500 0").kind(), sets);
+    let semaphores = ErrorKind::LimitReached { what: "semaphores in one set (SEMMSL)" };
+    assert_eq!(limit("sem", "33 1024000000 500 32000").kind(), semaphores);
+    let (first, ids) = create_for(raw::uid(), LockKind::SysvSem).unwrap();
+    let error = limit("shmmni", "1");
+    assert_eq!(error.kind(), ErrorKind::LimitReached { what: "System V segments (SHMMNI)" });
+    assert_eq!(error.os_error(), Some(libc::ENOSPC));
+    drop(first);
+    assert!(!raw::set_exists(ids.set));
+    assert_eq!(raw::count_of(raw::uid()), 0, "nothing is left in the namespace");
+}
+
+#[test]
 fn an_old_kernel_without_populate_gives_the_memory_all_the_same() {
     let mut actor = Actor::start();
     deny(&mut actor, (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::EINVAL, ""));
     let ids = actor.create(raw::uid(), LockKind::SysvSem);
-    assert_eq!(raw::segment_column(ids.segment, "rss"), crate::actor::SIZE);
+    assert_eq!(raw::segment_column(ids.segment, "rss"), SIZE);
 }
 
 #[test]

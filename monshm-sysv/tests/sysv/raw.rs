@@ -41,9 +41,14 @@ pub(crate) fn can_change_user(test: &str) -> bool {
 pub(crate) fn quiet() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: takes no pointer; nothing of this thread depends on the old namespace.
-    unsafe { libc::unshare(libc::CLONE_NEWIPC) };
+    own_namespace();
     guard
+}
+
+/// Moves this thread, and the processes that it starts, into an IPC namespace of their own. Whether that is allowed.
+pub(crate) fn own_namespace() -> bool {
+    // SAFETY: takes no pointer; nothing of this thread depends on the old namespace.
+    unsafe { libc::unshare(libc::CLONE_NEWIPC) == 0 }
 }
 
 pub(crate) fn set_value(id: i32, semaphore: i32, value: i32) -> bool {
