@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod cargo;
+mod chaos;
 mod demo;
 mod fuzz;
 mod matrix;
@@ -36,6 +37,7 @@ enum Verb {
     Demo(demo::Args),
     Fuzz(fuzz::Args),
     Bench(bench::Args),
+    Chaos(chaos::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Chaos(args) => chaos::run(&args),
     };
     verdict.unwrap_or_else(|error| {
         eprintln!("error: {error}");

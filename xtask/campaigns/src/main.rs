@@ -1,0 +1,38 @@
+//! `monshm-campaigns`: kills processes that share a segment, and lets a survivor judge what is left.
+//!
+//! `cargo xtask chaos` builds and runs it. Started with `--victim` it is one of the processes that are killed. No hook
+//! in the product helps: kills come from ptrace(2) at single instructions and system calls, and from SIGKILL at random.
+
+mod cell;
+mod executioner;
+mod judge;
+mod ledger;
+mod pattern;
+mod plan;
+mod random;
+mod record;
+mod spawn;
+mod storm;
+mod stream;
+mod survivor;
+mod tally;
+mod tracer;
+mod victim;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(spawn::VICTIM) {
+        let operation = arguments.next().unwrap_or_default();
+        let ledger = arguments.next().and_then(|fd| fd.parse().ok()).unwrap_or(-1);
+        return victim::main(&operation, ledger);
+    }
+    match plan::main() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

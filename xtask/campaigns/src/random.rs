@@ -1,0 +1,34 @@
+//! Random numbers that a seed repeats: SplitMix64 (Steele, Lea, Flood, 2014).
+//!
+//! Good enough to choose delays and sizes; nothing secret comes from here.
+
+/// A stream of numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The stream of a seed and of the numbers that say what it is for.
+    pub(crate) fn of(seed: u64, purpose: &[u64]) -> Self {
+        let start = purpose.iter().fold(seed, |state, number| Self(state ^ *number).next());
+        Self(start)
+    }
+
+    /// The next number.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// Nanoseconds from 0 to 2^`bits`, the short ones as likely as the long ones, octave by octave.
+    pub(crate) fn spread_ns(&mut self, bits: u64) -> u64 {
+        let octave = self.below(bits + 1);
+        self.below(1 << octave)
+    }
+}

@@ -1,0 +1,165 @@
+//! Kills at random times: victims work in a loop beside the survivor until they are killed.
+//!
+//! The delays are spread from nothing to a millisecond, so that kills fall into attaching, into critical sections and
+//! between them. The victim's death is judged before the next victim starts.
+
+use crate::cell::{Cell, Role};
+use crate::executioner::{Executioner, now_ns};
+use crate::judge::Judge;
+use crate::ledger::Ledger;
+use crate::random::Random;
+use crate::record;
+use crate::spawn::Victim;
+use crate::stream::Stream;
+use crate::survivor::{Survivor, Visit};
+use crate::tally::Fault;
+use crate::tracer::Stop;
+use std::error::Error;
+use std::time::Duration;
+
+/// How many victims share a segment before a new one is made.
+const PER_SEGMENT: u64 = 200;
+
+/// A segment under attack, for one cell and role.
+pub(crate) struct Storm<'a> {
+    pub(crate) cell: Cell,
+    pub(crate) role: Role,
+    pub(crate) seed: u64,
+    ledger: &'a Ledger,
+    executioner: &'a Executioner,
+    survivor: Survivor,
+    stream: Stream,
+    operation: &'static str,
+    rounds: u64,
+}
+
+impl<'a> Storm<'a> {
+    /// A fresh segment, attacked in one of the role's ways.
+    pub(crate) fn new(
+        cell: Cell,
+        role: Role,
+        seed: u64,
+        variant: u64,
+        ledger: &'a Ledger,
+        executioner: &'a Executioner,
+    ) -> monshm::Result<Self> {
+        let survivor = Survivor::create(cell)?;
+        let mut random = Random::of(seed, &[cell.index() as u64, role as u64, variant]);
+        let lens = (record::MAX_LEN - record::MIN_LEN) as u64;
+        let mut stream = Stream::new(record::MIN_LEN + random.below(lens + 1) as usize);
+        let lock_free = variant % 2 == 1;
+        let operation = match (role, lock_free) {
+            (Role::Appender, false) => "loop-appender",
+            (Role::Appender, true) => {
+                stream.consumer = Some(survivor.segment.consumer()?);
+                "loop-pusher"
+            }
+            (Role::Reader, false) => "loop-reader",
+            (Role::Reader, true) => {
+                stream.producer = Some(survivor.segment.producer()?);
+                "loop-popper"
+            }
+            _ => "loop-holder",
+        };
+        Ok(Self { cell, role, seed, ledger, executioner, survivor, stream, operation, rounds: 0 })
+    }
+
+    /// Whether the segment has seen as many victims as one shall.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.rounds >= PER_SEGMENT
+    }
+
+    /// What the victims of this segment do.
+    pub(crate) fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// One victim: started, worked beside, killed, judged.
+    pub(crate) fn round(&mut self, judge: &mut Judge<'_>) -> Result<(), Box<dyn Error>> {
+        self.rounds += 1;
+        let mut random = Random::of(self.seed, &[self.cell.index() as u64, self.role as u64, judge.point, 7]);
+        let hold_ns = if random.below(4) == 0 { random.below(20_000) } else { 0 };
+        self.survivor.brief(self.ledger, self.cell, self.stream.record_len, self.stream.next, hold_ns);
+        let mut victim = Victim::start(self.operation, self.ledger)?;
+        if !self.survivor.hand_to(&victim, judge) {
+            return Ok(());
+        }
+        // Without a wait for the loop the kill may fall into the end of the attach, and into claims.
+        if random.below(8) != 0 && !Victim::wait_until_ready(self.ledger) {
+            judge.fault(Fault::Other, "a victim never came to its loop");
+            return Ok(());
+        }
+        self.executioner.order(victim.pid, random.spread_ns(20));
+        self.work_beside(judge, &mut random)?;
+        judge.row.kills += 1;
+        match victim.reap()? {
+            Stop::Killed(libc::SIGKILL) => {}
+            other => judge.fault(Fault::Other, format_args!("the victim ended otherwise: {other:?}")),
+        }
+        self.judge_stream(judge)
+    }
+
+    /// Uses the segment like the victim's honest peer until it was killed, and once after that.
+    fn work_beside(&mut self, judge: &mut Judge<'_>, random: &mut Random) -> Result<(), Box<dyn Error>> {
+        let idle = self.role != Role::Waiter && random.below(3) == 0;
+        loop {
+            let killed = self.executioner.killed_at().is_some();
+            if idle && !killed {
+                std::thread::yield_now();
+                continue;
+            }
+            let hold_ns = match self.role {
+                Role::Waiter if !killed => 10_000 + random.spread_ns(21),
+                _ => random.below(2_000),
+            };
+            let Some((guard, visit)) = self.survivor.enter(judge, true) else { return Ok(()) };
+            self.note(judge, visit);
+            if !self.survivor.work(Duration::from_nanos(hold_ns))? {
+                judge.fault(Fault::Other, "two holders at once");
+            }
+            match self.role {
+                Role::Appender => self.stream.drain(&self.survivor, judge)?,
+                Role::Reader if !killed => {
+                    for _ in 0..4 {
+                        self.stream.feed(&self.survivor)?;
+                    }
+                }
+                _ => {}
+            }
+            guard.unlock()?;
+            if killed {
+                return Ok(());
+            }
+            let pause_ns = random.spread_ns(14);
+            let until_ns = now_ns() + pause_ns;
+            while now_ns() < until_ns {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    fn note(&self, judge: &mut Judge<'_>, visit: Visit) {
+        match self.executioner.killed_at() {
+            Some(killed_ns) if visit.told => {
+                judge.row.recovered(visit.had_ns.saturating_sub(killed_ns.max(visit.asked_ns)));
+            }
+            None if visit.told => judge.fault(Fault::Other, "told of a death before anybody was killed"),
+            _ => {}
+        }
+    }
+
+    fn judge_stream(&mut self, judge: &mut Judge<'_>) -> Result<(), Box<dyn Error>> {
+        if !matches!(self.role, Role::Appender | Role::Reader) {
+            return Ok(());
+        }
+        let Some((guard, _)) = self.survivor.enter(judge, true) else { return Ok(()) };
+        if self.role == Role::Appender {
+            self.stream.drain(&self.survivor, judge)?;
+            self.stream.judge_writer(self.ledger, judge);
+        } else {
+            self.stream.judge_reader(&self.survivor, self.ledger, judge)?;
+        }
+        guard.unlock()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! The survivor: it makes the segment, hands it to victims, takes the lock after their death and judges what is left.
+//!
+//! Everything that it knows of a victim's work comes from the ledger. It kills nobody.
+
+use crate::cell::{Cell, SIZE};
+use crate::executioner::now_ns;
+use crate::judge::Judge;
+use crate::ledger::Ledger;
+use crate::pattern::Pattern;
+use crate::record;
+use crate::spawn::Victim;
+use crate::tally::Fault;
+use monshm::{Acquired, ErrorKind, Guard, Result, Segment, handover};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// After how long a lock whose holder is dead counts as lost.
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(2);
+
+/// What the survivor writes into the pattern when it is inside.
+const WHO: u64 = 1;
+
+/// A segment and what the survivor knows of it.
+#[derive(Debug)]
+pub(crate) struct Survivor {
+    pub(crate) segment: Segment,
+    pub(crate) pattern: u64,
+}
+
+/// When the lock was asked for and had, in nanoseconds of [`now_ns`], and what was told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visit {
+    pub(crate) asked_ns: u64,
+    pub(crate) had_ns: u64,
+    pub(crate) told: bool,
+}
+
+impl Survivor {
+    /// Makes a segment of the cell's kind with a pattern in it.
+    pub(crate) fn create(cell: Cell) -> Result<Self> {
+        let segment = cell.builder().create()?;
+        let pattern = Pattern::place(&segment)?;
+        Ok(Self { segment, pattern })
+    }
+
+    /// The same for a segment that a victim made.
+    pub(crate) fn of(segment: Segment, pattern: u64) -> Self {
+        Self { segment, pattern }
+    }
+
+    /// Tells the next victim, by the ledger, what it needs to know.
+    pub(crate) fn brief(&self, ledger: &Ledger, cell: Cell, record_len: usize, next: u64, hold_ns: u64) {
+        let words = ledger.words();
+        words.cell.store(cell.index() as u64, Ordering::Release);
+        words.pattern.store(self.pattern, Ordering::Release);
+        words.record_len.store(record_len as u64, Ordering::Release);
+        words.next.store(next, Ordering::Release);
+        words.hold_ns.store(hold_ns, Ordering::Release);
+    }
+
+    /// Hands the segment to a victim.
+    pub(crate) fn hand_to(&self, victim: &Victim, judge: &mut Judge<'_>) -> bool {
+        let sent = handover::send(&self.segment, &victim.socket);
+        sent.inspect_err(|error| judge.fault(Fault::Other, format_args!("hand-over: {error}"))).is_ok()
+    }
+
+    /// Takes the lock and judges what is found; then the pattern is whole and the guard is given.
+    /// `may_be_dead` says whether a death can be told of at all.
+    pub(crate) fn enter(&self, judge: &mut Judge<'_>, may_be_dead: bool) -> Option<(Guard<'_>, Visit)> {
+        let asked_ns = now_ns();
+        let guard = match self.segment.lock_timeout(LOST_AFTER) {
+            Ok(guard) => guard,
+            Err(error) => {
+                let lost = matches!(error.kind(), ErrorKind::TimedOut { .. });
+                judge.fault(if lost { Fault::LockLost } else { Fault::Other }, error);
+                return None;
+            }
+        };
+        let visit = Visit { asked_ns, had_ns: now_ns(), told: guard.acquired() == Acquired::OwnerDied };
+        if let Err(error) = self.look(judge, visit.told, may_be_dead) {
+            judge.fault(Fault::Other, error);
+            return None;
+        }
+        Some((guard, visit))
+    }
+
+    fn look(&self, judge: &mut Judge<'_>, told: bool, may_be_dead: bool) -> Result<()> {
+        let pattern = Pattern::at(&self.segment, self.pattern)?;
+        let state = pattern.look()?;
+        if told {
+            judge.row.told += 1;
+            if !may_be_dead {
+                judge.fault(Fault::Other, "told of a death although nobody was killed");
+            }
+        } else if !state.whole || state.inside != 0 {
+            judge.fault(Fault::TornUntold, format_args!("told Clean, found {state:?}"));
+        }
+        if !state.whole || state.inside != 0 {
+            let generation = pattern.enter(WHO)?;
+            pattern.write(generation)?;
+            pattern.leave(WHO, generation)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock, judges, works on the pattern for `hold`, and lets go.
+    pub(crate) fn visit(&self, judge: &mut Judge<'_>, may_be_dead: bool, hold: Duration) -> Option<Visit> {
+        let (guard, visit) = self.enter(judge, may_be_dead)?;
+        let alone = self.work(hold);
+        match alone {
+            Ok(true) => {}
+            Ok(false) => judge.fault(Fault::Other, "two holders at once"),
+            Err(error) => judge.fault(Fault::Other, error),
+        }
+        if let Err(error) = guard.unlock() {
+            judge.fault(Fault::Other, error);
+            return None;
+        }
+        Some(visit)
+    }
+
+    /// Works on the pattern under the lock; answers whether nobody else did.
+    pub(crate) fn work(&self, hold: Duration) -> Result<bool> {
+        let pattern = Pattern::at(&self.segment, self.pattern)?;
+        let generation = pattern.enter(WHO)?;
+        pattern.write(generation)?;
+        let begin = Instant::now();
+        while begin.elapsed() < hold {
+            std::hint::spin_loop();
+        }
+        pattern.leave(WHO, generation)
+    }
+
+    /// Shows that the segment still does all that it should: lock, ring, and room for one more peer.
+    pub(crate) fn prove_usable(&self, judge: &mut Judge<'_>, with_peer: bool) {
+        if self.visit(judge, true, Duration::ZERO).is_none() {
+            return;
+        }
+        if let Err(error) = self.use_all(with_peer) {
+            judge.fault(Fault::Other, format_args!("the segment is of no use any more: {error}"));
+        }
+    }
+
+    fn use_all(&self, with_peer: bool) -> Result<()> {
+        let ring = self.segment.ring()?;
+        let mut record = [0; record::MIN_LEN];
+        {
+            let _guard = self.segment.lock_timeout(LOST_AFTER)?;
+            let kept = ring.len()?;
+            ring.skip(kept)?;
+            record::write(&mut record, 1);
+            ring.append(&record)?;
+            ring.read(&mut record)?;
+        }
+        if with_peer {
+            let encoded = self.segment.encode()?;
+            let peer = Segment::decode(encoded.bytes, encoded.fd, SIZE)?;
+            drop(peer.lock_timeout(LOST_AFTER)?);
+        }
+        Ok(())
+    }
+}
