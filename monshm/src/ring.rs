@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use monshm_core::header::RingWords;
-use monshm_core::{Error, ErrorKind, Operation, Result, Slot, allocator};
+use monshm_core::{Deadline, Error, ErrorKind, Operation, Result, Slot, allocator};
 use monshm_rbuf::layout::{self, Control};
 use monshm_rbuf::memory::Field32;
-use monshm_rbuf::{Bounds, Shared};
+use monshm_rbuf::{Bounds, Label, Record, Shared};
 
 use crate::segment::Segment;
 use crate::wait;
@@ -336,17 +336,61 @@ impl Producer {
     /// `TimedOut`, with the count that was written in the object's name; `Closed` when the consumer has closed or died;
     /// `Corrupt`; `Forked`.
     pub fn write_all(&mut self, src: &[u8], timeout: Duration) -> Result<()> {
-        let mut rest = src;
-        while !rest.is_empty() {
-            let written = wait_for(&mut **self, timeout, |end| {
-                let written = end.write_some(rest)?;
+        let (done, outcome) = self.write_part(src, timeout);
+        outcome.map_err(|error| error.on(format!("{done} of {} bytes written", src.len())))
+    }
+
+    /// As [`Producer::write_all`]; also tells how many bytes were written.
+    pub(crate) fn write_part(&mut self, src: &[u8], timeout: Duration) -> (usize, Result<()>) {
+        let mut limit = Limit::of(timeout);
+        let mut done = 0;
+        while done < src.len() {
+            let written = wait_for(&mut **self, &mut limit, |end| {
+                let written = end.write_some(&src[done..])?;
                 Ok((written != 0).then_some(written))
             });
-            let done = src.len() - rest.len();
-            rest = &rest
-                [written.map_err(|error| error.on(format!("{done} of {} bytes written", src.len())))?..];
+            match written {
+                Ok(written) => done += written,
+                Err(error) => return (done, Err(error)),
+            }
         }
-        Ok(())
+        (done, Ok(()))
+    }
+
+    /// Writes all of `src` at once, waiting until it fits.
+    ///
+    /// # Errors
+    /// `SizeOverLimit` when it never does; else as [`Producer::write_all`], with nothing written.
+    pub fn write_wait(&mut self, src: &[u8], timeout: Duration) -> Result<()> {
+        wait_for(&mut **self, &mut Limit::of(timeout), |end| unless_full(end.write(src)))
+    }
+
+    /// Writes a record, waiting until it fits.
+    ///
+    /// # Errors
+    /// `SizeOverLimit` beyond the engine's `record_limit`; `Misaligned` when plain bytes were written in between; else
+    /// as [`Producer::write_all`], with nothing written.
+    pub fn push_wait(&mut self, label: Label, payload: &[u8], timeout: Duration) -> Result<()> {
+        wait_for(&mut **self, &mut Limit::of(timeout), |end| unless_full(end.push(label, payload)))
+    }
+
+    /// Writes a record, or drops and counts it when it does not fit now; tells whether it was written. The engine's
+    /// `push_or_drop`, but for waking the consumer.
+    ///
+    /// # Errors
+    /// As [`Producer::push_wait`].
+    #[cfg(feature = "capi")]
+    pub(crate) fn push_or_drop_waking(&mut self, label: Label, payload: &[u8]) -> Result<bool> {
+        let mut limit = Limit::of(Duration::ZERO);
+        wait_for(&mut **self, &mut limit, |end| end.push_or_drop(label, payload).map(Some))
+    }
+}
+
+/// `None` when there is no room now.
+fn unless_full(written: Result<(), monshm_rbuf::Error>) -> Result<Option<()>, monshm_rbuf::Error> {
+    match written {
+        Err(monshm_rbuf::Error::Full { .. }) => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -360,7 +404,7 @@ impl Consumer {
         if dst.is_empty() {
             return Ok(0);
         }
-        let read = wait_for(&mut **self, timeout, |end| {
+        let read = wait_for(&mut **self, &mut Limit::of(timeout), |end| {
             let read = end.read_some(dst)?;
             Ok((read != 0).then_some(read))
         });
@@ -368,6 +412,19 @@ impl Consumer {
             Err(error) if error.kind() == ErrorKind::Closed => Ok(0),
             other => other,
         }
+    }
+
+    /// Reads the next record into `dst`, of which the first `len` bytes are then its payload, and waits while there is
+    /// none.
+    ///
+    /// # Errors
+    /// `NoRoom` when the record is longer than `dst`, and it stays; `Closed` when no record is left and the producer has
+    /// closed or died; `TimedOut`; `Misaligned` when plain bytes were read in between; `Corrupt`; `Forked`.
+    pub fn pop_wait(&mut self, dst: &mut [u8], timeout: Duration) -> Result<Record> {
+        wait_for(&mut **self, &mut Limit::of(timeout), |end| match end.pop(dst) {
+            Err(monshm_rbuf::Error::Empty { .. }) => Ok(None),
+            other => other.map(Some),
+        })
     }
 }
 
@@ -445,10 +502,30 @@ bind_end!(Consumer);
 /// a sleep and a wake-up cost.
 const LOOKS: u32 = 24;
 
+/// How long a call may wait in all. The clock is looked at when it first has to wait.
+struct Limit {
+    timeout: Duration,
+    deadline: Option<Deadline>,
+}
+
+impl Limit {
+    fn of(timeout: Duration) -> Self {
+        Self { timeout, deadline: None }
+    }
+
+    /// What is left; `None` when the time is up.
+    fn remaining(&mut self) -> Option<Duration> {
+        let now_ns = wait::now_ns();
+        self.deadline.get_or_insert_with(|| Deadline::after(now_ns, self.timeout)).remaining(now_ns)
+    }
+}
+
 /// Tries until `attempt` gives something, spinning first and then sleeping in slices; wakes the other end on success.
+/// With a timeout of zero it does not wait.
+#[inline]
 fn wait_for<E: Waiting, T>(
     end: &mut E,
-    timeout: Duration,
+    limit: &mut Limit,
     mut attempt: impl FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
 ) -> Result<T> {
     end.end().segment.inner().check_usable(Operation::Ring)?;
@@ -460,22 +537,33 @@ fn wait_for<E: Waiting, T>(
         }
         Ok::<_, Error>(outcome)
     };
-    for look in 0..LOOKS {
-        if let Some(done) = attempt(end)? {
-            return Ok(done);
-        }
+    match attempt(end)? {
+        Some(done) => Ok(done),
+        None => wait_on(end, limit, attempt),
+    }
+}
+
+#[cold]
+fn wait_on<E: Waiting, T>(
+    end: &mut E,
+    limit: &mut Limit,
+    mut attempt: impl FnMut(&mut E) -> Result<Option<T>>,
+) -> Result<T> {
+    let looks = if limit.timeout.is_zero() { 0 } else { LOOKS };
+    for look in 0..looks {
         for _ in 0..1 << look.min(6) {
             std::hint::spin_loop();
         }
+        if let Some(done) = attempt(end)? {
+            return Ok(done);
+        }
     }
-    let began_ns = wait::now_ns();
-    let deadline = monshm_core::Deadline::after(began_ns, timeout);
     loop {
         // Asked before the last look: what the other end published before it closed or died is still found.
         let over = is_over(end);
+        let remaining = limit.remaining();
         end.begin_wait();
         let outcome = attempt(end);
-        let remaining = deadline.remaining(wait::now_ns());
         if let (Ok(None), false, Some(remaining)) = (&outcome, over, remaining) {
             wait::sleep_on(end.word(end.end().role), 1, remaining);
         }
