@@ -33,6 +33,12 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// The first word of an acknowledgement.
 const ACKNOWLEDGED: [u8; 4] = *b"MSHA";
 
+/// The longest message, in bytes.
+pub(crate) const MESSAGE_MAX: usize = 16 << 20;
+
+/// How much of a message is received at a time, in bytes.
+const MESSAGE_STEP: usize = 64 << 10;
+
 /// File descriptors that a message may bring before the kernel cuts it off. One is right; the others are taken as owned
 /// and closed, so that a hostile sender leaks none into this process.
 const ROOM_FOR_FDS: usize = 16;
@@ -53,9 +59,7 @@ pub fn send(segment: &Segment, socket: impl AsFd) -> Result<()> {
         return Err(wire.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
     }
     let encoded = segment.encode().map_err(|error| error.during(Operation::Send))?;
-    let mut message = (encoded.bytes.len() as u32).to_be_bytes().to_vec();
-    message.extend_from_slice(&encoded.bytes);
-    wire.send(&message, encoded.fd.as_ref().map(AsFd::as_fd))?;
+    wire.send_message(&encoded.bytes, encoded.fd.as_ref().map(AsFd::as_fd))?;
     // The peer has the descriptor in its own right now, or nobody has.
     drop(encoded);
 
@@ -89,7 +93,7 @@ pub fn receive(socket: impl AsFd, expected_size_bytes: usize) -> Result<Segment>
 pub(crate) fn receive_as(attach: &Attach, socket: BorrowedFd<'_>) -> Result<Segment> {
     let wire = Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) };
     let sender = PeerCreds::of(wire.socket)?;
-    let attached = wire.receive_descriptor().and_then(|(bytes, fd)| {
+    let attached = wire.receive_message(monshm_proto::MAX_LEN).and_then(|(bytes, fd)| {
         let descriptor =
             monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
         attach.attach(&descriptor, fd, Some(sender))
@@ -108,6 +112,28 @@ pub(crate) fn receive_as(attach: &Attach, socket: BorrowedFd<'_>) -> Result<Segm
     Ok(segment)
 }
 
+/// Sends one message of bytes, and a file descriptor with them, in the frame of a hand-over. For programs that carry
+/// descriptors themselves.
+///
+/// # Errors
+/// `SizeOverLimit` over [`MESSAGE_MAX`]; `PeerGone`, `TimedOut`, `System`.
+#[cfg(feature = "capi")]
+pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    Wire { socket, operation: Operation::Send, deadline: Deadline::after(now_ns(), TIMEOUT) }
+        .send_message(bytes, fd)
+}
+
+/// Receives one message of bytes, and the file descriptor that may come with them.
+///
+/// # Errors
+/// `Protocol`, also for a length over [`MESSAGE_MAX`]; `PeerGone`, `TimedOut`, `System`. Every file descriptor that came
+/// is closed.
+#[cfg(feature = "capi")]
+pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>)> {
+    Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) }
+        .receive_message(MESSAGE_MAX)
+}
+
 /// One side of a hand-over under way.
 struct Wire<'a> {
     socket: BorrowedFd<'a>,
@@ -116,17 +142,33 @@ struct Wire<'a> {
 }
 
 impl Wire<'_> {
-    /// The length, the bytes, and the one fd that may come with them.
-    fn receive_descriptor(&self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
+    /// Sends length and bytes, and the fd with the first of them.
+    fn send_message(&self, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let (asked, limit) = (bytes.len() as u64, MESSAGE_MAX as u64);
+        if asked > limit {
+            return Err(self.error(ErrorKind::SizeOverLimit { asked, limit }));
+        }
+        let mut message = (asked as u32).to_be_bytes().to_vec();
+        message.extend_from_slice(bytes);
+        self.send(&message, fd)
+    }
+
+    /// The length, at most `limit`, the bytes, and the one fd that may come with them.
+    fn receive_message(&self, limit: usize) -> Result<(Vec<u8>, Option<OwnedFd>)> {
         let mut fds = Vec::new();
         let mut length = [0; 4];
-        self.receive_exactly(&mut length, &mut fds, "it sent a segment")?;
+        self.receive_exactly(&mut length, &mut fds, "it sent a message")?;
         let length = u32::from_be_bytes(length) as usize;
-        if length > monshm_proto::MAX_LEN {
-            return Err(self.error(ErrorKind::Protocol { what: "the length is not that of a descriptor" }));
+        if length > limit {
+            return Err(self.error(ErrorKind::Protocol { what: "the length is over the limit" }));
         }
-        let mut bytes = vec![0; length];
-        self.receive_exactly(&mut bytes, &mut fds, "the segment's descriptor was complete")?;
+        // In steps, so that a length alone makes nobody allocate more than a step.
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            let filled = bytes.len();
+            bytes.resize(length.min(filled + MESSAGE_STEP), 0);
+            self.receive_exactly(&mut bytes[filled..], &mut fds, "the message was complete")?;
+        }
         let fd = fds.pop();
         if !fds.is_empty() {
             return Err(self.error(ErrorKind::Protocol { what: "more than one file descriptor came" }));
