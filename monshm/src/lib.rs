@@ -54,6 +54,8 @@ mod address;
 mod attach;
 mod backends;
 mod builder;
+#[cfg(feature = "capi")]
+pub mod capi;
 mod creds;
 mod encoded;
 pub mod errno;

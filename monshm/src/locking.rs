@@ -46,7 +46,7 @@ const DIED: usize = 1;
 
 /// A number for the calling thread that no other living thread has; even, never 0.
 #[inline]
-fn thread_token() -> usize {
+pub(crate) fn thread_token() -> usize {
     thread_local!(static MARK: u16 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }

@@ -1,0 +1,298 @@
+//! The ring without the lock: the ends that a thread opens, bytes and records through them, with deadlines.
+//!
+//! The rules of the ends are the facade's; here they are found by the descriptor, and belong to the thread that opened
+//! them.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::time::Duration;
+
+use monshm_core::ErrorKind;
+use monshm_rbuf::{Label, Record};
+
+use super::fault::{Fault, Outcome, coded, invalid, or_errno};
+use super::places::find;
+use super::types::{MonShmDesc, MonShmRecord};
+use crate::ring::Consumer;
+
+/// `MON_SHM_FOREVER`.
+const FOREVER: c_uint = c_uint::MAX;
+
+fn timeout(timeout_ms: c_uint) -> Duration {
+    if timeout_ms == FOREVER { Duration::MAX } else { Duration::from_millis(timeout_ms.into()) }
+}
+
+/// The program's bytes to be written.
+///
+/// # Safety
+/// CALLER.
+#[inline(always)]
+unsafe fn source<'a>(src: *const c_void, len: usize) -> Outcome<&'a [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if src.is_null() || len > isize::MAX as usize {
+        return invalid("src is NULL, or longer than any object");
+    }
+    // SAFETY: not NULL, and len bytes of the program's own memory by CALLER.
+    Ok(unsafe { std::slice::from_raw_parts(src.cast(), len) })
+}
+
+/// The program's room for bytes that are read.
+///
+/// # Safety
+/// CALLER.
+#[inline(always)]
+unsafe fn room<'a>(dst: *mut c_void, len: usize) -> Outcome<&'a mut [u8]> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if dst.is_null() || len > isize::MAX as usize {
+        return invalid("dst is NULL, or longer than any object");
+    }
+    // SAFETY: not NULL, and len bytes of the program's own memory by CALLER. They may be uninitialised: the ring writes
+    // bytes before it says that they are there, and reads none.
+    Ok(unsafe { std::slice::from_raw_parts_mut(dst.cast(), len) })
+}
+
+/// `mon_shm_writer_open`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_writer_open(desc: *mut MonShmDesc) -> c_int {
+    coded(|| {
+        let place = find(desc)?;
+        place.writer.open(|| place.segment().producer())
+    })
+}
+
+/// `mon_shm_writer_close`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_writer_close(desc: *mut MonShmDesc) -> c_int {
+    coded(|| find(desc)?.writer.close())
+}
+
+/// `mon_shm_reader_open`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_reader_open(desc: *mut MonShmDesc) -> c_int {
+    coded(|| {
+        let place = find(desc)?;
+        place.reader.open(|| place.segment().consumer())
+    })
+}
+
+/// `mon_shm_reader_close`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_reader_close(desc: *mut MonShmDesc) -> c_int {
+    coded(|| find(desc)?.reader.close())
+}
+
+/// `mon_shm_write`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_write(
+    desc: *mut MonShmDesc,
+    src: *const c_void,
+    srclen: usize,
+    timeout_ms: c_uint,
+    written: *mut usize,
+) -> c_int {
+    coded(|| {
+        // SAFETY: NULL or valid, by CALLER.
+        let mut written = unsafe { written.as_mut() };
+        if let Some(count) = &mut written {
+            **count = 0;
+        }
+        // SAFETY: CALLER.
+        let src = unsafe { source(src, srclen) }?;
+        find(desc)?.writer.with(|writer| {
+            let (count, outcome) = if timeout_ms == 0 {
+                let outcome = writer.write_wait(src, Duration::ZERO);
+                (if outcome.is_ok() { src.len() } else { 0 }, outcome)
+            } else {
+                writer.write_part(src, timeout(timeout_ms))
+            };
+            if let Some(written) = written {
+                *written = count;
+            }
+            outcome.map_err(|error| at_once(error, timeout_ms, libc::ENOSPC))
+        })
+    })
+}
+
+/// `mon_shm_read`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_read(
+    desc: *mut MonShmDesc,
+    dst: *mut c_void,
+    dstlen: usize,
+    timeout_ms: c_uint,
+    dstread: *mut usize,
+) -> c_int {
+    coded(|| {
+        // SAFETY: NULL or valid, by CALLER.
+        let Some(count) = (unsafe { dstread.as_mut() }) else { return invalid("dstread is NULL") };
+        *count = 0;
+        // SAFETY: CALLER.
+        let dst = unsafe { room(dst, dstlen) }?;
+        find(desc)?.reader.with(|reader| {
+            *count = reader
+                .read_wait(dst, timeout(timeout_ms))
+                .map_err(|error| at_once(error, timeout_ms, libc::EAGAIN))?;
+            Ok(())
+        })
+    })
+}
+
+/// A call that was not to wait says what is missing, not that the time is up.
+#[cold]
+fn at_once(error: monshm_core::Error, timeout_ms: c_uint, missing: c_int) -> Fault {
+    match error.kind() {
+        ErrorKind::TimedOut { .. } if timeout_ms == 0 => Fault::As(missing, error),
+        _ => error.into(),
+    }
+}
+
+/// A record to be written.
+///
+/// # Safety
+/// CALLER.
+#[inline(always)]
+unsafe fn labelled<'a>(record: *const MonShmRecord, src: *const c_void) -> Outcome<(Label, &'a [u8])> {
+    // SAFETY: NULL or valid, by CALLER.
+    let Some(record) = (unsafe { record.as_ref() }) else { return invalid("record is NULL") };
+    let label = Label { kind: record.kind, flags: record.flags, tag: record.tag };
+    // SAFETY: CALLER.
+    Ok((label, unsafe { source(src, record.len) }?))
+}
+
+/// `mon_shm_record_write`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_record_write(
+    desc: *mut MonShmDesc,
+    record: *const MonShmRecord,
+    src: *const c_void,
+    timeout_ms: c_uint,
+) -> c_int {
+    coded(|| {
+        // SAFETY: CALLER.
+        let (label, payload) = unsafe { labelled(record, src) }?;
+        find(desc)?.writer.with(|writer| {
+            let outcome = writer.push_wait(label, payload, timeout(timeout_ms));
+            outcome.map_err(|error| at_once(error, timeout_ms, libc::ENOSPC))
+        })
+    })
+}
+
+/// `mon_shm_record_write_or_drop`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_record_write_or_drop(
+    desc: *mut MonShmDesc,
+    record: *const MonShmRecord,
+    src: *const c_void,
+) -> c_int {
+    coded(|| {
+        // SAFETY: CALLER.
+        let (label, payload) = unsafe { labelled(record, src) }?;
+        find(desc)?.writer.with(|writer| {
+            if writer.push_or_drop_waking(label, payload)? {
+                return Ok(());
+            }
+            Err(Fault::Plain(libc::EAGAIN, "the ring is full: the record was dropped and counted"))
+        })
+    })
+}
+
+/// `mon_shm_record_read`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_record_read(
+    desc: *mut MonShmDesc,
+    record: *mut MonShmRecord,
+    dst: *mut c_void,
+    size: usize,
+    timeout_ms: c_uint,
+) -> c_int {
+    coded(|| {
+        // SAFETY: NULL or valid, by CALLER.
+        let Some(described) = (unsafe { record.as_mut() }) else { return invalid("record is NULL") };
+        // SAFETY: CALLER.
+        let dst = unsafe { room(dst, size) }?;
+        find(desc)?.reader.with(|reader| match reader.pop_wait(dst, timeout(timeout_ms)) {
+            Ok(record) => {
+                *described = record.into();
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NoRoom { .. }) => {
+                describe_next(reader, described)?;
+                Err(Fault::As(libc::EMSGSIZE, error))
+            }
+            Err(error) => Err(at_once(error, timeout_ms, libc::EAGAIN)),
+        })
+    })
+}
+
+#[cold]
+fn describe_next(reader: &mut Consumer, described: &mut MonShmRecord) -> Outcome<()> {
+    if let Ok(next) = reader.peek_record() {
+        *described = next.record().into();
+    }
+    Ok(())
+}
+
+/// `mon_shm_record_limit`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_record_limit(desc: *mut MonShmDesc) -> usize {
+    or_errno(0, || find(desc)?.writer.with(|writer| Ok(writer.record_limit())))
+}
+
+/// `mon_shm_drops`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_drops(desc: *mut MonShmDesc, records: *mut u64, bytes: *mut u64) -> c_int {
+    coded(|| {
+        if records.is_null() || bytes.is_null() {
+            return invalid("records or bytes is NULL");
+        }
+        let drops = find(desc)?.reader.with(|reader| Ok(reader.take_drops()))?;
+        // SAFETY: not NULL, and valid for writing by CALLER.
+        unsafe {
+            records.write(drops.records);
+            bytes.write(drops.bytes);
+        }
+        Ok(())
+    })
+}
+
+impl From<Record> for MonShmRecord {
+    fn from(record: Record) -> Self {
+        Self { len: record.len, tag: record.label.tag, kind: record.label.kind, flags: record.label.flags }
+    }
+}

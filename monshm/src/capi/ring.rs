@@ -1,0 +1,137 @@
+//! The ring under the lock: `mon_shm_rbuf_append` and its kin.
+//!
+//! Bounds and capacity come from the place that the address leads to, never from the words at the address.
+
+use std::ffi::c_void;
+
+use monshm_core::{Error, ErrorKind};
+
+use super::fault::{Fault, Outcome, invalid, or_errno};
+use super::places::{self, Place};
+use monshm_core::header::RingWords;
+
+/// Where `rbuf` stands in every segment, in bytes from the base.
+const RING_AT: usize = std::mem::offset_of!(monshm_core::Header, ring);
+
+/// The segment that `rbuf` is the ring of.
+#[inline(always)]
+fn of_ring(rbuf: *const RingWords) -> Outcome<&'static Place> {
+    places::of_base(rbuf.addr().wrapping_sub(RING_AT))
+}
+
+/// The segment that `rbuf` is the ring of and `shmaddr` the base of.
+#[inline(always)]
+fn of_both(rbuf: *const RingWords, shmaddr: *const c_void) -> Outcome<&'static Place> {
+    if rbuf.addr().wrapping_sub(RING_AT) != shmaddr.addr() {
+        return invalid(
+            "rbuf is not the ring of the segment at shmaddr; pass &desc->header->rbuf, desc->header",
+        );
+    }
+    places::of_base(shmaddr.addr())
+}
+
+/// Gives an error that is about the amount of bytes the errno value that the header promises, also where the ring could
+/// never hold so many.
+#[cold]
+fn amount(fault: Fault, code: i32) -> Fault {
+    match fault {
+        Fault::Refused(error) if matches!(error.kind(), ErrorKind::SizeOverLimit { .. }) => {
+            Fault::As(code, error)
+        }
+        other => other,
+    }
+}
+
+/// More bytes than any object has.
+#[cold]
+fn beyond(asked: usize, place: &'static Place) -> Fault {
+    let limit = place.segment().size() as u64;
+    let kind = ErrorKind::SizeOverLimit { asked: asked as u64, limit };
+    Fault::Refused(Error::new(monshm_core::Operation::Ring, kind))
+}
+
+/// `mon_shm_rbuf_append`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_rbuf_append(
+    rbuf: *mut RingWords,
+    shmaddr: *mut c_void,
+    src: *mut c_void,
+    srclen: usize,
+) {
+    or_errno((), || {
+        let place = of_both(rbuf, shmaddr)?;
+        if srclen == 0 {
+            return Ok(());
+        }
+        if src.is_null() {
+            return invalid("src is NULL");
+        }
+        if srclen > isize::MAX as usize {
+            return Err(amount(beyond(srclen, place), libc::ENOSPC));
+        }
+        // SAFETY: not NULL, and srclen bytes of the program's own memory by CALLER.
+        let src = unsafe { std::slice::from_raw_parts(src.cast::<u8>(), srclen) };
+        place.with_ring(|ring| ring.append(src)).map_err(|fault| amount(fault, libc::ENOSPC))
+    });
+}
+
+/// `mon_shm_rbuf_read`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_rbuf_read(
+    rbuf: *mut RingWords,
+    shmaddr: *mut c_void,
+    dst: *mut c_void,
+    dstlen: usize,
+) {
+    or_errno((), || {
+        let place = of_both(rbuf, shmaddr)?;
+        if dstlen == 0 {
+            return Ok(());
+        }
+        if dst.is_null() {
+            return invalid("dst is NULL");
+        }
+        if dstlen > isize::MAX as usize {
+            return Err(amount(beyond(dstlen, place), libc::EAGAIN));
+        }
+        // SAFETY: not NULL, and dstlen bytes of the program's own memory by CALLER. They may be uninitialised: the ring
+        // writes them all before anything reads them, or does not touch them.
+        let dst = unsafe { std::slice::from_raw_parts_mut(dst.cast::<u8>(), dstlen) };
+        place.with_ring(|ring| ring.read(dst)).map_err(|fault| amount(fault, libc::EAGAIN))
+    });
+}
+
+/// `mon_shm_rbuf_skip`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_rbuf_skip(rbuf: *mut RingWords, datalen: usize) {
+    or_errno((), || {
+        of_ring(rbuf)?.with_ring(|ring| ring.skip(datalen)).map_err(|fault| amount(fault, libc::EAGAIN))
+    });
+}
+
+/// `mon_shm_rbuf_avail`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_rbuf_avail(rbuf: *mut RingWords) -> usize {
+    or_errno(0, || of_ring(rbuf)?.with_ring(|ring| ring.avail()))
+}
+
+/// `mon_shm_rbuf_len`.
+///
+/// # Safety
+/// CALLER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mon_shm_rbuf_len(rbuf: *mut RingWords) -> usize {
+    or_errno(0, || of_ring(rbuf)?.with_ring(|ring| ring.len()))
+}
