@@ -28,9 +28,8 @@ impl Backend for Sysv {
     fn create(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         fork::watch(Operation::Create)?;
         let us = Identity { uid: sys::effective_uid(), gid: sys::effective_gid() };
-        // If the set cannot be made, dropping the segment removes it.
         let segment = Segment::create(request.size, request.peer, us.uid)?;
-        let set = Set::create(request.peer, us.uid)?;
+        let set = Set::create(request.peer, us.uid).inspect_err(|_| segment.remove())?;
         Ok(Box::new(Attached { shares: Arc::new(Shares::new(segment, set, us, Some(Slot::CREATOR))) }))
     }
 

@@ -3,7 +3,7 @@
 //! Two things can stay: a segment whose creator died between `shmget` and `IPC_RMID`, and a semaphore set whose last
 //! process died. The list comes from /proc/sysvipc, which shows this IPC namespace.
 //!
-//! It does not look at keys, values or processes of another user, unless it runs as root.
+//! It judges only what its user created or owns, unless it runs as root.
 
 use monshm_core::Result;
 
@@ -36,6 +36,14 @@ pub enum Removed {
 /// data is another program's. A set goes if key, size and [`SET_MARK`](crate::SET_MARK) are ours and no slot is taken by
 /// a process that exists; one that was never used (its creator died while it made it) also has to be older than ten
 /// seconds. A pid that was reused, or that another PID namespace hides, counts as alive.
+///
+/// # Examples
+/// ```
+/// for object in monshm_sysv::clean(true)? {
+///     println!("would remove {object:?}");
+/// }
+/// # Ok::<(), monshm_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// `Unsupported` where the system does not list its objects. An object that vanishes or refuses meanwhile is left out.

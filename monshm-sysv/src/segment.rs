@@ -30,8 +30,10 @@ pub(crate) struct Segment {
     id: i32,
     base: NonNull<u8>,
     len: usize,
-    /// Whether dropping must still remove the id.
-    owes_removal: AtomicBool,
+    /// Whether the id may still have to be removed, by the creator or by a peer.
+    has_id: AtomicBool,
+    /// Whether this is a creation that has not come to its end.
+    half_made: bool,
 }
 
 // SAFETY: the pointer is only handed out as a Region, which is Send and Sync, and freed once, by Drop, which has the
@@ -58,17 +60,18 @@ impl Segment {
                 return Err(named(not_made(size, errno)));
             }
         };
-        let segment = Self { id, base, len, owes_removal: AtomicBool::new(true) };
+        let mut segment = Self { id, base, len, has_id: AtomicBool::new(true), half_made: true };
         if REMOVE_EARLY {
             sys::shm_remove(id).map_err(|Errno(errno)| {
                 named(error(ErrorKind::System { what: "shmctl IPC_RMID" }).with_os_error(errno))
             })?;
-            segment.owes_removal.store(false, Ordering::Relaxed);
+            *segment.has_id.get_mut() = false;
         }
         // SAFETY: MAPPED; nobody else knows the segment yet.
         unsafe { reserve::populate(base, len) }
             .map_err(|(kind, Errno(errno))| named(error(kind).with_os_error(errno)))?;
         access::give(id, peer, us, sys::shm_give).map_err(named)?;
+        segment.half_made = false;
         Ok(segment)
     }
 
@@ -81,7 +84,13 @@ impl Segment {
             .filter(|_| size >= HEADER_SIZE as u64 && size <= MAX_SEGMENT_SIZE)
             .ok_or_else(|| error(ErrorKind::Descriptor(DescriptorFault::BadSize { found: size })))?;
         check(id, descriptor)?;
-        let segment = Self { id, base: map(id, len, descriptor)?, len, owes_removal: AtomicBool::new(false) };
+        let segment = Self {
+            id,
+            base: map(id, len, descriptor)?,
+            len,
+            has_id: AtomicBool::new(!REMOVE_EARLY),
+            half_made: false,
+        };
         // Between the first check and the mapping, a hostile creator can have put another object under the same id.
         // Now that we are attached the id cannot change hands any more, and what is found is what is mapped.
         check(id, descriptor)?;
@@ -100,21 +109,21 @@ impl Segment {
         unsafe { Region::new(self.base, self.len) }
     }
 
-    /// Removes the id, where that was not done early.
+    /// Removes the id, where that was not done early. Once: afterwards it can be another object's.
     pub(crate) fn remove(&self) {
-        if !REMOVE_EARLY {
-            // Relaxed: a second removal would only be answered with EINVAL.
-            self.owes_removal.store(false, Ordering::Relaxed);
+        // Relaxed: the flag orders nothing, it only lets one caller through.
+        if self.has_id.swap(false, Ordering::Relaxed) {
             let _ = sys::shm_remove(self.id);
         }
     }
 }
 
 impl Drop for Segment {
-    /// Unmaps. Removes the id only for a creation that failed half-way, or by [`Segment::remove`].
+    /// Unmaps. The id is removed here only if the creation failed; else that is [`Segment::remove`]'s, which a forked
+    /// child does not call.
     fn drop(&mut self) {
-        if *self.owes_removal.get_mut() {
-            let _ = sys::shm_remove(self.id);
+        if self.half_made {
+            self.remove();
         }
         // SAFETY: MAPPED ends here: the value is gone, and with it, by the contract of `region`, every use.
         unsafe { sys::shm_detach(self.base) };

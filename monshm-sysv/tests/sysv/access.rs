@@ -101,6 +101,9 @@ fn ids_that_name_nothing_or_something_else_are_gone() {
     }
     for count in [1, raw::COUNT - 1, raw::COUNT, raw::COUNT + 1] {
         let set = raw::new_set(libc::IPC_PRIVATE, count);
+        // Of another size, not even our mark makes it ours.
+        let marked = count > raw::COUNT && raw::set_value(set, raw::COUNT - 1, monshm_sysv::SET_MARK.into());
+        assert_eq!(marked, count > raw::COUNT);
         assert!(gone(Ids { set, ..ids }), "another program's set of {count}");
         assert!(raw::remove_set(set), "and it was left alone");
     }

@@ -139,6 +139,11 @@ impl Actor {
         self.ask(&format!("attach {} {} {} {kind}", ids.segment, ids.set, ids.owner))
     }
 
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// SIGKILL, and waits until it has worked.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -166,6 +171,7 @@ impl Drop for Actor {
 struct Stage {
     handle: Option<Handle>,
     ids: Option<Ids>,
+    forked: Option<i32>,
 }
 
 #[test]
@@ -215,11 +221,12 @@ impl Stage {
             "read" => return Ok(self.word().load(Ordering::Relaxed).to_string()),
             "count" => self.count(number(1) as u64)?,
             "exec" => panic!("{}", Command::new(words[1]).args(&words[2..]).exec()),
-            "interrupt" => raw::interrupt(number(1)),
+            "interrupt" => raw::interrupt(number(1) as u64),
             "fork-and-drop" => {
                 let handle = &mut self.handle;
-                assert!(raw::in_forked_child(|| drop(handle.take())));
+                self.forked = Some(raw::in_forked_child(|| drop(handle.take())));
             }
+            "end-child" => raw::end_child(self.forked.take().unwrap()),
             "deny" => {
                 let third = words.get(3).map(|word| word.parse().unwrap());
                 raw::deny(number(1), third, number(2) as i32);

@@ -217,6 +217,9 @@ fn a_forked_child_gives_nothing_back_for_its_parent() {
         assert_eq!(parent.ask("fork-and-drop"), "done");
         assert!(creator.attachment.liveness().is_alive(Slot::new(1).unwrap()), "{kind}: the slot stays");
         assert_eq!(creator.lock.try_acquire().unwrap(), None, "{kind}: the lock stays held");
+        assert_eq!(parent.ask("end-child"), "done");
+        assert!(creator.attachment.liveness().is_alive(Slot::new(1).unwrap()), "{kind}: the slot stays");
+        assert_eq!(creator.lock.try_acquire().unwrap(), None, "{kind}: the lock stays held");
         assert_eq!(parent.ask("unlock"), "done");
         assert_eq!(parent.ask("write 3"), "done", "the parent's mapping stays");
     }
@@ -228,5 +231,7 @@ fn a_forked_child_of_the_creator_does_not_remove_the_set() {
     let ids = creator.create(raw::uid(), LockKind::SysvSem);
     assert_eq!(creator.ask("fork-and-drop"), "done");
     assert!(raw::set_exists(ids.set));
+    assert!(attach(ids, LockKind::SysvSem).is_ok());
+    assert_eq!(creator.ask("end-child"), "done");
     assert!(attach(ids, LockKind::SysvSem).is_ok());
 }

@@ -74,6 +74,44 @@ fn a_creation_that_fails_anywhere_leaves_nothing() {
     }
 }
 
+/// The steps at which a creator is killed; how many objects it then leaves until `clean` finds them.
+const STEPS: &[(i64, Option<i32>, usize)] = &[
+    (libc::SYS_shmget, None, 0),
+    (libc::SYS_shmat, None, 1),
+    // IPC_RMID, the only one whose third argument is null.
+    (libc::SYS_shmctl, Some(0), 1),
+    (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), 0),
+    (libc::SYS_semget, None, 0),
+    (libc::SYS_semctl, Some(libc::SETALL), 1),
+    (libc::SYS_semctl, Some(libc::IPC_SET), 1),
+    (libc::SYS_semop, None, 1),
+];
+
+#[test]
+fn a_creator_killed_at_any_step_leaves_only_what_clean_finds() {
+    const UID: u32 = 65130;
+    if !raw::can_change_user("a_creator_killed_at_any_step_leaves_only_what_clean_finds") {
+        return;
+    }
+    let _quiet = raw::quiet();
+    let mut expected = 0;
+    for (number, third, left) in STEPS {
+        let mut actor = Actor::of(UID);
+        deny(&mut actor, (*number, *third, 0, ""));
+        actor.say("create 65199 sysv-sem");
+        actor.wait();
+        expected += left;
+        assert_eq!(raw::count_of(UID), expected, "killed at {number} {third:?}");
+    }
+    assert_eq!(monshm_sysv::clean(false).unwrap(), [], "they could still be under creation");
+    // The age from which they are not, and the second by which times are kept.
+    std::thread::sleep(std::time::Duration::from_millis(11_100));
+    assert_eq!(monshm_sysv::clean(true).unwrap().len(), expected);
+    assert_eq!(monshm_sysv::clean(false).unwrap().len(), expected);
+    assert_eq!(raw::count_of(UID), 0);
+    assert_eq!(monshm_sysv::clean(false).unwrap(), []);
+}
+
 #[test]
 fn limits_of_the_system_are_told() {
     if !raw::own_namespace() {

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const GETPID: c_int = 11;
 
@@ -161,37 +162,62 @@ fn row(table: &str, column: &str, id: i32) -> Option<Row> {
     rows(table).into_iter().find(|row| row.contains(&(column.into(), i64::from(id))))
 }
 
-/// Has SIGALRM arrive every `every_us` microseconds, with a handler that does nothing and `SA_RESTART` set.
-pub(crate) fn interrupt(every_us: libc::suseconds_t) {
+/// Has SIGALRM interrupt the calling thread every `every_us` microseconds, with a handler that does nothing and
+/// `SA_RESTART` set, for as long as the process lives.
+pub(crate) fn interrupt(every_us: u64) {
     extern "C" fn nothing(_: c_int) {}
-    // SAFETY: the handler does nothing, which is async-signal-safe; the structures are valid for the calls.
-    unsafe {
+    // SAFETY: the handler does nothing, which is async-signal-safe; the structures are valid for the call.
+    let thread = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
         action.sa_flags = libc::SA_RESTART;
         assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
-        let every = libc::timeval { tv_sec: 0, tv_usec: every_us };
-        let timer = libc::itimerval { it_interval: every, it_value: every };
-        assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);
-    }
+        libc::syscall(libc::SYS_gettid)
+    };
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_micros(every_us));
+            // SAFETY: takes no pointer; a thread that is no more is ESRCH.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGALRM) };
+        }
+    });
 }
 
-/// Runs `work` in a forked child, which then ends at once; waits for it. Whether it ended well.
-pub(crate) fn in_forked_child(work: impl FnOnce()) -> bool {
-    // SAFETY: the child runs `work` with the one thread that it has and leaves by _exit; the parent waits for it.
+/// Runs `work` in a forked child, which then stays; returns when the work is done.
+pub(crate) fn in_forked_child(work: impl FnOnce()) -> libc::pid_t {
+    let mut ends = [0; 2];
+    // SAFETY: the child runs `work` with the one thread that it has and leaves only by a signal; the pipe's ends are used
+    // and closed here alone.
     unsafe {
+        assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
         let child = libc::fork();
         if child == 0 {
             work();
-            libc::_exit(0);
+            libc::write(ends[1], ends.as_ptr().cast(), 1);
+            loop {
+                libc::pause();
+            }
         }
-        let mut status = -1;
-        libc::waitpid(child, &raw mut status, 0) == child && status == 0
+        assert!(child > 0);
+        let mut byte = 0_u8;
+        assert_eq!(libc::read(ends[0], (&raw mut byte).cast(), 1), 1);
+        libc::close(ends[0]);
+        libc::close(ends[1]);
+        child
+    }
+}
+
+/// Ends a child by SIGKILL.
+pub(crate) fn end_child(child: libc::pid_t) {
+    // SAFETY: the child is ours and not waited for yet.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
     }
 }
 
 /// From now on, the system call `number` fails with `errno` in this process, if its third argument is `third` or that
-/// is `None`.
+/// is `None`. With errno 0 it kills the process instead, as SIGKILL would.
 pub(crate) fn deny(number: i64, third: Option<u32>, errno: i32) {
     const NUMBER: u32 = 0;
     const THIRD: u32 = 32;
@@ -204,7 +230,10 @@ pub(crate) fn deny(number: i64, third: Option<u32>, errno: i32) {
     };
     let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
     let end = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
-    let refuse = end(libc::SECCOMP_RET_ERRNO | errno as u32);
+    let refuse = end(match errno {
+        0 => libc::SECCOMP_RET_KILL_PROCESS,
+        errno => libc::SECCOMP_RET_ERRNO | errno as u32,
+    });
     let mut program = match third {
         None => vec![load(NUMBER), unless(number as u32, 1), refuse],
         Some(third) => {
