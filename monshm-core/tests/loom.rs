@@ -241,37 +241,51 @@ fn a_try_after_a_dead_holders_slot_was_adopted_sees_what_the_dead_wrote() {
     });
 }
 
+/// What others that have waited for long leave in a held word: no question yet, or that of one of them.
+fn marks() -> [u32; 3] {
+    [0, slot(0).tag() << 16, slot(2).tag() << 16].map(|asker| asker | WAITERS | HANDOFF)
+}
+
+/// The new process in slot 3 locks, and others that have waited for long mark the word as they marked the last one.
+fn pass_as_heir(world: &World, marks: u32) {
+    world.attach(slot(3));
+    let heir = Party::new(world, slot(3)).expiring(1);
+    heir.acquire().unwrap();
+    let held = world.word.peek();
+    world.word.replace(held, held | marks, Relaxed);
+    world.touch();
+    heir.release().unwrap();
+}
+
 /// Slot 3 died inside. Its slot goes to a new process, which locks, while a waiter is about to take over from the dead.
 #[test]
 fn a_dead_holders_heir_is_not_robbed_by_who_asked_before_it_came() {
-    check(|| {
-        let world = Arc::new(World::new(slot(3).tag() | WAITERS));
-        world.leave(slot(3));
-        let heir = start(&world, |world| {
-            world.attach(slot(3));
-            Party::new(world, slot(3)).pass();
+    for marks in marks() {
+        check_within(3..=3, move || {
+            let world = Arc::new(World::new(slot(3).tag() | marks));
+            world.leave(slot(3));
+            let heir = start(&world, move |world| pass_as_heir(world, marks));
+            Party::new(&world, slot(1)).expiring(2).pass();
+            heir.join().unwrap();
+            assert_eq!((world.touched(), told(&world)), (2, 1));
         });
-        Party::new(&world, slot(1)).expiring(2).pass();
-        heir.join().unwrap();
-        assert_eq!((world.touched(), told(&world)), (2, 1));
-    });
+    }
 }
 
 /// Slot 3 lets go and detaches; its slot goes to a new process, which locks. Nobody died.
 #[test]
 fn a_detached_holders_heir_is_not_robbed_by_who_asked_before_it_came() {
-    check_within(5..=5, || {
-        let world = Arc::new(World::new(slot(3).tag() | WAITERS));
-        let waiter = start(&world, |world| Party::new(world, slot(1)).expiring(2).pass());
-        Party::new(&world, slot(3)).release().unwrap();
-        world.leave(slot(3));
-        world.attach(slot(3));
-        // Flagged as it is when others wait too.
-        world.word.replace(0, WAITERS, Relaxed);
-        Party::new(&world, slot(3)).pass();
-        waiter.join().unwrap();
-        assert_eq!((world.touched(), told(&world)), (2, 0));
-    });
+    for marks in marks() {
+        check_within(5..=5, move || {
+            let world = Arc::new(World::new(slot(3).tag() | marks));
+            let waiter = start(&world, |world| Party::new(world, slot(1)).expiring(2).pass());
+            Party::new(&world, slot(3)).release().unwrap();
+            world.leave(slot(3));
+            pass_as_heir(&world, marks);
+            waiter.join().unwrap();
+            assert_eq!((world.touched(), told(&world)), (2, 0));
+        });
+    }
 }
 
 /// Two ask after a holder that died; its slot goes to a new process meanwhile.

@@ -183,6 +183,41 @@ fn a_promise_lets_the_old_waiter_through_and_keeps_the_newcomer_back() {
 }
 
 #[test]
+fn a_try_takes_a_free_word_and_remembers_who_waits() {
+    for value in [FREE, WAITERS, HANDOFF | WAITERS] {
+        let word = AtomicU32::new(value);
+        assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::Clean)), "{value:#x}");
+        assert_eq!(word.peek(), ME.tag() | value & WAITERS);
+        assert_eq!(try_acquire(&word, peer()), Ok(None));
+    }
+}
+
+/// A word that looks the same at each look and changes before each exchange.
+struct Fleeting(u32);
+
+impl Word for Fleeting {
+    fn peek(&self) -> u32 {
+        self.0
+    }
+    fn replace(&self, _: u32, _: u32, _: Ordering) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_word_that_never_holds_still_detains_nobody() {
+    for value in [FREE, HANDOFF | WAITERS, peer().tag(), ME.tag(), OWNER_DIED] {
+        let world = Alone { budget: Cell::new(1000), dead: Some(5), ..Alone::default() };
+        let word = Fleeting(value);
+        assert_eq!(acquire(&word, ME, &world).err(), Some(WordFault::TimedOut), "{value:#x}");
+        assert_eq!(world.budget.get(), 0);
+        assert_eq!(try_acquire(&word, ME).ok().flatten(), None);
+        assert!(release(&word, ME, &world).is_err());
+        adopt(&word, ME, &world);
+    }
+}
+
+#[test]
 fn every_word_is_either_a_state_or_corrupt() {
     let world = Alone { budget: Cell::new(u32::MAX), dead: Some(0), ..Alone::default() };
     let flags = [
