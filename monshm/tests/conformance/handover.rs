@@ -1,0 +1,215 @@
+//! Handing a segment over a socket: two processes, several segments, and a peer at the other end that does it wrong.
+//!
+//! A peer that stalls is `stall`'s, since it costs seconds; other users are `access`'s.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+use monshm::{ErrorKind, PeerCreds, handover};
+
+use super::Sut;
+use crate::support::alone::alone;
+use crate::support::census;
+use crate::support::link::send_with_fds;
+use crate::support::puppet::Puppet;
+use crate::support::{Cell, SIZE, to_hex};
+
+#[test]
+fn a_segment_goes_to_another_process_and_back_come_its_bytes() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask(format!("append {}", to_hex(b"from the other side"))).unwrap();
+    let mut found = [0; 19];
+    segment.ring().unwrap().read(&mut found).unwrap();
+    assert_eq!(&found, b"from the other side");
+}
+
+#[test]
+fn a_segment_comes_from_another_process() {
+    let puppet = Puppet::new();
+    let segment = puppet.give(Sut::CHOICE, SIZE);
+    assert!(!segment.is_master());
+    assert_eq!(segment.peer().map(|peer| peer.pid), Some(PeerCreds::ours().pid), "the pair was made by us");
+    segment.ring().unwrap().append(b"abc").unwrap();
+    assert_eq!(puppet.ask("read 3").unwrap(), to_hex(b"abc"));
+}
+
+#[test]
+fn over_a_bound_socket_the_peer_is_known_by_the_kernel() {
+    let name = format!("monshm-{}-{}", std::process::id(), this_test!());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let puppet = Puppet::new();
+    puppet.ask(format!("connect {name}")).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    let peer = PeerCreds::of(&stream).unwrap();
+    assert_eq!(peer, PeerCreds { pid: puppet.pid() as i32, ..PeerCreds::ours() });
+    let segment = Sut::builder(SIZE).peer(peer).create().unwrap();
+    puppet.start(format!("receive {SIZE} false"));
+    handover::send(&segment, &stream).unwrap();
+    puppet.finish().unwrap();
+    assert_eq!(segment.peer(), Some(peer));
+}
+
+#[test]
+fn one_socket_carries_several_segments_in_turn() {
+    let puppet = Puppet::new();
+    let wire = puppet.wire();
+    for number in 1..=5_u8 {
+        let size = SIZE * usize::from(number);
+        let segment = Sut::builder(size).create().unwrap();
+        segment.region(5000, 1).unwrap().copy_from(&[number]).unwrap();
+        puppet.start(format!("receive {size} false"));
+        handover::send(&segment, &wire).unwrap();
+        puppet.finish().unwrap();
+        assert_eq!(puppet.ask("get 5000 1").unwrap(), to_hex(&[number]));
+    }
+}
+
+#[test]
+fn a_refusal_reaches_the_sender_and_the_segment_can_be_sent_again() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    let wire = puppet.wire();
+    puppet.start(format!("receive {} false", 2 * SIZE));
+    let error = refused!(handover::send(&segment, &wire), ErrorKind::PeerRefused { .. });
+    assert_eq!(error.kind(), ErrorKind::PeerRefused { errno: libc::EMSGSIZE as u32 });
+    assert!(puppet.finish().unwrap_err().is("SizeMismatch"));
+    puppet.start(format!("receive {SIZE} false"));
+    handover::send(&segment, &wire).unwrap();
+    puppet.finish().unwrap();
+}
+
+#[test]
+fn a_peer_of_another_user_than_the_segments_is_refused() {
+    let stranger = PeerCreds { pid: 0, uid: 0x7654_3210, gid: 0 };
+    // To make the segment takes access for the stranger; that this may be impossible here is another test's.
+    let Ok(segment) = Sut::builder(SIZE).peer(stranger).trust_peer(true).create() else {
+        skip!("this process cannot give access to another user")
+    };
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let error = refused!(handover::send(&segment, &ours), ErrorKind::WrongPeer { expected: 0x7654_3210, .. });
+    assert!(error.to_string().contains(&PeerCreds::ours().uid.to_string()), "{error}");
+    drop(ours);
+    assert_eq!(std::io::read_to_string(theirs).unwrap(), "", "not a byte was sent");
+}
+
+#[test]
+fn a_peer_that_has_gone_is_told_by_both_sides() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    drop(theirs);
+    refused!(handover::receive(&ours, SIZE), ErrorKind::PeerGone { .. });
+    refused!(handover::send(&Sut::segment(), &ours), ErrorKind::PeerGone { .. });
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&[0, 0]).unwrap();
+    drop(theirs);
+    refused!(handover::receive(&ours, SIZE), ErrorKind::PeerGone { .. });
+}
+
+#[test]
+fn a_peer_that_dies_between_segment_and_answer_is_told() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let segment = Sut::segment();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| handover::send(&segment, &ours));
+        std::io::Read::read_exact(&mut &theirs, &mut [0; 4]).unwrap();
+        drop(theirs);
+        refused!(sender.join().unwrap(), ErrorKind::PeerGone { .. });
+    });
+}
+
+#[test]
+fn garbage_is_no_descriptor() {
+    let receive = |bytes: &[u8]| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(bytes).unwrap();
+        let outcome = handover::receive(&ours, SIZE);
+        let mut answer = [0; 8];
+        std::io::Read::read_exact(&mut theirs, &mut answer).unwrap();
+        let errno = u32::from_be_bytes([answer[4], answer[5], answer[6], answer[7]]);
+        assert_eq!((&answer[..4], errno), (&b"MSHA"[..], libc::EPROTO as u32));
+        outcome
+    };
+    refused!(receive(&[0xff; 64]), ErrorKind::Protocol { .. });
+    refused!(receive(&[0, 0, 0, 0]), ErrorKind::Descriptor(_));
+    refused!(receive(&[0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]), ErrorKind::Descriptor(_));
+}
+
+#[test]
+fn an_answer_that_is_none_is_a_protocol_error() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"HTTP/1.1").unwrap();
+    refused!(handover::send(&Sut::segment(), &ours), ErrorKind::Protocol { .. });
+}
+
+/// Each file descriptor that came is closed, however many there are.
+#[test]
+fn ten_file_descriptors_are_refused_and_none_is_kept() {
+    alone(this_test!(), || {
+        let segment = Sut::segment();
+        let encoded = segment.encode().unwrap();
+        let null = File::open("/dev/null").unwrap();
+        let mut message = (encoded.bytes.len() as u32).to_be_bytes().to_vec();
+        message.extend_from_slice(&encoded.bytes);
+        for count in [2, 10, 16] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let before = census::of_process();
+            send_with_fds(theirs.as_fd(), &message, &vec![null.as_fd(); count]).unwrap();
+            refused!(handover::receive(&ours, SIZE), ErrorKind::Protocol { .. });
+            assert_eq!(census::of_process(), before, "{count} came");
+        }
+    });
+}
+
+/// A sender that leaves the file descriptor out: found by name, id or `/proc` where the user is the same.
+#[test]
+fn no_file_descriptor_is_enough_for_the_same_user() {
+    let segment = Sut::segment();
+    let bytes = segment.encode().unwrap().bytes;
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&(bytes.len() as u32).to_be_bytes()).unwrap();
+    theirs.write_all(&bytes).unwrap();
+    let peer = handover::receive(&ours, SIZE).unwrap();
+    assert_eq!(peer.size(), segment.size());
+}
+
+#[test]
+fn a_descriptor_in_single_bytes_is_put_together() {
+    let segment = Sut::segment();
+    let encoded = segment.encode().unwrap();
+    let mut message = (encoded.bytes.len() as u32).to_be_bytes().to_vec();
+    message.extend_from_slice(&encoded.bytes);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| handover::receive(&ours, SIZE));
+        let fds: Vec<_> = encoded.fd.iter().map(AsFd::as_fd).collect();
+        send_with_fds(theirs.as_fd(), &message[..1], &fds).unwrap();
+        for byte in &message[1..] {
+            theirs.write_all(&[*byte]).unwrap();
+        }
+        receiver.join().unwrap().unwrap();
+    });
+    let mut answer = [0; 8];
+    std::io::Read::read_exact(&mut theirs, &mut answer).unwrap();
+    assert_eq!(&answer, b"MSHA\0\0\0\0");
+}
+
+#[test]
+fn a_socket_of_another_family_is_refused() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let error = handover::send(&Sut::segment(), &tcp).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::System { .. } | ErrorKind::WrongPeer { .. }), "{error}");
+    let (pipe, _other_end) = std::io::pipe().unwrap();
+    refused!(handover::send(&Sut::segment(), &pipe), ErrorKind::System { .. });
+}
+
+#[test]
+fn a_segment_is_sent_by_its_creator_alone() {
+    let (_creator, peer) = Sut::pair();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    refused!(handover::send(&peer, &ours), ErrorKind::NotCreator);
+}

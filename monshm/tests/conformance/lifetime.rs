@@ -1,0 +1,285 @@
+//! References, detaching, removal: what is there as long as somebody needs it, and that nothing is left afterwards.
+//!
+//! Tests that count run in a process of their own, and as a user of their own where names and ids are counted.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use monshm::{ErrorKind, PeerCreds, Segment, handover};
+
+use super::Sut;
+use crate::support::alone::alone;
+use crate::support::puppet::Puppet;
+use crate::support::users::{NOT_ROOT, become_user, can_be_others, fresh_uid};
+use crate::support::{Cell, SIZE, census, to_hex};
+
+#[test]
+fn clones_are_counted_and_the_last_one_unmaps() {
+    alone(this_test!(), || {
+        let before = census::of_process();
+        let segment = Sut::segment();
+        assert_eq!(segment.handle_count(), 1);
+        let mapped = census::of_process();
+        assert_eq!(mapped.mappings.len(), before.mappings.len() + 1, "{mapped:?}");
+        let other = segment.clone();
+        assert_eq!((segment.handle_count(), census::of_process()), (2, mapped.clone()));
+        drop(segment);
+        assert_eq!((other.handle_count(), census::of_process()), (1, mapped));
+        other.region(5000, 1).unwrap().copy_from(&[1]).unwrap();
+        drop(other);
+        assert_eq!(census::of_process(), before);
+    });
+}
+
+#[test]
+fn an_end_of_the_ring_keeps_the_mapping() {
+    alone(this_test!(), || {
+        let before = census::of_process();
+        let segment = Sut::segment();
+        let mut producer = segment.producer().unwrap();
+        assert_eq!(segment.handle_count(), 2);
+        drop(segment);
+        producer.write_all(b"still mapped", Duration::from_secs(1)).unwrap();
+        drop(producer);
+        assert_eq!(census::of_process(), before);
+    });
+}
+
+#[test]
+fn after_its_peer_has_gone_the_creator_goes_on() {
+    let (creator, peer) = Sut::pair();
+    drop(peer);
+    let _guard = creator.lock().unwrap();
+    creator.ring().unwrap().append(b"x").unwrap();
+    assert_eq!(creator.ring().unwrap().len().unwrap(), 1);
+}
+
+#[test]
+fn after_the_creator_has_gone_its_peers_go_on_and_nobody_new_attaches() {
+    let segment = Sut::segment();
+    let (first, second) = (Puppet::new(), Puppet::new());
+    first.take(&segment);
+    second.take(&segment);
+    let unused = segment.encode().unwrap();
+    drop(segment);
+    first.ask("lock").unwrap();
+    first.ask(format!("append {}", to_hex(b"go on"))).unwrap();
+    first.ask("unlock").unwrap();
+    second.ask("lock").unwrap();
+    assert_eq!(second.ask("read 5").unwrap(), to_hex(b"go on"));
+    second.ask("unlock").unwrap();
+    first.ask("alloc 8 8").unwrap_err();
+    let error = Segment::decode(&unused.bytes, unused.fd, SIZE).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Gone { .. }), "{error}");
+    assert!(error.to_string().contains("ask the creator for a new one"), "{error}");
+}
+
+#[test]
+fn an_unused_descriptor_dies_with_its_segment() {
+    let encoded = Sut::segment().encode().unwrap();
+    let error = Segment::decode(&encoded.bytes, None, SIZE).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Gone { .. }), "{error}");
+    if let Some(fd) = encoded.fd {
+        let error = Segment::decode(&encoded.bytes, Some(fd), SIZE).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Gone { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_name_goes_as_soon_as_the_peer_is_attached() {
+    if !Sut::NAMED {
+        skip!("only shm_open gives a name");
+    }
+    let segment = Sut::segment();
+    let encoded = segment.encode().unwrap();
+    let monshm_core::Object::Named { name, .. } = monshm_proto::decode(&encoded.bytes).unwrap().object else {
+        panic!("not a name");
+    };
+    let path = format!("/dev/shm{name}");
+    assert!(std::fs::exists(&path).unwrap(), "{path}");
+    let puppet = Puppet::new();
+    puppet.decode(&encoded.bytes, None, SIZE, false).unwrap();
+    assert!(!std::fs::exists(&path).unwrap(), "{path}");
+    // The peer goes on, and so does whoever is passed the file descriptor.
+    puppet.ask("lock").unwrap();
+    puppet.ask("unlock").unwrap();
+    let later = segment.encode().unwrap();
+    Segment::decode(later.bytes, later.fd, SIZE).unwrap();
+}
+
+/// A whole life, and each way in which it can fail half-way, leave the process as it was.
+#[test]
+fn no_descriptor_and_no_mapping_is_left_by_any_path() {
+    alone(this_test!(), || {
+        type Path = fn();
+        let paths: [(&str, Path); 12] = [
+            ("made and dropped", || drop(Sut::segment())),
+            ("encoded and dropped", || drop(Sut::segment().encode().unwrap())),
+            ("attached", || drop(Sut::pair())),
+            ("detached in the other order", || {
+                let (creator, peer) = Sut::pair();
+                drop(creator);
+                drop(peer);
+            }),
+            ("locked", || {
+                let (creator, peer) = Sut::pair();
+                drop(creator.lock().unwrap());
+                drop(peer.lock().unwrap());
+            }),
+            ("attached by bytes", || {
+                let creator = Sut::segment();
+                drop(Segment::decode(creator.encode().unwrap().bytes, None, SIZE).unwrap());
+            }),
+            ("wrong size", || {
+                let encoded = Sut::segment().encode().unwrap();
+                Segment::decode(encoded.bytes, encoded.fd, 2 * SIZE).unwrap_err();
+            }),
+            ("broken bytes", || {
+                let mut encoded = Sut::segment().encode().unwrap();
+                encoded.bytes[30] ^= 1;
+                Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
+            }),
+            ("used descriptor", || {
+                let creator = Sut::segment();
+                let encoded = creator.encode().unwrap();
+                let again = encoded.fd.as_ref().map(|fd| fd.try_clone().unwrap());
+                drop(Segment::decode(&encoded.bytes, encoded.fd, SIZE).unwrap());
+                Segment::decode(&encoded.bytes, again, SIZE).unwrap_err();
+            }),
+            ("creator gone", || {
+                let encoded = Sut::segment().encode().unwrap();
+                Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
+            }),
+            ("too many peers", || {
+                let creator = Sut::segment();
+                let attach = || {
+                    let encoded = creator.encode().unwrap();
+                    Segment::decode(encoded.bytes, encoded.fd, SIZE)
+                };
+                let _peers: Vec<_> = (0..31).map(|_| attach().unwrap()).collect();
+                attach().unwrap_err();
+            }),
+            ("refused hand-over", || {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                std::thread::scope(|scope| {
+                    let receiver = scope.spawn(move || handover::receive(&theirs, 2 * SIZE).map(drop));
+                    handover::send(&Sut::segment(), &ours).unwrap_err();
+                    receiver.join().unwrap().unwrap_err();
+                });
+            }),
+        ];
+        for (name, path) in paths {
+            // What is opened once for all (an RNG, a fork handler's list) is opened now.
+            path();
+            let before = census::of_process();
+            for _ in 0..3 {
+                path();
+            }
+            assert_eq!(census::of_process(), before, "{name}");
+        }
+    });
+}
+
+/// The same for what the kernel keeps beyond a process: names and ids, counted by user.
+#[test]
+fn no_name_and_no_id_is_left_by_any_path() {
+    if !can_be_others() {
+        skip!(NOT_ROOT);
+    }
+    let uid = fresh_uid();
+    let stranger = fresh_uid();
+    alone(this_test!(), || {
+        become_user(uid);
+        let left = || census::of_user(PeerCreds::ours().uid);
+        drop(Sut::segment());
+        assert_eq!(left(), [""; 0], "made and dropped");
+        drop(Sut::segment().encode().unwrap());
+        assert_eq!(left(), [""; 0], "encoded and dropped");
+        let (creator, peer) = Sut::pair();
+        drop(creator);
+        drop(peer);
+        assert_eq!(left(), [""; 0], "detached, the creator first");
+        let (creator, peer) = Sut::pair();
+        drop(peer);
+        drop(creator);
+        assert_eq!(left(), [""; 0], "detached, the peer first");
+        let encoded = Sut::segment().encode().unwrap();
+        Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
+        assert_eq!(left(), [""; 0], "attached too late");
+        drop(Sut::builder_for(stranger).create());
+        assert_eq!(left(), [""; 0], "made for another user and dropped");
+        for size in [0, usize::MAX, 1 << 39] {
+            Sut::builder(size).create().unwrap_err();
+            assert_eq!(left(), [""; 0], "refused at {size}");
+        }
+        let panicked = std::thread::spawn(|| {
+            let segment = Sut::segment();
+            let _guard = segment.lock().unwrap();
+            std::panic::resume_unwind(Box::new("with the lock held"));
+        });
+        panicked.join().unwrap_err();
+        assert_eq!(left(), [""; 0], "a thread that panicked");
+    });
+}
+
+#[test]
+fn nothing_is_left_when_one_side_is_killed_and_the_other_lets_go() {
+    if !can_be_others() {
+        skip!(NOT_ROOT);
+    }
+    for held in [false, true] {
+        for killed_is_creator in [false, true] {
+            let uid = fresh_uid();
+            let (creator, peer) = (Puppet::of_user(uid), Puppet::of_user(uid));
+            hand_over(&creator, &peer, uid);
+            assert!(Sut::MEMFD || Sut::NAMED || !census::of_user(uid).is_empty(), "something to be counted");
+            let (killed, survivor) = if killed_is_creator { (creator, peer) } else { (peer, creator) };
+            if held {
+                killed.ask("lock").unwrap();
+            }
+            killed.kill();
+            let told = survivor.ask("lock").unwrap();
+            assert_eq!(told == "OwnerDied", held, "{told}");
+            survivor.ask("unlock").unwrap();
+            survivor.end();
+            assert_eq!(census::of_user(uid), [""; 0], "creator killed: {killed_is_creator}, holding: {held}");
+        }
+    }
+}
+
+/// Has one puppet make a segment and the other attach to it, both of one user.
+fn hand_over(creator: &Puppet, peer: &Puppet, uid: u32) {
+    let name = format!("monshm-{}-{uid}", std::process::id());
+    creator.ask(format!("create {} {SIZE} {uid} false false", Sut::CHOICE)).unwrap();
+    creator.ask(format!("listen {name}")).unwrap();
+    peer.ask(format!("connect {name}")).unwrap();
+    creator.ask("accept").unwrap();
+    creator.start("send");
+    peer.ask(format!("receive {SIZE} false")).unwrap();
+    creator.finish().unwrap();
+}
+
+#[test]
+fn a_peer_that_was_killed_gives_its_place_back() {
+    let segment = Sut::segment();
+    for _ in 0..40 {
+        let encoded = segment.encode().unwrap();
+        let puppet = Puppet::new();
+        let fd = encoded.fd.as_ref().map(AsFd::as_fd);
+        puppet.decode(&encoded.bytes, fd, SIZE, false).unwrap();
+        puppet.kill();
+    }
+}
+
+#[test]
+fn dropping_does_not_wait() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("lock").unwrap();
+    let began = Instant::now();
+    drop(segment);
+    assert!(began.elapsed() < Duration::from_secs(2), "a drop waited for a lock");
+    puppet.ask("unlock").unwrap();
+}

@@ -1,0 +1,291 @@
+//! The lock: exclusion between processes and threads, deadlines, the death of a holder and of a waiter.
+//!
+//! Handles in a forked child are `fork`'s. No speed is asserted: a bound on time is a promise, with room for a busy
+//! machine.
+
+use std::alloc::Layout;
+use std::time::{Duration, Instant};
+
+use monshm::{Acquired, ErrorKind, Segment};
+
+use super::Sut;
+use crate::support::peer::add_one;
+use crate::support::puppet::Puppet;
+use crate::support::{Cell, SIZE};
+
+/// Long enough for whatever comes in the end; a test that waits so long has failed.
+const LONG: Duration = Duration::from_secs(30);
+
+fn number_in(segment: &Segment) -> u64 {
+    segment.alloc(Layout::new::<u64>()).unwrap()
+}
+
+fn value(segment: &Segment, offset: u64) -> u64 {
+    let word = segment.region(offset, 8).unwrap().atomic_u64(0).unwrap();
+    word.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
+fn processes_and_threads_exclude_each_other() {
+    const ROUNDS: usize = 300;
+    const THREADS: usize = 2;
+    let segment = Sut::segment();
+    let offset = number_in(&segment);
+    let puppets = [Puppet::new(), Puppet::new()];
+    puppets.iter().for_each(|puppet| puppet.take(&segment));
+    for puppet in &puppets {
+        puppet.start(format!("count {THREADS} {ROUNDS} {offset}"));
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let guard = segment.lock().unwrap();
+                    assert_eq!(guard.acquired(), Acquired::Clean);
+                    add_one(segment.region(offset, 8).unwrap().atomic_u64(0).unwrap());
+                }
+            });
+        }
+    });
+    for puppet in &puppets {
+        puppet.finish().unwrap();
+    }
+    assert_eq!(value(&segment, offset), (3 * THREADS * ROUNDS) as u64);
+}
+
+#[test]
+fn try_lock_answers_at_once_when_another_process_holds_it() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    assert_eq!(puppet.ask("lock").unwrap(), "Clean");
+    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    puppet.ask("unlock").unwrap();
+    assert_eq!(segment.try_lock().unwrap().acquired(), Acquired::Clean);
+    let _guard = segment.lock().unwrap();
+    assert!(puppet.ask("try_lock").unwrap_err().is("WouldBlock"));
+}
+
+#[test]
+fn a_deadline_is_kept() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("lock").unwrap();
+    for timeout_ms in [0, 1, 30] {
+        let timeout = Duration::from_millis(timeout_ms);
+        let began = Instant::now();
+        let error = refused!(segment.lock_timeout(timeout), ErrorKind::TimedOut { .. });
+        let took = began.elapsed();
+        assert!(took >= timeout, "{took:?} of {timeout:?}: {error}");
+        // The promise is 50 ms; the rest is for a machine that is busy with something else.
+        assert!(took < timeout + Duration::from_millis(1000), "{took:?} of {timeout:?}");
+    }
+    puppet.ask("unlock").unwrap();
+    drop(segment.lock_timeout(LONG).unwrap());
+}
+
+#[test]
+fn a_waiter_gets_the_lock_when_it_is_let_go() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    for order in ["lock", "lock_timeout 30000"] {
+        let guard = segment.lock().unwrap();
+        puppet.start(order);
+        puppet.until_asleep();
+        drop(guard);
+        assert_eq!(puppet.finish().unwrap(), "Clean");
+        refused!(segment.try_lock(), ErrorKind::WouldBlock);
+        puppet.ask("unlock").unwrap();
+    }
+}
+
+#[test]
+fn a_thread_that_locks_twice_is_told() {
+    let segment = Sut::segment();
+    let guard = segment.lock().unwrap();
+    let error = refused!(segment.lock(), ErrorKind::Deadlock);
+    assert!(error.to_string().contains("let go of its guard first"), "{error}");
+    refused!(segment.lock_timeout(LONG), ErrorKind::Deadlock);
+    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    refused!(segment.clone().lock(), ErrorKind::Deadlock);
+    guard.unlock().unwrap();
+    segment.lock().unwrap().unlock().unwrap();
+}
+
+#[test]
+fn threads_of_one_process_queue() {
+    let segment = Sut::segment();
+    let guard = segment.lock().unwrap();
+    std::thread::scope(|scope| {
+        let impatient = scope.spawn(|| segment.lock_timeout(Duration::from_millis(20)).map(drop));
+        let patient: Vec<_> = (0..3).map(|_| scope.spawn(|| segment.lock_timeout(LONG).map(drop))).collect();
+        refused!(impatient.join().unwrap(), ErrorKind::TimedOut { .. });
+        refused!(scope.spawn(|| segment.try_lock().map(drop)).join().unwrap(), ErrorKind::WouldBlock);
+        drop(guard);
+        patient.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    });
+    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+}
+
+/// A holder that is killed, and each way of taking the lock after it.
+#[test]
+fn owner_death_is_told() {
+    type Take = fn(&Segment) -> monshm::Result<Acquired>;
+    let ways: [(&str, Take); 2] = [
+        ("lock", |segment| segment.lock().map(|guard| guard.acquired())),
+        ("lock_timeout", |segment| segment.lock_timeout(LONG).map(|guard| guard.acquired())),
+    ];
+    for (name, take) in ways {
+        let segment = Sut::segment();
+        let puppet = Puppet::new();
+        puppet.take(&segment);
+        puppet.ask("lock").unwrap();
+        puppet.kill();
+        assert_eq!(take(&segment).unwrap(), Acquired::OwnerDied, "{name}");
+        assert_eq!(take(&segment).unwrap(), Acquired::Clean, "{name}: told once");
+    }
+}
+
+/// A try does not ask who lives, for some kinds; then the lock is held until somebody waits for it.
+#[test]
+fn owner_death_is_told_to_a_try_or_waits_for_the_next_lock() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("lock").unwrap();
+    puppet.kill();
+    match segment.try_lock() {
+        Ok(guard) => assert_eq!(guard.acquired(), Acquired::OwnerDied),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            assert_eq!(segment.lock().unwrap().acquired(), Acquired::OwnerDied);
+        }
+    }
+    assert_eq!(segment.try_lock().unwrap().acquired(), Acquired::Clean, "told once");
+}
+
+#[test]
+fn owner_death_is_told_to_one_who_waits_already() {
+    let segment = Sut::segment();
+    let (holder, waiter) = (Puppet::new(), Puppet::new());
+    holder.take(&segment);
+    waiter.take(&segment);
+    holder.ask("lock").unwrap();
+    waiter.start("lock");
+    waiter.until_asleep();
+    holder.kill();
+    assert_eq!(waiter.finish().unwrap(), "OwnerDied");
+    waiter.ask("unlock").unwrap();
+    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+}
+
+#[test]
+fn the_creators_death_is_told_to_its_peer() {
+    let puppet = Puppet::new();
+    let segment = puppet.give(Sut::CHOICE, SIZE);
+    puppet.ask("lock").unwrap();
+    puppet.kill();
+    let guard = segment.lock().unwrap();
+    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    assert!(segment.owner_died());
+    drop(guard);
+    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    assert!(!segment.owner_died());
+}
+
+#[test]
+fn each_of_many_deaths_is_told_once() {
+    let segment = Sut::segment();
+    for _ in 0..5 {
+        let puppet = Puppet::new();
+        puppet.take(&segment);
+        puppet.ask("lock").unwrap();
+        puppet.kill();
+        assert_eq!(segment.lock().unwrap().acquired(), Acquired::OwnerDied);
+        assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    }
+}
+
+/// The place of a dead holder goes to the next who attaches: it must not take the lock for its own.
+#[test]
+fn who_gets_a_dead_holders_place_does_not_hold_its_lock() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("lock").unwrap();
+    puppet.kill();
+    let next = Puppet::new();
+    next.take(&segment);
+    assert_eq!(next.ask("lock_timeout 30000").unwrap(), "OwnerDied");
+    next.ask("unlock").unwrap();
+    assert_eq!(segment.lock_timeout(LONG).unwrap().acquired(), Acquired::Clean);
+}
+
+#[test]
+fn a_holder_that_detaches_while_it_holds_is_told_of_like_a_death() {
+    let segment = Sut::segment();
+    let encoded = segment.encode().unwrap();
+    let peer = Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap();
+    std::thread::spawn(move || std::mem::forget(peer.lock().unwrap())).join().unwrap();
+    assert_eq!(segment.lock_timeout(LONG).unwrap().acquired(), Acquired::OwnerDied);
+    assert_eq!(segment.lock_timeout(LONG).unwrap().acquired(), Acquired::Clean);
+}
+
+#[test]
+fn a_waiter_that_is_killed_does_no_harm() {
+    let segment = Sut::segment();
+    let (victim, other) = (Puppet::new(), Puppet::new());
+    victim.take(&segment);
+    other.take(&segment);
+    let guard = segment.lock().unwrap();
+    victim.start("lock");
+    victim.until_asleep();
+    other.start("lock");
+    other.until_asleep();
+    victim.kill();
+    drop(guard);
+    assert_eq!(other.finish().unwrap(), "Clean");
+    other.ask("unlock").unwrap();
+    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+}
+
+/// Threads that take the lock again and again must leave it to a process that waits.
+#[test]
+fn nobody_is_starved() {
+    let segment = Sut::segment();
+    let offset = number_in(&segment);
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _guard = segment.lock().unwrap();
+                    add_one(segment.region(offset, 8).unwrap().atomic_u64(0).unwrap());
+                }
+            });
+        }
+        let outcome = puppet.ask(format!("count 1 20 {offset}"));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome.unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_ends_while_it_holds_keeps_the_lock_for_its_process() {
+    if Sut::CHOICE.lock == Some(monshm::LockKind::PthreadMutex) {
+        skip!("the kernel tells a robust mutex of the end of a thread, as of a process");
+    }
+    let segment = Sut::segment();
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::mem::forget(segment.lock().unwrap())).join().unwrap();
+    });
+    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    refused!(
+        segment.lock_timeout(Duration::from_millis(5)),
+        ErrorKind::TimedOut { .. } | ErrorKind::Deadlock
+    );
+}

@@ -1,0 +1,281 @@
+//! The ring: locked use as in the reference, and the two lock-free ends with their waits.
+//!
+//! The engine's own promises are tested in its crate; here it is bound to segments, processes and their deaths.
+
+use std::time::{Duration, Instant};
+
+use monshm::{Acquired, ErrorKind, Segment};
+
+use super::Sut;
+use crate::support::puppet::Puppet;
+use crate::support::{Cell, SIZE, stream, to_hex};
+
+/// Long enough for whatever comes in the end.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A segment whose ring is short: common data has the rest.
+fn short() -> Segment {
+    let segment = Sut::builder(SIZE).common_data(SIZE - 2048 - 512).create().unwrap();
+    assert_eq!(segment.ring().unwrap().capacity(), 511);
+    segment
+}
+
+#[test]
+fn what_is_appended_is_read_in_order() {
+    let segment = Sut::segment();
+    let _guard = segment.lock().unwrap();
+    let ring = segment.ring().unwrap();
+    let capacity = (ring.end() - ring.begin()) as usize - 1;
+    assert_eq!((ring.capacity(), ring.avail().unwrap(), ring.len().unwrap()), (capacity, capacity, 0));
+    assert!(ring.is_empty().unwrap());
+    ring.append(b"hello, ").unwrap();
+    ring.append(b"world").unwrap();
+    assert_eq!((ring.avail().unwrap(), ring.len().unwrap()), (capacity - 12, 12));
+    assert_eq!((ring.head().unwrap(), ring.tail().unwrap()), (ring.begin(), ring.begin() + 12));
+    ring.skip(2).unwrap();
+    let mut found = [0; 10];
+    ring.read(&mut found).unwrap();
+    assert_eq!(&found, b"llo, world");
+    assert_eq!((ring.head().unwrap(), ring.len().unwrap()), (ring.begin() + 12, 0));
+}
+
+#[test]
+fn too_much_is_an_error_that_says_both_numbers_and_changes_nothing() {
+    let segment = short();
+    let ring = segment.ring().unwrap();
+    ring.append(&[1; 500]).unwrap();
+    let before = (ring.head().unwrap(), ring.tail().unwrap());
+    let error = refused!(ring.append(&[2; 12]), ErrorKind::NoRoom { needed: 12, available: 11 });
+    assert!(error.to_string().contains("12") && error.to_string().contains("11"), "{error}");
+    refused!(ring.append(&[2; 512]), ErrorKind::SizeOverLimit { asked: 512, limit: 511 });
+    let mut found = [9; 501];
+    let error = refused!(ring.read(&mut found), ErrorKind::NoData { asked: 501, available: 500 });
+    assert!(error.to_string().contains("501") && error.to_string().contains("500"), "{error}");
+    assert_eq!(found, [9; 501]);
+    refused!(ring.skip(501), ErrorKind::NoData { asked: 501, available: 500 });
+    assert_eq!((ring.head().unwrap(), ring.tail().unwrap()), before);
+    ring.append(&[3; 11]).unwrap();
+    assert_eq!((ring.avail().unwrap(), ring.len().unwrap()), (0, 511));
+    ring.read(&mut found[..500]).unwrap();
+    assert_eq!(found[..500], [1; 500]);
+}
+
+#[test]
+fn bytes_go_round_the_end() {
+    let segment = short();
+    let ring = segment.ring().unwrap();
+    let mut place = 0_usize;
+    for len in (1..=300).chain((1..=300).rev()) {
+        let bytes: Vec<u8> = (place..place + len).map(|place| (place % 251) as u8).collect();
+        place += len;
+        ring.append(&bytes).unwrap();
+        let mut found = vec![0; len];
+        ring.read(&mut found).unwrap();
+        assert_eq!(found, bytes);
+        assert!((ring.begin()..ring.end()).contains(&ring.head().unwrap()));
+        assert!((ring.begin()..ring.end()).contains(&ring.tail().unwrap()));
+    }
+}
+
+#[test]
+fn two_processes_use_it_under_the_lock() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    for round in 0..20_u8 {
+        puppet.ask("lock").unwrap();
+        puppet.ask(format!("append {}", to_hex(&[round; 100]))).unwrap();
+        puppet.ask("unlock").unwrap();
+        let _guard = segment.lock().unwrap();
+        let ring = segment.ring().unwrap();
+        assert_eq!(ring.len().unwrap(), 100);
+        let mut found = [0; 100];
+        ring.read(&mut found).unwrap();
+        assert_eq!(found, [round; 100]);
+    }
+    assert_eq!(puppet.number("len"), 0);
+    assert!(puppet.ask("read 1").unwrap_err().is("NoData"));
+}
+
+#[test]
+fn a_stream_arrives_whole_at_another_process() {
+    const COUNT: u64 = 2_000_000;
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    let mut producer = segment.producer().unwrap();
+    puppet.start("consume");
+    let sent = stream::produce(&mut producer, COUNT).unwrap();
+    drop(producer);
+    assert_eq!(puppet.finish().unwrap(), format!("{COUNT} {sent}"));
+}
+
+#[test]
+fn a_stream_arrives_whole_from_another_process() {
+    const COUNT: u64 = 2_000_000;
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    let mut consumer = segment.consumer().unwrap();
+    puppet.start(format!("produce {COUNT}"));
+    let (count, sum) = stream::consume(&mut consumer).unwrap();
+    assert_eq!((count, puppet.finish().unwrap()), (COUNT, sum.to_string()));
+}
+
+#[test]
+fn each_end_is_claimed_by_one() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    let producer = segment.producer().unwrap();
+    let error = refused!(segment.producer(), ErrorKind::Claimed { role: "producer", .. });
+    assert!(error.to_string().contains("producer"), "{error}");
+    assert!(puppet.ask("claim producer").unwrap_err().is("Claimed"));
+    puppet.ask("claim consumer").unwrap();
+    refused!(segment.consumer(), ErrorKind::Claimed { role: "consumer", .. });
+    // A claimed end is not written or read beside its owner.
+    refused!(segment.ring().unwrap().append(b"x"), ErrorKind::Claimed { .. });
+    assert!(puppet.ask("read 0").unwrap_err().is("Claimed"));
+    drop(producer);
+    puppet.ask("claim producer").unwrap();
+    refused!(segment.producer(), ErrorKind::Claimed { .. });
+    puppet.ask("release").unwrap();
+    drop((segment.producer().unwrap(), segment.consumer().unwrap()));
+}
+
+#[test]
+fn a_dead_producers_end_is_taken_over() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    let mut consumer = segment.consumer().unwrap();
+    puppet.ask("claim producer").unwrap();
+    puppet.ask(format!("write {} 1000", to_hex(b"last words"))).unwrap();
+    refused!(segment.producer(), ErrorKind::Claimed { .. });
+    puppet.kill();
+    let mut found = [0; 100];
+    let len = consumer.read_wait(&mut found, LONG).unwrap();
+    assert_eq!(&found[..len], b"last words", "what was published is there");
+    assert_eq!(consumer.read_wait(&mut found, LONG).unwrap(), 0, "and then the end is told");
+    let mut producer = segment.producer().unwrap();
+    producer.write_all(b"more", LONG).unwrap();
+    let len = consumer.read_wait(&mut found, LONG).unwrap();
+    assert_eq!(&found[..len], b"more");
+}
+
+/// The next who attaches has the slot of the dead, in whose name the end is claimed.
+#[test]
+fn who_gets_a_dead_consumers_place_can_take_its_end() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("claim consumer").unwrap();
+    puppet.kill();
+    let next = Puppet::new();
+    next.take(&segment);
+    next.ask("claim consumer").unwrap();
+    refused!(segment.consumer(), ErrorKind::Claimed { .. });
+}
+
+#[test]
+fn an_end_that_closes_is_seen() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("claim producer").unwrap();
+    let mut consumer = segment.consumer().unwrap();
+    puppet.ask(format!("write {} 1000", to_hex(b"bye"))).unwrap();
+    puppet.ask("release").unwrap();
+    let mut found = [0; 10];
+    assert_eq!(consumer.read_wait(&mut found, LONG).unwrap(), 3);
+    assert_eq!(consumer.read_wait(&mut found, LONG).unwrap(), 0);
+    puppet.ask("claim producer").unwrap();
+    drop(consumer);
+    // A byte more than the ring holds: it cannot end before somebody reads.
+    let capacity = segment.ring().unwrap().capacity();
+    let refused = puppet.ask(format!("write {} 30000", to_hex(&vec![0; capacity + 1]))).unwrap_err();
+    assert!(refused.is("Closed"), "{refused:?}");
+}
+
+#[test]
+fn waits_keep_their_deadlines_and_say_how_far_they_came() {
+    let segment = short();
+    let mut producer = segment.producer().unwrap();
+    let mut consumer = segment.consumer().unwrap();
+    let timeout = Duration::from_millis(20);
+    let bounded = |began: Instant| {
+        let took = began.elapsed();
+        assert!(took >= timeout && took < timeout + Duration::from_secs(1), "{took:?}");
+    };
+    let began = Instant::now();
+    refused!(consumer.read_wait(&mut [0; 8], timeout), ErrorKind::TimedOut { .. });
+    bounded(began);
+    let began = Instant::now();
+    let error = refused!(producer.write_all(&[1; 600], timeout), ErrorKind::TimedOut { .. });
+    bounded(began);
+    assert!(error.to_string().contains("511 of 600 bytes"), "{error}");
+    assert_eq!(consumer.read_wait(&mut [0; 600], LONG).unwrap(), 511, "what was written is visible");
+    assert_eq!(consumer.read_wait(&mut [], timeout).unwrap(), 0);
+    producer.write_all(&[], timeout).unwrap();
+}
+
+#[test]
+fn a_reader_that_sleeps_is_woken() {
+    let segment = Sut::segment();
+    let mut consumer = segment.consumer().unwrap();
+    let mut producer = segment.producer().unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut found = [0; 4];
+            consumer.read_wait(&mut found, LONG).map(|len| (len, found))
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        producer.write_all(b"wake", LONG).unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), (4, *b"wake"));
+    });
+}
+
+#[test]
+fn an_append_that_was_killed_before_its_commit_never_was() {
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    segment.ring().unwrap().append(b"before").unwrap();
+    let tail = segment.ring().unwrap().tail().unwrap();
+    puppet.ask("lock").unwrap();
+    // All of an append but its last store.
+    puppet.ask(format!("put {tail} {}", to_hex(b"torn"))).unwrap();
+    puppet.kill();
+    let guard = segment.lock().unwrap();
+    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    let ring = segment.ring().unwrap();
+    assert_eq!(ring.len().unwrap(), 6);
+    let mut found = [0; 6];
+    ring.read(&mut found).unwrap();
+    assert_eq!(&found, b"before");
+}
+
+#[test]
+fn indices_that_cannot_be_are_corruption_and_poison_the_handle() {
+    for (word, value) in [(256, 0), (256, u64::MAX), (384, 1), (384, SIZE as u64)] {
+        let segment = Sut::segment();
+        let ring = segment.ring().unwrap();
+        segment.region(word, 8).unwrap().copy_from(&value.to_ne_bytes()).unwrap();
+        refused!(ring.append(b"x"), ErrorKind::Corrupt { .. });
+        refused!(ring.len(), ErrorKind::Poisoned);
+        refused!(segment.ring(), ErrorKind::Poisoned);
+        refused!(segment.producer(), ErrorKind::Poisoned);
+    }
+}
+
+/// The bounds are kept in private memory once they are known: what stands in the segment then moves nothing.
+#[test]
+fn edited_bounds_move_nothing() {
+    let segment = Sut::segment();
+    let ring = segment.ring().unwrap();
+    let (begin, end) = (ring.begin(), ring.end());
+    segment.region(128, 16).unwrap().copy_from(&[0xff; 16]).unwrap();
+    ring.append(b"still there").unwrap();
+    let again = segment.ring().unwrap();
+    assert_eq!((again.begin(), again.end(), again.len().unwrap()), (begin, end, 11));
+}

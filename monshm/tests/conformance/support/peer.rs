@@ -1,0 +1,375 @@
+//! A process that does what a test tells it: the puppet's side, one arm for each order.
+//!
+//! Orders are words; answers are `ok` and a text, or the error's kind and message. A segment that is made or attached is
+//! the current one until `detach`, a lock is held until `unlock`: each is a call of `serve` of its own, so that guards
+//! borrow their segments. When the test closes its end, all of it is let go of in order. It judges nothing.
+
+use std::alloc::Layout;
+use std::io::Write;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use monshm::ring::{Consumer, Producer};
+use monshm::{Attach, Error, Guard, PeerCreds, Segment, handover};
+
+use super::link::Link;
+use super::{Choice, census, from_hex, stream, to_hex, users, word_for};
+
+/// Set in the environment of a puppet.
+pub(crate) const VARIABLE: &str = "MONSHM_PUPPET";
+
+/// Run by the loader before `main`, with one thread: a puppet never gets to the tests.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ENTRY: extern "C" fn() = enter;
+
+extern "C" fn enter() {
+    if std::env::var_os(VARIABLE).is_none() {
+        return;
+    }
+    // SAFETY: as the start-up code of every Rust program does: a write to a closed socket is an error, not a death.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // SAFETY: descriptor 0 is the socket that `Puppet::new` gave us, and nothing else here uses it.
+    let link = Link(UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) }));
+    let ended = std::panic::catch_unwind(|| {
+        serve(&link, &mut World::default(), None);
+    });
+    // What panicked has been printed.
+    std::process::exit(i32::from(ended.is_err()));
+}
+
+/// What a puppet has besides its segments.
+#[derive(Default)]
+struct World {
+    stream: Option<UnixStream>,
+    listener: Option<UnixListener>,
+    producer: Option<Producer>,
+    consumer: Option<Consumer>,
+    /// A descriptor that goes with the next answer.
+    outgoing: Option<OwnedFd>,
+}
+
+/// Why `serve` came back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The order that ends this level.
+    Told,
+    /// The test has closed its end: all levels end.
+    Closed,
+}
+
+/// Does what comes, with `segment` as the current one, until the order that ends this level.
+fn serve(link: &Link, world: &mut World, segment: Option<&Segment>) -> End {
+    while let Some((order, fd)) = link.receive().unwrap() {
+        let words: Vec<&str> = order.split(' ').collect();
+        let end = match words[0] {
+            "detach" | "unlock" => return End::Told,
+            "create" => held(link, world, create(&words[1..])),
+            "receive" => {
+                let attach = Attach::expecting(number(words[1])).trust_creator(words[2] == "true");
+                let stream = world.stream.as_ref().unwrap();
+                let attached = attach.receive(stream);
+                held(link, world, attached)
+            }
+            "decode" => {
+                let attach = Attach::expecting(number(words[2])).trust_creator(words[3] == "true");
+                held(link, world, attach.decode(from_hex(words[1]), fd))
+            }
+            "clone" => held(link, world, Ok(segment.unwrap().clone())),
+            "lock" => locked(link, world, segment, segment.unwrap().lock()),
+            "try_lock" => locked(link, world, segment, segment.unwrap().try_lock()),
+            "lock_timeout" => {
+                let timeout = Duration::from_millis(number(words[1]));
+                locked(link, world, segment, segment.unwrap().lock_timeout(timeout))
+            }
+            _ => {
+                let outcome = obey(world, segment, &words, fd);
+                answer(link, world, outcome);
+                End::Told
+            }
+        };
+        if end == End::Closed {
+            return End::Closed;
+        }
+    }
+    End::Closed
+}
+
+/// Goes on with a new segment until it is let go of.
+fn held(link: &Link, world: &mut World, made: Result<Segment, Error>) -> End {
+    match made {
+        Ok(segment) => {
+            answer(link, world, Ok(String::new()));
+            let end = serve(link, world, Some(&segment));
+            if end == End::Told {
+                drop(segment);
+                answer(link, world, Ok(String::new()));
+            }
+            end
+        }
+        Err(error) => {
+            answer(link, world, Err(error));
+            End::Told
+        }
+    }
+}
+
+/// Goes on with the lock held until it is let go of.
+fn locked(link: &Link, world: &mut World, segment: Option<&Segment>, taken: Result<Guard<'_>, Error>) -> End {
+    match taken {
+        Ok(guard) => {
+            answer(link, world, Ok(word_for(guard.acquired()).to_owned()));
+            let end = serve(link, world, segment);
+            if end == End::Told {
+                let unlocked = guard.unlock();
+                answer(link, world, unlocked.map(|()| String::new()));
+            }
+            end
+        }
+        Err(error) => {
+            answer(link, world, Err(error));
+            End::Told
+        }
+    }
+}
+
+fn answer(link: &Link, world: &mut World, outcome: Result<String, Error>) {
+    let text = match outcome {
+        Ok(text) => format!("ok\t{text}"),
+        Err(error) => format!("{:?}\t{error}", error.kind()),
+    };
+    let fd = world.outgoing.take();
+    // A test that has gone does not wait for an answer; the next receive tells.
+    let _ = link.send(&text, fd.as_ref().map(AsFd::as_fd));
+}
+
+fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(word: &str) -> T {
+    word.parse().unwrap_or_else(|error| panic!("{word}: {error:?}"))
+}
+
+/// `create CHOICE SIZE PEER-UID TRUST BY-BYTES`
+fn create(words: &[&str]) -> Result<Segment, Error> {
+    let uid = number(words[2]);
+    let peer = PeerCreds { pid: PeerCreds::PID_UNKNOWN, uid, gid: PeerCreds::GID_UNKNOWN };
+    let builder = Choice::parse(words[0]).builder(number(words[1])).peer(peer);
+    builder.trust_peer(words[3] == "true").reachable_by_bytes(words[4] == "true").create()
+}
+
+/// The orders that end when they are done.
+fn obey(
+    world: &mut World,
+    segment: Option<&Segment>,
+    words: &[&str],
+    fd: Option<OwnedFd>,
+) -> Result<String, Error> {
+    let nothing = |()| String::new();
+    match words[0] {
+        "become" => Ok(nothing(users::become_user(number(words[1])))),
+        "stream" => {
+            world.stream = fd.map(UnixStream::from);
+            Ok(String::new())
+        }
+        "connect" => {
+            world.stream = Some(UnixStream::connect_addr(&abstract_address(words[1])).unwrap());
+            Ok(String::new())
+        }
+        "listen" => {
+            world.listener = Some(UnixListener::bind_addr(&abstract_address(words[1])).unwrap());
+            Ok(String::new())
+        }
+        "accept" => {
+            world.stream = Some(world.listener.as_ref().unwrap().accept().unwrap().0);
+            Ok(String::new())
+        }
+        "send" => handover::send(segment.unwrap(), world.stream.as_ref().unwrap()).map(nothing),
+        "send_raw" => {
+            let mut stream = world.stream.as_ref().unwrap();
+            stream.write_all(&from_hex(words[1])).unwrap();
+            Ok(String::new())
+        }
+        "encode" => {
+            let encoded = segment.unwrap().encode()?;
+            world.outgoing = encoded.fd;
+            Ok(to_hex(&encoded.bytes))
+        }
+        "census" => {
+            let census = census::of_process();
+            Ok(format!("{} {}", census.fds.len(), census.mappings.len()))
+        }
+        "open" => Ok(reach(&std::fs::OpenOptions::new().read(true).write(true).open(words[1]))),
+        "shmat" => Ok(attach_raw(number(words[1]))),
+        "semop" => Ok(semaphore_raw(number(words[1]))),
+        _ => with_segment(world, segment.unwrap(), words),
+    }
+}
+
+/// The orders that need a segment.
+fn with_segment(world: &mut World, segment: &Segment, words: &[&str]) -> Result<String, Error> {
+    match words[0] {
+        "alloc" => {
+            let layout = Layout::from_size_align(number(words[1]), number(words[2])).unwrap();
+            segment.alloc(layout).map(|offset| offset.to_string())
+        }
+        "put" => {
+            let bytes = from_hex(words[2]);
+            segment.region(number(words[1]), bytes.len())?.copy_from(&bytes).map(|()| String::new())
+        }
+        "get" => {
+            let mut bytes = vec![0; number(words[2])];
+            segment.region(number(words[1]), bytes.len())?.copy_to(&mut bytes)?;
+            Ok(to_hex(&bytes))
+        }
+        "append" => segment.ring()?.append(&from_hex(words[1])).map(|()| String::new()),
+        "read" => {
+            let mut bytes = vec![0; number(words[1])];
+            segment.ring()?.read(&mut bytes)?;
+            Ok(to_hex(&bytes))
+        }
+        "len" => Ok(segment.ring()?.len()?.to_string()),
+        "claim" if words[1] == "producer" => {
+            world.producer = Some(segment.producer()?);
+            Ok(String::new())
+        }
+        "claim" => {
+            world.consumer = Some(segment.consumer()?);
+            Ok(String::new())
+        }
+        "release" => {
+            world.producer = None;
+            world.consumer = None;
+            Ok(String::new())
+        }
+        "write" => {
+            let producer = world.producer.as_mut().unwrap();
+            producer.write_all(&from_hex(words[1]), Duration::from_millis(number(words[2])))?;
+            Ok(String::new())
+        }
+        "produce" => {
+            let sum = stream::produce(&mut segment.producer()?, number(words[1]))?;
+            Ok(sum.to_string())
+        }
+        "consume" => {
+            let (count, sum) = stream::consume(&mut segment.consumer()?)?;
+            Ok(format!("{count} {sum}"))
+        }
+        "count" => count(segment, number(words[1]), number(words[2]), number(words[3])),
+        "fork" => Ok(forked(segment, words[1])),
+        order => panic!("no such order: {order}"),
+    }
+}
+
+/// Adds 1 to the number at `offset`, `rounds` times in each of `threads` threads, under the lock and not atomically.
+fn count(segment: &Segment, threads: usize, rounds: usize, offset: u64) -> Result<String, Error> {
+    let work = || -> Result<(), Error> {
+        for _ in 0..rounds {
+            let _guard = segment.lock()?;
+            add_one(segment.region(offset, 8)?.atomic_u64(0)?);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap())
+    })?;
+    Ok(String::new())
+}
+
+/// Adds 1 in two steps, between which another holder would be seen.
+pub(crate) fn add_one(number: &AtomicU64) {
+    let before = number.load(Ordering::Relaxed);
+    std::hint::spin_loop();
+    number.store(before + 1, Ordering::Relaxed);
+}
+
+/// What a forked child finds when it uses its parent's handle; `linger` gives the pid of a child that stays.
+fn forked(segment: &Segment, what: &str) -> String {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    // SAFETY: this process has one thread, so the child is a whole copy of it; it leaves by `_exit` and touches nothing
+    // of the parent's but what the test asks for.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let found = match what {
+            "lock" => format!("{:?}", segment.lock().map(drop).map_err(|error| error.kind())),
+            "all" => all_calls(segment),
+            "drop" => {
+                // SAFETY: the parent's value is not touched: this is the child's copy, which is not used again.
+                drop(unsafe { std::ptr::read(segment) });
+                "dropped".to_owned()
+            }
+            "linger" => {
+                (&theirs).write_all(b"here").unwrap();
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+            _ => panic!("{what}"),
+        };
+        (&theirs).write_all(found.as_bytes()).unwrap();
+        // SAFETY: ends the child without the destructors that are the parent's to run.
+        unsafe { libc::_exit(0) };
+    }
+    drop(theirs);
+    if what == "linger" {
+        std::io::Read::read_exact(&mut ours, &mut [0; 4]).unwrap();
+        return child.to_string();
+    }
+    let found = std::io::read_to_string(ours).unwrap();
+    // SAFETY: waits for the child that was just forked; the status is not wanted.
+    unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    found
+}
+
+/// The error kind of each call on a handle, by name.
+fn all_calls(segment: &Segment) -> String {
+    let kind = |outcome: Result<(), Error>| match outcome {
+        Ok(()) => "Ok".to_owned(),
+        Err(error) => format!("{:?}", error.kind()),
+    };
+    let calls = [
+        ("lock", kind(segment.lock().map(drop))),
+        ("try_lock", kind(segment.try_lock().map(drop))),
+        ("lock_timeout", kind(segment.lock_timeout(Duration::from_millis(1)).map(drop))),
+        ("encode", kind(segment.encode().map(drop))),
+        ("alloc", kind(segment.alloc(Layout::new::<u64>()).map(drop))),
+        ("region", kind(segment.region(0, 8).map(drop))),
+        ("ring", kind(segment.ring().map(drop))),
+        ("producer", kind(segment.producer().map(drop))),
+        ("consumer", kind(segment.consumer().map(drop))),
+    ];
+    calls.iter().map(|(call, kind)| format!("{call}={kind} ")).collect()
+}
+
+fn abstract_address(name: &str) -> SocketAddr {
+    SocketAddr::from_abstract_name(name).unwrap()
+}
+
+/// "reached", or the name of the error.
+fn reach<T>(outcome: &std::io::Result<T>) -> String {
+    match outcome {
+        Ok(_) => "reached".to_owned(),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}
+
+/// Tries to map a System V segment by its id alone.
+fn attach_raw(id: i32) -> String {
+    // SAFETY: the kernel chooses the address; nothing is read or written there.
+    let address = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+    if address.addr() == usize::MAX {
+        return reach::<()>(&Err(std::io::Error::last_os_error()));
+    }
+    // SAFETY: just mapped by shmat, and not used.
+    unsafe { libc::shmdt(address) };
+    reach(&Ok(()))
+}
+
+/// Tries to read a System V semaphore by its set's id alone.
+fn semaphore_raw(id: i32) -> String {
+    // SAFETY: GETVAL takes no argument and changes nothing.
+    let value = unsafe { libc::semctl(id, 0, libc::GETVAL) };
+    reach(&if value < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) })
+}
