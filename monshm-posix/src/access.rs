@@ -55,7 +55,7 @@ pub(crate) fn grant_named(file: impl AsFd, peer: Identity) -> Result<()> {
 /// Checks that an object belongs to `owner` and that nobody but its owner and we can open it.
 ///
 /// # Errors
-/// `WrongOwner`, `OpenToOthers`, `NoAccessForPeer` when it was made for another user, `System`.
+/// `WrongOwner`, `OpenToOthers`, `NoAccess` when it was made for another user, `System`.
 pub(crate) fn check(file: impl AsFd, stat: &Stat, owner: Identity) -> Result<()> {
     let refuse = |kind| Err(Error::new(Operation::Attach, kind).on("posix"));
     let own_uid = sys::own_uid();
@@ -70,7 +70,7 @@ pub(crate) fn check(file: impl AsFd, stat: &Stat, owner: Identity) -> Result<()>
     let admitted = if mode & 0o007 == 0 { admitted_by_list(file)? } else { None };
     match admitted {
         Some(uid) if uid == own_uid => Ok(()),
-        Some(_) if owner.uid != own_uid => refuse(ErrorKind::NoAccessForPeer { uid: own_uid }),
+        Some(_) if owner.uid != own_uid => refuse(ErrorKind::NoAccess { uid: own_uid }),
         _ => refuse(ErrorKind::OpenToOthers { mode }),
     }
 }

@@ -48,11 +48,9 @@ impl Slots {
                     .on("posix")
                     .with_os_error(errno.raw_os_error())
             }
-            Errno::ACCESS | Errno::PERM => {
-                Error::new(operation, ErrorKind::NoAccessForPeer { uid: sys::own_uid() })
-                    .on("posix object that was made for another user")
-                    .with_os_error(errno.raw_os_error())
-            }
+            Errno::ACCESS | Errno::PERM => Error::new(operation, ErrorKind::NoAccess { uid: sys::own_uid() })
+                .on("posix")
+                .with_os_error(errno.raw_os_error()),
             _ => sys::fault(operation, "opening the object anew through /proc", errno),
         })
     }

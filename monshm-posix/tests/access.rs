@@ -32,7 +32,7 @@ fn peer_role() {
     tell(match outcome {
         Ok(_) => "in".to_owned(),
         Err(error) => match error.kind() {
-            ErrorKind::NoAccessForPeer { .. } => "no access".to_owned(),
+            ErrorKind::NoAccess { .. } => "no access".to_owned(),
             ErrorKind::HandleMissing => "handle missing".to_owned(),
             ErrorKind::OpenToOthers { .. } => "open to others".to_owned(),
             _ => error.to_string(),

@@ -50,7 +50,7 @@ fn a_full_descriptor_table_is_told_at_every_step() {
                 fillers.truncate(fillers.len() - room);
                 let outcome = live(memory, SIZE);
                 drop(fillers);
-                setrlimit(Resource::Nofile, limit.clone()).unwrap();
+                setrlimit(Resource::Nofile, limit).unwrap();
                 if let Err(error) = &outcome {
                     assert!(matches!(error.kind(), ErrorKind::LimitReached { .. }), "{memory}: {error}");
                     assert_eq!(error.os_error(), Some(libc::EMFILE));

@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -36,12 +38,22 @@ pub(super) trait Sleeper: Debug + Send + Sync {
 }
 
 /// The lock, as one handle sees it.
+///
+/// *Invariant PLACED*: `word` is the address of the first four bytes of the lock area of `mapping`, which this value
+/// keeps mapped. It stands here because each load on the way to it would be waited for between two locked instructions.
 #[derive(Debug)]
 pub(super) struct WordLock<S> {
-    mapping: Arc<Mapping>,
+    word: NonNull<AtomicU32>,
     me: Slot,
-    sleeper: std::marker::PhantomData<S>,
+    mapping: Arc<Mapping>,
+    sleeper: PhantomData<S>,
 }
+
+// SAFETY: PLACED: the address is valid in every thread as long as the value lives, and what it leads to is atomic; the
+// other fields can be sent.
+unsafe impl<S: Send> Send for WordLock<S> {}
+// SAFETY: as for Send: a shared reference gives access to the atomic only.
+unsafe impl<S: Sync> Sync for WordLock<S> {}
 
 /// One call of it.
 struct Call<'a, S> {
@@ -55,7 +67,8 @@ struct Call<'a, S> {
 
 impl<S: Sleeper> WordLock<S> {
     pub(super) fn new(mapping: &Arc<Mapping>, me: Slot) -> Self {
-        Self { mapping: Arc::clone(mapping), me, sleeper: std::marker::PhantomData }
+        let word = NonNull::from(&mapping.region().header().lock_area).cast();
+        Self { word, me, mapping: Arc::clone(mapping), sleeper: PhantomData }
     }
 
     /// Settles what a dead holder of our slot may have left.
@@ -66,10 +79,9 @@ impl<S: Sleeper> WordLock<S> {
 
     #[inline]
     fn word(&self) -> &AtomicU32 {
-        let start = self.mapping.region().header().lock_area.as_ptr();
-        // SAFETY: the lock area is 64 bytes of the mapped header, aligned to 8; the borrow of self keeps the mapping;
-        // the other side uses these four bytes as an atomic as well.
-        unsafe { AtomicU32::from_ptr(start.cast_mut().cast()) }
+        // SAFETY: PLACED: mapped while self is borrowed, aligned to 8 as the area is; the other side uses these four bytes
+        // as an atomic as well.
+        unsafe { self.word.as_ref() }
     }
 
     #[inline]

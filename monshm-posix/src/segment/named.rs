@@ -120,7 +120,7 @@ pub(super) fn open(
                     refusal(ErrorKind::HandleType { found: "a symbolic link", expected }, descriptor)
                 }
                 Errno::ACCESS | Errno::PERM => {
-                    refusal(ErrorKind::NoAccessForPeer { uid: sys::own_uid() }, descriptor)
+                    refusal(ErrorKind::NoAccess { uid: sys::own_uid() }, descriptor)
                 }
                 errno => sys::fault(Operation::Attach, "shm_open", errno),
             })?
