@@ -70,9 +70,8 @@ impl<M: Memory> Consumer<M> {
 
     fn start(seat: Seat<M, AsConsumer>) -> Result<Self, Error> {
         let bounds = seat.memory.bounds();
-        // Acquire pairs with the last holder's Release in `release_all`, for a take-over that saw no release
-        // of the claim.
-        let head = seat.memory.load64(Field64::Head, Acquire);
+        // Relaxed: the claim ordered it.
+        let head = seat.memory.load64(Field64::Head, Relaxed);
         if !bounds.contains(head) {
             return Err(Error::Corrupt(Corruption::HeadOutOfRange));
         }

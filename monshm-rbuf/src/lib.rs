@@ -72,3 +72,8 @@ pub use producer::Producer;
 pub use push::RecordWriteGrant;
 pub use record::{Label, Record};
 pub use ring::Ring;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -59,9 +59,8 @@ impl<M: Memory> Producer<M> {
 
     fn start(seat: Seat<M, AsProducer>) -> Result<Self, Error> {
         let bounds = seat.memory.bounds();
-        // Acquire pairs with the last holder's Release in `publish`, for a take-over that saw no release of
-        // the claim.
-        let tail = seat.memory.load64(Field64::Tail, Acquire);
+        // Relaxed: the claim ordered it.
+        let tail = seat.memory.load64(Field64::Tail, Relaxed);
         if !bounds.contains(tail) {
             return Err(Error::Corrupt(Corruption::TailOutOfRange));
         }

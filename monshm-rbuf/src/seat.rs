@@ -11,7 +11,7 @@
 //! ```
 
 use core::num::NonZeroU32;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::error::Error;
 use crate::memory::{Field32, Memory};
@@ -63,13 +63,12 @@ impl<M: Memory, R: Role> Seat<M, R> {
     }
 
     fn replace(memory: M, from: u32, claimant: NonZeroU32) -> Result<Self, Error> {
-        // Acquire pairs with the Release in `drop`: the index that the last holder stored is seen. After a
-        // take-over it pairs with nothing; the layer above has learnt of the death, which orders it.
-        match memory.exchange32(R::CLAIM, from, claimant.get(), AcqRel) {
+        // Acquire pairs with the Release in `drop`: what the last holder stored is seen. In a take-over the
+        // dead released nothing; the notice of its death, which the layer above has received, orders that.
+        match memory.exchange32(R::CLAIM, from, claimant.get(), Acquire) {
             Ok(_) => {
-                // Release, so that a peer which sees the role open again sees the claim too (Acquire in
-                // `peer_closed`).
-                memory.store32(R::CLOSED, 0, Release);
+                // Relaxed: no other data hangs on a role being open.
+                memory.store32(R::CLOSED, 0, Relaxed);
                 Ok(Seat { memory, claimant, role: core::marker::PhantomData })
             }
             Err(found) => Err(match NonZeroU32::new(found) {
@@ -96,8 +95,8 @@ impl<M: Memory, R: Role> Seat<M, R> {
     }
 
     pub(crate) fn peer(&self) -> Option<NonZeroU32> {
-        // Acquire pairs with the AcqRel in `drop` and `replace`.
-        NonZeroU32::new(self.memory.load32(<R::Peer as Role>::CLAIM, Acquire))
+        // Relaxed: a hint, to be asked of the layer above.
+        NonZeroU32::new(self.memory.load32(<R::Peer as Role>::CLAIM, Relaxed))
     }
 
     /// Announces that this side is about to sleep; its caller looks at the ring once more, then sleeps.
@@ -132,8 +131,8 @@ impl<M: Memory, R: Role> Drop for Seat<M, R> {
             return;
         }
         self.close();
-        // Release pairs with the Acquire of the next claim. A failure means that the role was taken over
+        // Release pairs with the Acquire of the next claim, and of locked use. A failure means that the role was taken over
         // since: then it is not ours to release.
-        let _ = self.memory.exchange32(R::CLAIM, self.claimant.get(), 0, AcqRel);
+        let _ = self.memory.exchange32(R::CLAIM, self.claimant.get(), 0, Release);
     }
 }

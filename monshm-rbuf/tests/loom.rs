@@ -473,6 +473,32 @@ fn a_claim_is_exclusive_and_hands_the_index_on() {
     });
 }
 
+/// Locked use goes on where a producer, and then where a consumer, has ended.
+#[test]
+fn locked_use_follows_a_claim() {
+    loom::model(|| {
+        let memory = LoomMemory::new(8);
+        let mut producer = producer(&memory);
+        let other = memory.clone();
+        let other = thread::spawn(move || {
+            let ring = Ring::new(other);
+            loop {
+                match ring.append(&[2, 2]) {
+                    Ok(()) => break,
+                    Err(Error::Claimed { .. }) => yield_now(),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
+        producer.write(&[1, 1]).unwrap();
+        drop(producer);
+        other.join().unwrap();
+        let mut got = [0; 4];
+        Ring::new(memory).read(&mut got).unwrap();
+        assert_eq!(got, [1, 1, 2, 2]);
+    });
+}
+
 /// Two that want a dead claimant's place: one gets it, and the late drop of the dead one takes nothing away.
 #[test]
 fn one_successor_takes_over() {
