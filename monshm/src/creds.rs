@@ -1,9 +1,8 @@
 //! Who the peer is: the credentials that the kernel vouches for.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use monshm_core::{Error, ErrorKind, Operation, Result};
-use rustix::net::sockopt::socket_peercred;
 
 /// The credentials of a peer (`mon_ipc_creds` of the reference). Access is given by user id; the process id is for
 /// people who read messages, since two PID namespaces can hold the same number.
@@ -25,20 +24,37 @@ impl PeerCreds {
     pub const GID_UNKNOWN: u32 = u32::MAX;
 
     /// The credentials of the process at the other end of a Unix socket, as they were when it connected, or when the
-    /// pair was made (`SO_PEERCRED`, unix(7)).
+    /// pair was made (`SO_PEERCRED`, unix(7)). A process that our PID namespace does not show has pid 0.
     ///
     /// # Errors
-    /// `System` when this is not a Unix socket.
+    /// `System` when this is not a Unix socket, or not a connected one.
     pub fn of(socket: impl AsFd) -> Result<Self> {
-        let creds = socket_peercred(socket).map_err(|errno| {
-            Error::new(
-                Operation::Send,
-                ErrorKind::System { what: "reading the peer's credentials (SO_PEERCRED)" },
+        let mut creds = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: creds and len are ours and writable; len is the size of creds, which is integers, so that whatever
+        // the kernel writes is a value of it. (rustix's type for it holds a pid that cannot be 0, and 0 is what the
+        // kernel writes for a process of another namespace.)
+        let answer = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                (&raw mut creds).cast(),
+                &raw mut len,
             )
-            .with_os_error(errno.raw_os_error())
-        })?;
-        Ok(Self { pid: creds.pid.as_raw_nonzero().get(), uid: creds.uid.as_raw(), gid: creds.gid.as_raw() })
+        };
+        let errno = match (answer, creds.uid) {
+            // What the kernel writes where nobody is at the other end.
+            (0, Self::NOBODY) => libc::ENOTCONN,
+            (0, _) => return Ok(Self { pid: creds.pid, uid: creds.uid, gid: creds.gid }),
+            _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
+        };
+        let kind = ErrorKind::System { what: "reading the peer's credentials (SO_PEERCRED)" };
+        Err(Error::new(Operation::Send, kind).with_os_error(errno))
     }
+
+    /// The user id of no user.
+    const NOBODY: u32 = u32::MAX;
 
     /// Our own effective credentials.
     pub fn ours() -> Self {

@@ -24,6 +24,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::Unsupported { .. } => Errno::NOTSUP,
         ErrorKind::LockNotTrusted { .. }
         | ErrorKind::NoAccessForPeer { .. }
+        | ErrorKind::NoAccess { .. }
         | ErrorKind::WrongOwner { .. }
         | ErrorKind::OpenToOthers { .. }
         | ErrorKind::WrongPeer { .. }

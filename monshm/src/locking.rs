@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use monshm_core::{Acquired, Deadline, Error, ErrorKind, Operation, RawLock, Result};
@@ -25,6 +25,8 @@ pub(crate) struct Locking {
     /// Written by the holder alone; another thread reads it only to compare it with its own token, which it wrote
     /// itself or never stood there.
     holder: AtomicUsize,
+    /// When `try_lock` last asked whether a holder in its way lives: nanoseconds of CLOCK_MONOTONIC.
+    asked_ns: AtomicU64,
     /// Where threads of this process queue before one of them waits in the shared lock.
     queue: Mutex<()>,
 }
@@ -41,6 +43,9 @@ pub struct Guard<'a> {
     _not_send: PhantomData<*mut ()>,
 }
 
+/// How often `try_lock` asks at most whether the holder lives, which takes a system call or more.
+const ASK_EVERY_NS: u64 = 100_000_000;
+
 /// Beside a thread's token: the last holder had died.
 const DIED: usize = 1;
 
@@ -53,7 +58,7 @@ pub(crate) fn thread_token() -> usize {
 
 impl Locking {
     pub(crate) fn new(raw: Box<dyn RawLock>) -> Self {
-        Self { raw, holder: AtomicUsize::new(0), queue: Mutex::new(()) }
+        Self { raw, holder: AtomicUsize::new(0), asked_ns: AtomicU64::new(0), queue: Mutex::new(()) }
     }
 
     /// Whether the calling thread holds the lock.
@@ -81,6 +86,25 @@ impl Locking {
     }
 }
 
+impl Locking {
+    /// Takes the lock from a dead holder that `try_acquire` found in its way. Asks for its life only now and then.
+    #[cold]
+    fn acquire_from_dead(&self) -> Result<Option<Acquired>> {
+        let (now_ns, last_ns) = (now_ns(), self.asked_ns.load(Ordering::Relaxed));
+        if self.is_held_here() || now_ns.saturating_sub(last_ns) < ASK_EVERY_NS {
+            return Ok(None);
+        }
+        self.asked_ns.store(now_ns, Ordering::Relaxed);
+        // Another thread of ours waits in the lock, and asks by itself.
+        let Some(_turn) = self.queue.try_lock() else { return Ok(None) };
+        match self.raw.acquire(Deadline::after(now_ns, Duration::ZERO)) {
+            Ok(acquired) => Ok(Some(acquired)),
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut { .. } | ErrorKind::Deadlock) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl Segment {
     /// Takes the lock, waiting as long as its holder lives. A holder that was killed is noticed within milliseconds.
     ///
@@ -100,7 +124,7 @@ impl Segment {
         self.acquire(Some(timeout))
     }
 
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock if nobody holds it. A killed holder's is taken some 100 ms later at the latest, if it is tried.
     ///
     /// # Errors
     /// `WouldBlock` when somebody does, this thread included; else as [`Segment::lock`].
@@ -109,9 +133,13 @@ impl Segment {
         inner.check_usable(Operation::Lock)?;
         match inner.locking.raw.try_acquire() {
             Ok(Some(acquired)) => self.entered(acquired),
+            Ok(None) => match inner.locking.acquire_from_dead()? {
+                Some(acquired) => self.entered(acquired),
+                None => Err(Error::new(Operation::Lock, ErrorKind::WouldBlock)),
+            },
             // This thread may hold the lock through another handle, which a pthread mutex knows.
             Err(error) if error.kind() != ErrorKind::Deadlock => Err(error),
-            Ok(None) | Err(_) => Err(Error::new(Operation::Lock, ErrorKind::WouldBlock)),
+            Err(_) => Err(Error::new(Operation::Lock, ErrorKind::WouldBlock)),
         }
     }
 
