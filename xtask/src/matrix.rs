@@ -27,7 +27,7 @@ pub(crate) struct Cell {
     pub(crate) backend: String,
     pub(crate) memory: String,
     pub(crate) lock: String,
-    /// The features without which the block is not compiled.
+    /// The features that compile the block: one of these sets, each as `one+other`.
     pub(crate) needs: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct FeatureSet {
     pub(crate) default_features: bool,
     #[serde(default)]
     pub(crate) features: Vec<String>,
-    /// The test target with the blocks; without it, all tests of the package run, as one row.
+    /// The test target with the blocks, each of which is a row. All other tests of the package are one row more.
     pub(crate) cells_in: Option<String>,
     /// Whether `--quick` keeps it.
     #[serde(default)]
@@ -86,7 +86,9 @@ impl Matrix {
             return Vec::new();
         };
         let on = features_turned_on(package, &set.features, set.default_features);
-        self.cells.iter().filter(|cell| cell.needs.iter().all(|need| on.contains(need))).collect()
+        let is_on =
+            |alternative: &String| alternative.split('+').all(|need| on.iter().any(|name| name == need));
+        self.cells.iter().filter(|cell| cell.needs.iter().any(is_on)).collect()
     }
 }
 

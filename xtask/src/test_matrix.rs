@@ -28,7 +28,7 @@ pub(crate) struct Args {
     list: bool,
 }
 
-/// One row: a feature set, and a cell of it, or all tests of its package.
+/// One row: a feature set, and a cell of it, or the tests of its package that belong to no cell.
 #[derive(Debug)]
 struct Row<'a> {
     set: &'a FeatureSet,
@@ -58,13 +58,14 @@ pub(crate) fn run(args: &Args) -> Verdict {
     let logs = workspace.scratch("matrix")?;
     let mut outcomes: Vec<Outcome<'_>> = Vec::new();
     for row in rows {
+        let set = row.set;
         // Rows of one feature set follow each other: it is built for the first of them.
         let built = match outcomes.last() {
-            Some(last) if last.row.set == row.set => last.built,
-            _ => build(&workspace, row.set, &logs)?,
+            Some(last) if last.row.set == set => last.built,
+            _ => build(&workspace, set, &logs)?,
         };
         outcomes.push(if built {
-            run_cell(&workspace, row, &logs)?
+            run_row(&workspace, row, &matrix.cells_of(set, &workspace), &logs)?
         } else {
             Outcome { row, built, ran: None, skipped_because: String::new() }
         });
@@ -76,10 +77,8 @@ fn choose<'a>(matrix: &'a Matrix, workspace: &Workspace, args: &Args) -> Vec<Row
     let mut rows = Vec::new();
     for set in matrix.feature_sets.iter().filter(|set| set.quick || !args.quick) {
         let cells = matrix.cells_of(set, workspace);
-        if cells.is_empty() {
-            rows.push(Row { set, cell: None });
-        }
         rows.extend(cells.into_iter().map(|cell| Row { set, cell: Some(cell) }));
+        rows.push(Row { set, cell: None });
     }
     rows.retain(|row| args.filter.iter().all(|text| row.title().contains(text.as_str())));
     rows
@@ -88,7 +87,7 @@ fn choose<'a>(matrix: &'a Matrix, workspace: &Workspace, args: &Args) -> Vec<Row
 fn build(workspace: &Workspace, set: &FeatureSet, logs: &Path) -> Result<bool, Box<dyn std::error::Error>> {
     eprintln!("building {}", set.name);
     let mut command = workspace.cargo(["test", "--no-run"]);
-    command.args(test_targets(set)).args(set.arguments());
+    command.args(ALL_TARGETS).args(set.arguments());
     let log = logs.join(format!("{}.build.log", file_name(&set.name)));
     let ran = run::logged(&mut command, &log)?;
     if !ran.succeeded {
@@ -97,19 +96,18 @@ fn build(workspace: &Workspace, set: &FeatureSet, logs: &Path) -> Result<bool, B
     Ok(ran.succeeded)
 }
 
-fn run_cell<'a>(
+/// Runs one row. `others` are the cells of its feature set: each has a row of its own.
+fn run_row<'a>(
     workspace: &Workspace,
     row: Row<'a>,
+    others: &[&Cell],
     logs: &Path,
 ) -> Result<Outcome<'a>, Box<dyn std::error::Error>> {
     eprintln!("running  {}", row.title());
     let name = file_name(&row.title());
     let skip_log = SkipLog::new(logs, &name)?;
     let mut command = workspace.cargo(["test", "--no-fail-fast"]);
-    command.args(test_targets(row.set)).args(row.set.arguments());
-    if let Some(cell) = row.cell {
-        command.args(["--", &format!("{}::", cell.module)]);
-    }
+    command.args(row.set.arguments()).args(row.test_arguments(others));
     skip_log.announce_to(&mut command);
     let log = logs.join(format!("{name}.log"));
     let mut ran = run::logged(&mut command, &log)?;
@@ -124,14 +122,6 @@ fn run_cell<'a>(
     let skips = skip_log.read()?;
     ran.tally.passed_by_skipping(skips::tests_in(&skips));
     Ok(Outcome { row, built: true, ran: Some(ran), skipped_because: skips::reasons(&skips) })
-}
-
-/// The tests of a feature set: those of the target with the cells, or unit and integration tests alike.
-fn test_targets(set: &FeatureSet) -> Vec<String> {
-    match &set.cells_in {
-        Some(target) => vec!["--test".to_owned(), target.clone()],
-        None => vec!["--lib".to_owned(), "--tests".to_owned()],
-    }
 }
 
 fn file_name(title: &str) -> String {
@@ -178,7 +168,26 @@ fn close(outcomes: &[Outcome<'_>]) -> ExitCode {
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Unit tests and integration tests. No doctests: they show the default features.
+const ALL_TARGETS: [&str; 2] = ["--lib", "--tests"];
+
 impl Row<'_> {
+    /// What `cargo test` is told: the block of the cell alone, or everything but the blocks of `others`.
+    fn test_arguments(&self, others: &[&Cell]) -> Vec<String> {
+        let block = |cell: &Cell| format!("{}::", cell.module);
+        match (self.cell, &self.set.cells_in) {
+            (Some(cell), Some(target)) => {
+                vec!["--test".to_owned(), target.clone(), "--".to_owned(), block(cell)]
+            }
+            _ => {
+                let mut arguments = ALL_TARGETS.map(str::to_owned).to_vec();
+                arguments.push("--".to_owned());
+                arguments.extend(others.iter().flat_map(|cell| ["--skip".to_owned(), block(cell)]));
+                arguments
+            }
+        }
+    }
+
     fn title(&self) -> String {
         match self.cell {
             Some(cell) => {
@@ -187,7 +196,7 @@ impl Row<'_> {
                     self.set.name, cell.backend, cell.memory, cell.lock, cell.module
                 )
             }
-            None => format!("{} / all tests", self.set.name),
+            None => format!("{} / tests of no cell", self.set.name),
         }
     }
 }

@@ -148,7 +148,7 @@ impl Receiver {
         while begin.elapsed() < START {
             stop.check()?;
             match listener.accept() {
-                Ok((socket, _)) if PeerCreds::of(&socket)?.pid.cast_unsigned() == self.child.id() => {
+                Ok((socket, _)) if u32::try_from(PeerCreds::of(&socket)?.pid) == Ok(self.child.id()) => {
                     socket.set_nonblocking(false)?;
                     return Ok(socket);
                 }
