@@ -3,6 +3,7 @@
 //! For what the tests beside it would disturb (counts of descriptors and mappings) or be disturbed by (another user id,
 //! a fork, another mount namespace).
 
+use std::io::Write;
 use std::process::Command;
 
 /// Set, in the process that a test has for itself, to the test's name.
@@ -17,8 +18,9 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     let mut command = Command::new(program);
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(VARIABLE, test);
     let output = command.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    eprint!("{err}");
+    let out = String::from_utf8_lossy(&output.stdout);
+    // What it skipped, past the runner's capture.
+    std::io::stderr().write_all(&output.stderr).unwrap();
     // A name that fits no test would pass without this.
     let ran = out.contains("test result: ok. 1 passed");
     assert!(output.status.success() && ran, "in a process of its own ({}):\n{out}", output.status);
