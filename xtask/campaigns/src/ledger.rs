@@ -35,6 +35,8 @@ pub(crate) struct Words {
     pub(crate) next: AtomicU64,
     /// How long a holder stays inside, in nanoseconds.
     pub(crate) hold_ns: AtomicU64,
+    /// How long a victim sleeps between two operations of its loop, in nanoseconds.
+    pub(crate) pause_ns: AtomicU64,
 
     /// One of [`phase`].
     pub(crate) phase: AtomicU32,
@@ -45,8 +47,6 @@ pub(crate) struct Words {
     pub(crate) done: AtomicU64,
     /// Offset that an allocation returned; 0 for none.
     pub(crate) allocated: AtomicU64,
-    /// How often the lock was taken.
-    pub(crate) taken: AtomicU64,
     /// Records that a reader found damaged, or out of order.
     pub(crate) corrupted: AtomicU64,
 
@@ -121,7 +121,7 @@ impl Ledger {
     pub(crate) fn clear(&self) {
         let words = self.words();
         words.phase.store(phase::STARTED, Ordering::Release);
-        for word in [&words.allocated, &words.taken, &words.corrupted] {
+        for word in [&words.allocated, &words.corrupted] {
             word.store(0, Ordering::Release);
         }
         let next = words.next.load(Ordering::Relaxed);

@@ -4,14 +4,19 @@
 //! in the product helps: kills come from ptrace(2) at single instructions and system calls, and from SIGKILL at random.
 
 mod cell;
+mod census;
 mod executioner;
 mod judge;
 mod ledger;
+mod leftovers;
+mod life;
 mod pattern;
 mod plan;
 mod random;
 mod record;
+mod soak;
 mod spawn;
+mod steps;
 mod storm;
 mod stream;
 mod survivor;

@@ -18,31 +18,46 @@ pub(crate) const VICTIM: &str = "--victim";
 #[derive(Debug)]
 pub(crate) struct Victim {
     pub(crate) pid: Pid,
-    pub(crate) socket: UnixStream,
+    socket: Option<UnixStream>,
     waited_for: bool,
 }
 
 impl Victim {
-    /// Starts a victim whose socket's other end is kept.
+    /// Starts a victim whose socket's other end we keep.
     pub(crate) fn start(operation: &str, ledger: &Ledger) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        Self::start_with(operation, ledger, socket, theirs)
+        let (ours, theirs) = UnixStream::pair()?;
+        Self::spawn(operation, ledger, theirs, Some(ours))
     }
 
-    /// Starts a victim with one end of a socket pair; the other end stays with us.
-    pub(crate) fn start_with(
+    /// Starts a victim whose socket's other end is another victim's. What it complains of is not shown.
+    pub(crate) fn start_quietly(operation: &str, ledger: &Ledger, theirs: UnixStream) -> io::Result<Self> {
+        Self::spawn(operation, ledger, theirs, None)
+    }
+
+    fn spawn(
         operation: &str,
         ledger: &Ledger,
-        ours: UnixStream,
         theirs: UnixStream,
+        socket: Option<UnixStream>,
     ) -> io::Result<Self> {
         ledger.clear();
         let mut command = Command::new("/proc/self/exe");
         command.args([VICTIM, operation, &ledger.fd().to_string()]);
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        if socket.is_none() {
+            command.stderr(Stdio::null());
+        }
         let child = command.spawn()?;
         // Waited for by number: ptrace stops are none of Child's business.
-        Ok(Self { pid: Pid(child.id() as libc::pid_t), socket: ours, waited_for: false })
+        Ok(Self { pid: Pid(child.id() as libc::pid_t), socket, waited_for: false })
+    }
+
+    /// Our end of its socket.
+    ///
+    /// # Errors
+    /// When the other end is another victim's.
+    pub(crate) fn socket(&self) -> io::Result<UnixStream> {
+        self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()
     }
 
     /// Waits until the ledger says that the victim is in its loop; not for ever.

@@ -14,11 +14,22 @@ use crate::stream::Stream;
 use crate::survivor::{Survivor, Visit};
 use crate::tally::Fault;
 use crate::tracer::Stop;
+use monshm::LockKind;
 use std::error::Error;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How many victims share a segment before a new one is made.
 const PER_SEGMENT: u64 = 200;
+
+/// When a round's victim is killed, and how busy it is until then.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// In nanoseconds of [`now_ns`]; `None` for a random time within a millisecond.
+    pub(crate) killed_at_ns: Option<u64>,
+    /// How long victim and survivor sleep between two operations, in nanoseconds.
+    pub(crate) pause_ns: u64,
+}
 
 /// A segment under attack, for one cell and role.
 pub(crate) struct Storm<'a> {
@@ -75,11 +86,14 @@ impl<'a> Storm<'a> {
     }
 
     /// One victim: started, worked beside, killed, judged.
-    pub(crate) fn round(&mut self, judge: &mut Judge<'_>) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn round(&mut self, judge: &mut Judge<'_>, pace: Pace) -> Result<(), Box<dyn Error>> {
         self.rounds += 1;
         let mut random = Random::of(self.seed, &[self.cell.index() as u64, self.role as u64, judge.point, 7]);
-        let hold_ns = if random.below(4) == 0 { random.below(20_000) } else { 0 };
+        // A lock that costs system calls needs longer holds to be killed inside as often.
+        let long = if self.cell.lock == LockKind::SysvSem { 3 } else { 1 };
+        let hold_ns = if random.below(4) < long { random.below(20_000) } else { 0 };
         self.survivor.brief(self.ledger, self.cell, self.stream.record_len, self.stream.next, hold_ns);
+        self.ledger.words().pause_ns.store(pace.pause_ns, Ordering::Release);
         let mut victim = Victim::start(self.operation, self.ledger)?;
         if !self.survivor.hand_to(&victim, judge) {
             return Ok(());
@@ -89,8 +103,12 @@ impl<'a> Storm<'a> {
             judge.fault(Fault::Other, "a victim never came to its loop");
             return Ok(());
         }
-        self.executioner.order(victim.pid, random.spread_ns(20));
-        self.work_beside(judge, &mut random)?;
+        let delay_ns = match pace.killed_at_ns {
+            Some(at_ns) => at_ns.saturating_sub(now_ns()),
+            None => random.spread_ns(20),
+        };
+        self.executioner.order(victim.pid, delay_ns);
+        self.work_beside(judge, &mut random, pace)?;
         judge.row.kills += 1;
         match victim.reap()? {
             Stop::Killed(libc::SIGKILL) => {}
@@ -100,8 +118,13 @@ impl<'a> Storm<'a> {
     }
 
     /// Uses the segment like the victim's honest peer until it was killed, and once after that.
-    fn work_beside(&mut self, judge: &mut Judge<'_>, random: &mut Random) -> Result<(), Box<dyn Error>> {
-        let idle = self.role != Role::Waiter && random.below(3) == 0;
+    fn work_beside(
+        &mut self,
+        judge: &mut Judge<'_>,
+        random: &mut Random,
+        pace: Pace,
+    ) -> Result<(), Box<dyn Error>> {
+        let idle = self.role != Role::Waiter && pace.pause_ns == 0 && random.below(3) == 0;
         loop {
             let killed = self.executioner.killed_at().is_some();
             if idle && !killed {
@@ -129,6 +152,10 @@ impl<'a> Storm<'a> {
             guard.unlock()?;
             if killed {
                 return Ok(());
+            }
+            if pace.pause_ns != 0 {
+                std::thread::sleep(Duration::from_nanos(pace.pause_ns));
+                continue;
             }
             let pause_ns = random.spread_ns(14);
             let until_ns = now_ns() + pause_ns;

@@ -60,7 +60,8 @@ impl Survivor {
 
     /// Hands the segment to a victim.
     pub(crate) fn hand_to(&self, victim: &Victim, judge: &mut Judge<'_>) -> bool {
-        let sent = handover::send(&self.segment, &victim.socket);
+        let Ok(socket) = victim.socket() else { return false };
+        let sent = handover::send(&self.segment, socket);
         sent.inspect_err(|error| judge.fault(Fault::Other, format_args!("hand-over: {error}"))).is_ok()
     }
 

@@ -242,6 +242,13 @@ impl Victim<'_> {
         self.ledger.words().phase.store(phase::READY, Ordering::Release);
     }
 
+    fn pause(&self) {
+        let pause_ns = self.ledger.words().pause_ns.load(Ordering::Relaxed);
+        if pause_ns != 0 {
+            std::thread::sleep(Duration::from_nanos(pause_ns));
+        }
+    }
+
     /// Takes the lock, changes the pattern, lets go, without end.
     fn hold(&self, segment: &Segment) -> Outcome {
         let words = self.ledger.words();
@@ -262,7 +269,7 @@ impl Victim<'_> {
                 return Err("somebody else was inside".into());
             }
             guard.unlock()?;
-            words.taken.fetch_add(1, Ordering::Relaxed);
+            self.pause();
         }
     }
 
@@ -287,6 +294,7 @@ impl Victim<'_> {
                 Err(error) => return Err(error.into()),
             }
             guard.unlock()?;
+            self.pause();
         }
     }
 
@@ -311,6 +319,7 @@ impl Victim<'_> {
                 Err(error) => return Err(error.into()),
             }
             guard.unlock()?;
+            self.pause();
         }
     }
 
@@ -330,6 +339,7 @@ impl Victim<'_> {
                 Err(rbuf::Error::Full { .. }) => words.begun.store(next, Ordering::Release),
                 Err(error) => return Err(error.into()),
             }
+            self.pause();
         }
     }
 
@@ -350,6 +360,7 @@ impl Victim<'_> {
                 Err(rbuf::Error::Empty { .. }) => words.begun.store(next, Ordering::Release),
                 Err(error) => return Err(error.into()),
             }
+            self.pause();
         }
     }
 
