@@ -263,11 +263,7 @@ fn each_weakened_rule_is_noticed() {
             continue;
         }
         if !passing.contains(killer) {
-            assert_eq!(
-                copy.outcome(*killer),
-                Outcome::Passes,
-                "the killer of {from:?}, without the mutation"
-            );
+            assert_eq!(copy.outcome(*killer), Outcome::Passes, "the killer of {from:?}, unmutated");
             passing.push(*killer);
         }
         copy.write(file, &source.replace(from, to));
@@ -365,7 +361,7 @@ impl Copy {
             return Outcome::DoesNotBuild;
         }
         let (success, stdout) = run(&[name]);
-        assert!(!success || stdout.contains("1 passed"), "{name} names one test: {stdout}");
+        assert!(!success || !stdout.contains("ok. 0 passed"), "{name} names no test");
         if success { Outcome::Passes } else { Outcome::Fails }
     }
 }
