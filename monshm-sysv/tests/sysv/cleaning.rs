@@ -59,16 +59,18 @@ fn what_looks_alike_stays() {
     // Under creation: young, not marked or not used.
     let young = raw::new_set(key(0xfff0), raw::COUNT);
     // Another program's: of another size, or used without our mark.
-    let smaller = raw::new_set(key(0xfff1), raw::COUNT - 1);
+    let larger = raw::new_set(key(0xfff1), raw::COUNT + 1);
     let unmarked = raw::new_set(key(0xfff2), raw::COUNT);
     assert!(raw::change(unmarked, 0, 1, 0) && raw::change(unmarked, 0, -1, 0));
-    // Ours by all signs but the key.
+    // Ours by all signs but the key, or but the size.
     let stranger = raw::new_set(libc::IPC_PRIVATE, raw::COUNT);
-    assert!(raw::set_value(stranger, raw::COUNT - 1, SET_MARK.into()) && raw::change(stranger, 1, 1, 0));
-    assert!(raw::set_value(stranger, 1, 0));
+    for set in [stranger, larger] {
+        assert!(raw::set_value(set, raw::COUNT - 1, SET_MARK.into()));
+        assert!(raw::change(set, 1, 1, 0) && raw::change(set, 1, -1, 0));
+    }
     let segment = raw::new_segment(key(0xfff3), 8192, 0);
     raw::write_into_segment(segment);
-    let sets = [young, smaller, unmarked, stranger];
+    let sets = [young, larger, unmarked, stranger];
     assert!(sets.iter().all(|id| *id >= 0) && segment >= 0);
     clean(false).unwrap();
     let stayed: Vec<bool> = sets.iter().map(|id| raw::remove_set(*id)).collect();
