@@ -355,7 +355,7 @@ fn locked_use_beside_a_lock_free_consumer() {
                     let ring = Ring::new(memory);
                     until(|| {
                         let _guard = lock.lock().unwrap();
-                        ring.append(&[writer; 4])
+                        ring.append(&[writer; 5])
                     });
                 })
             })
@@ -363,7 +363,7 @@ fn locked_use_beside_a_lock_free_consumer() {
         let mut consumer = consumer(&memory);
         let mut seen = 0;
         for _ in 0..2 {
-            let mut got = [0; 4];
+            let mut got = [0; 5];
             until(|| consumer.read(&mut got));
             assert!(got.iter().all(|byte| *byte == got[0]));
             seen += got[0];

@@ -21,10 +21,12 @@ enum Killer {
     Loom(&'static str),
     /// A test of a file below `tests`, by file and name.
     Test(&'static str, &'static str),
+    /// The same, built with all optimisations.
+    Optimised(&'static str, &'static str),
     /// A unit test.
     Unit(&'static str),
 }
-use Killer::{Loom, Test, Unit};
+use Killer::{Loom, Optimised, Test, Unit};
 
 /// File, what stands there, what is put in its place, what must notice.
 type Row = (&'static str, &'static str, &'static str, Killer);
@@ -48,13 +50,13 @@ const ROWS: &[Row] = &[
     (
         "ring.rs",
         "store64(Field64::Tail, after, Release)",
-        "store64(Field64::Tail, after, Relaxed)",
+        "store64(Field64::Tail, after, core::sync::atomic::Ordering::Relaxed)",
         Loom("locked_use_beside"),
     ),
     (
         "ring.rs",
         "store64(Field64::Head, head, Release)",
-        "store64(Field64::Head, head, Relaxed)",
+        "store64(Field64::Head, head, core::sync::atomic::Ordering::Relaxed)",
         Loom("a_lock_free_producer_beside"),
     ),
     (
@@ -124,6 +126,13 @@ const ROWS: &[Row] = &[
         Loom("drop_counting"),
     ),
     ("producer.rs", "                self.count_drop(src.len());\n", "", Loom("drop_counting")),
+    // The copy that the compiler cannot see through.
+    (
+        "copy.rs",
+        "arch::read(src, dst.as_mut_ptr(), dst.len())",
+        "core::ptr::copy_nonoverlapping(src, dst.as_mut_ptr(), dst.len())",
+        Optimised("double_fetch", "what_was_checked"),
+    ),
     // Checks of the producer.
     ("producer.rs", "!self.bounds.contains(head)", "false", Test("hostile", "an_index_out_of_range")),
     ("producer.rs", "!bounds.contains(tail)", "false", Test("hostile", "an_index_out_of_range")),
@@ -332,6 +341,7 @@ impl Copy {
         let (target, name, folder, loom) = match killer {
             Loom(name) => (vec!["--test", "loom", "--release"], name, "loom", true),
             Test(file, name) => (vec!["--test", file], name, "plain", false),
+            Optimised(file, name) => (vec!["--test", file, "--release"], name, "plain", false),
             Unit(name) => (vec!["--lib"], name, "plain", false),
         };
         let run = |last: &[&str]| {
