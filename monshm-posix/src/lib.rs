@@ -7,6 +7,7 @@
 //! | `access`   | who may open an object, given and checked |
 //! | `liveness` | attach slots as file locks, and the question who lives |
 //! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
+//! | `clean`    | removes the names that killed processes left behind |
 //! | `fork`     | what must not follow a child |
 //! | `sys`      | every call to the operating system |
 //!
@@ -21,6 +22,7 @@
 //!   or ends.
 
 mod access;
+mod clean;
 mod fork;
 mod liveness;
 mod lock;
@@ -34,6 +36,8 @@ use monshm_core::backend::{Attachment, Backend, Request};
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::Result;
 use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
+
+pub use clean::{Removed, clean};
 
 /// The backend. A type without values: everything is reached through [`Backend`].
 #[derive(Debug, Clone, Copy)]

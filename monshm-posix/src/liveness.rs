@@ -20,7 +20,7 @@ use crate::sys;
 /// The slots of one segment, as one handle sees them.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// The description whose locks are ours; absent in a creator that has not shared its segment yet.
+    /// The description whose locks are ours; absent in the creator of a memfd that it has not shared yet.
     file: OnceLock<WatchedFd>,
     /// Our slot's tag; 0 while we have none.
     own: AtomicU32,
@@ -28,7 +28,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// The creator's view: it has its slot from the beginning, and locks it when others can ask.
+    /// The creator's view: it has its slot from the beginning, and locks it when others can ask or find the object.
     pub(crate) fn creator() -> Self {
         let own = AtomicU32::new(Slot::CREATOR.tag());
         Self { file: OnceLock::new(), own, claiming: Mutex::new(()) }

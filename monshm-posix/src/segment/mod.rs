@@ -24,8 +24,10 @@ use crate::liveness::Slots;
 use crate::{access, lock, sys};
 use named::PublishedName;
 
+pub(crate) use named::PLACE;
+
 /// The file system that memfds and `/dev/shm` live on: the only one whose pages come and go as this crate relies on.
-const TMPFS_MAGIC: u64 = 0x0102_1994;
+pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// A mapped segment and its slots: what an attachment and its locks own together, unmapped with the last of them.
 #[derive(Debug)]
@@ -60,6 +62,10 @@ pub(crate) fn create(request: &Request) -> Result<Attached> {
         memory => return Err(not_ours(Operation::Create, memory)),
     };
     let mapping = Mapping::new(Operation::Create, &file, request.size, Slots::creator())?;
+    if name.is_some() {
+        // What can be found must show from the beginning that its creator lives, else `clean` would remove it.
+        mapping.slots().claim_creator(&file).map_err(|error| error.during(Operation::Create))?;
+    }
     Ok(Attached::new(mapping, request.memory, Some(file), name))
 }
 

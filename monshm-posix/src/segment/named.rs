@@ -17,7 +17,7 @@ use super::{Opened, TMPFS_MAGIC, check, refusal};
 use crate::{access, reserve, sys};
 
 /// Where `shm_open` keeps its objects on Linux.
-const PLACE: &str = "/dev/shm";
+pub(crate) const PLACE: &str = "/dev/shm";
 
 /// A name that leads to our object until it is removed. Dropping it removes it, except in a forked child.
 #[derive(Debug)]
