@@ -6,11 +6,11 @@
 use std::cell::Cell;
 use std::mem::offset_of;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::Duration;
 
 use monshm_core::header::Header;
-use monshm_core::lock_word::{self, Environment, Taken, WordFault};
+use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
 use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result, Slot};
 
 use crate::attachment::Shares;
@@ -26,6 +26,8 @@ const _: () = assert!(offset_of!(Header, lock_area) % 64 == 0);
 pub(super) struct Futex {
     shares: Arc<Shares>,
     me: Slot,
+    /// Whether a waiter's barrier reaches this process, so that a holder need not pass one of its own.
+    barriers_reach_us: bool,
 }
 
 /// What the state machine sees of the world during one call.
@@ -42,7 +44,8 @@ struct World<'a> {
 impl Futex {
     /// The lock of a segment in which our slot is taken.
     pub(super) fn new(shares: &Arc<Shares>) -> Self {
-        Self { me: shares.slot(), shares: Arc::clone(shares) }
+        let barriers_reach_us = sys::register_for_barriers();
+        Self { me: shares.slot(), shares: Arc::clone(shares), barriers_reach_us }
     }
 
     /// The same, for a peer: its slot may be that of a holder who died.
@@ -135,6 +138,23 @@ impl RawLock for Futex {
 
 impl Environment for World<'_> {
     const SPINS: u32 = 100;
+
+    fn sleepers(&self) -> &impl Word {
+        &self.lock.shares.header().sleepers
+    }
+
+    fn barrier(&self) {
+        sys::barrier_everywhere();
+    }
+
+    #[inline]
+    fn settle(&self) {
+        if self.lock.barriers_reach_us {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
 
     fn wait(&self, expected: u32, slice: Duration) -> bool {
         let now_ns = sys::monotonic_ns();

@@ -45,6 +45,7 @@ fn a_user_that_cannot_exist_is_refused_and_nothing_stays() {
         return;
     }
     const ALONE: u32 = 65101;
+    raw::own_namespace();
     let answer = Actor::of(ALONE).ask(&format!("create {} sysv-sem", u32::MAX));
     assert_eq!(answer, format!("NoAccessForPeer {{ uid: {} }}", u32::MAX));
     assert_eq!(raw::count_of(ALONE), 0);

@@ -103,6 +103,14 @@ fn an_attach_without_a_slot_takes_nothing_away() {
 }
 
 #[test]
+fn a_set_under_creation_is_not_taken_for_an_abandoned_one() {
+    let set = raw::new_set(libc::IPC_PRIVATE, raw::COUNT);
+    assert!(raw::set_value(set, raw::COUNT - 1, monshm_sysv::SET_MARK.into()));
+    assert!(is_gone(Ids { segment: i32::MAX, set, owner: raw::uid() }));
+    assert!(raw::remove_set(set), "its creator has not taken its slot yet");
+}
+
+#[test]
 fn other_users_are_left_alone_in_every_order() {
     if !raw::can_change_user("other_users_are_left_alone_in_every_order") {
         return;
