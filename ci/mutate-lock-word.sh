@@ -2,7 +2,7 @@
 # Shows that the tests of monshm-core's lock word can fail: weakens it in a copy of the crate, one line of
 # ci/mutate-lock-word.toml at a time, and names the test that notices. It judges no other file and changes none here.
 #
-#   ci/mutate-lock-word.sh [PART-OF-A-NAME]     every mutant, or those whose name contains the argument
+#   ci/mutate-lock-word.sh [EXPRESSION]     every mutant, or those whose name the regular expression finds
 #
 # Ends with 1 when a mutant is noticed by no test and the table gives no reason, when one is noticed that the table
 # says cannot be, or when the table no longer fits the source. Needs python3 (3.11). LOOM_MAX_PREEMPTIONS is 2 unless set;
@@ -15,7 +15,7 @@ cp -r "$root/monshm-core" "$root/Cargo.lock" "$copy/"
 export LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-2} RUSTFLAGS="--cfg loom" RUST_BACKTRACE=0
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$copy/target}
 python3 - "$root" "$copy" "${1:-}" <<'PYTHON'
-import pathlib, re, subprocess, sys, tomllib
+import json, pathlib, re, subprocess, sys, tomllib
 
 root, copy, wanted = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
 manifest = (root / "Cargo.toml").read_text()
@@ -29,28 +29,34 @@ SECONDS = 120
 
 
 def build():
-    command = [*TEST, "--no-run", "--lib", "--test", "loom"]
-    return subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    """The test programs by their names, and what the compiler said."""
+    command = [*TEST, "--no-run", "--lib", "--test", "loom", "--message-format=json-render-diagnostics"]
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    messages = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    programs = {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+    return (programs if run.returncode == 0 else None), run.stderr
 
 
 def verdict():
     """The first test that fails, None when all pass; a build that fails ends the run."""
-    built = build()
-    if built.returncode != 0:
-        sys.exit(f"does not build:\n{built.stderr}")
+    programs, said = build()
+    if programs is None:
+        sys.exit(f"does not build:\n{said}")
     # One thread and no capture: loom ends the process on a deadlock, and the last name printed is then the one.
-    for kind in (["--lib", "lock_word::"], ["--test", "loom"]):
-        command = ["timeout", str(SECONDS), *TEST[:2], *TEST[3:], *kind, "--", "--test-threads=1"]
+    for name, filters in (("monshm_core", ["lock_word::"]), ("loom", [])):
+        command = ["timeout", str(SECONDS), programs[name], *filters, "--test-threads=1"]
         run = subprocess.run(command, cwd=copy, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:
-            names = re.findall(r"^test (\S+) \.\.\. (\S*)", run.stdout, re.M)
-            failed = [name for name, outcome in names if outcome not in ("ok", "ignored")]
-            return (failed or ["(no name)"])[0] + (" (no end)" if run.returncode == 124 else "")
+            outcomes = re.findall(r"^test (\S+) \.\.\. (\S*)", run.stdout, re.M)
+            failed = [test for test, outcome in outcomes if outcome not in ("ok", "ignored")]
+            if not failed:
+                sys.exit(f"ended with {run.returncode} in no test:\n{run.stdout}{run.stderr}")
+            return failed[0] + (" (no end)" if run.returncode == 124 else "")
     return None
 
 
 file.write_text(source + "compile_error!();")
-if build().returncode == 0:
+if build()[0] is not None:
     sys.exit("what is built is not the copy")
 file.write_text(source)
 wrong = 0
@@ -59,7 +65,7 @@ if found:
     sys.exit(f"fails before any mutation: {found}")
 for mutant in tomllib.loads((root / "ci/mutate-lock-word.toml").read_text())["mutant"]:
     name, argued = mutant["name"], mutant.get("survives")
-    if wanted not in name:
+    if not re.search(wanted, name):
         continue
     if source.count(mutant["from"]) != 1:
         print(f"STALE     {name}: {source.count(mutant['from'])} places", flush=True)
@@ -70,8 +76,8 @@ for mutant in tomllib.loads((root / "ci/mutate-lock-word.toml").read_text())["mu
     file.write_text(source)
     wrong += bool(found) == bool(argued)
     if found:
-        print(f"{'killed' if not argued else 'UNARGUED'}    {name}: {found}", flush=True)
+        print(f"{'MISTAKEN' if argued else 'killed':<10}{name}: {found}", flush=True)
     else:
-        print(f"{'argued' if argued else 'SURVIVED'}    {name}", flush=True)
+        print(f"{'argued' if argued else 'SURVIVED':<10}{name}", flush=True)
 sys.exit(1 if wrong else 0)
 PYTHON
