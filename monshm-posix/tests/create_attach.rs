@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::atomic::Ordering;
 
-use monshm_core::backend::{Attachment, Backend};
+use monshm_core::backend::Backend;
 use monshm_core::descriptor::Object;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
@@ -86,7 +86,14 @@ fn a_name_is_removed_once_and_the_handle_still_attaches() {
     let error = attach(&descriptor, None).map(drop).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Gone { .. }), "{error}");
     attach(&descriptor, Some(handle)).expect("attach by handle");
-    // Whoever takes the name meanwhile keeps it.
+}
+
+#[test]
+fn whoever_has_the_name_meanwhile_keeps_it() {
+    let segment = create(MemoryKind::Named);
+    let Object::Named { name, .. } = segment.share().unwrap().object else { panic!("not named") };
+    let path = format!("/dev/shm{name}");
+    std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "a stranger's").unwrap();
     segment.remove_name();
     drop(segment);
@@ -114,12 +121,16 @@ fn slots_are_given_out_once_and_come_back() {
         assert_eq!(taken, (1..SLOT_COUNT).collect::<Vec<_>>());
         let error = attach(&descriptor, Some(again())).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SlotsTaken);
-        assert_eq!(peers[4].take_slot().unwrap().index(), 5, "the same slot again");
         let sees = |slot| segment.liveness().is_alive(Slot::new(slot).unwrap());
         assert!((0..SLOT_COUNT).all(sees));
         drop(peers.remove(4));
         assert!(!sees(5) && sees(4) && sees(6));
         assert_eq!(attach(&descriptor, Some(again())).unwrap().slot().index(), 5);
+        assert_eq!(
+            peers[4].take_slot().unwrap().index(),
+            6,
+            "the same slot again, though a lower one is free"
+        );
         assert!(peers[0].liveness().is_alive(Slot::CREATOR));
         drop(segment);
         assert!(!peers[0].liveness().is_alive(Slot::CREATOR));
@@ -136,11 +147,15 @@ fn only_the_creator_shares() {
 
 #[test]
 fn threads_may_share_at_once() {
-    for _ in 0..50 {
+    for _ in 0..200 {
         let segment = create(MemoryKind::Memfd);
+        let start = std::sync::Barrier::new(4);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| segment.share().expect("share"));
+                scope.spawn(|| {
+                    start.wait();
+                    segment.share().expect("share")
+                });
             }
         });
     }

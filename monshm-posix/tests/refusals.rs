@@ -169,7 +169,13 @@ fn numbers_that_lead_elsewhere_are_gone_and_nothing_is_opened() {
         let kind = refusal(&descriptor, None).kind();
         assert!(matches!(kind, ErrorKind::Gone { .. }), "{pid} {fd}: {kind}");
     }
-    // Our own object, but its creator is gone or has another one under the number.
+    // The number leads to another object of the same kind.
+    let (_other, other_handle) = share(&create(MemoryKind::Memfd), LockKind::Futex);
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&other_handle) as u32;
+    descriptor.object = Object::Memfd { pid, fd, inode };
+    let kind = refusal(&descriptor, None).kind();
+    assert!(matches!(kind, ErrorKind::Gone { .. }), "{kind}");
+    // The creator has closed it.
     let segment = create(MemoryKind::Memfd);
     let (descriptor, handle) = share(&segment, LockKind::Futex);
     drop(segment);
