@@ -16,12 +16,17 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Asks `cargo metadata`, without looking at dependencies from elsewhere.
     pub(crate) fn find() -> Result<Self, Box<dyn std::error::Error>> {
-        let mut command = MetadataCommand::new();
-        // cargo sets the variable to the manifest of the package that it runs: xtask's own.
+        let ask = |command: &mut MetadataCommand| {
+            command.no_deps().exec().map_err(|error| format!("cargo metadata: {error}"))
+        };
+        let mut here = MetadataCommand::new();
+        // cargo sets the variable to the folder of the package that it runs: xtask's own.
         if let Some(folder) = std::env::var_os("CARGO_MANIFEST_DIR") {
-            command.current_dir(PathBuf::from(folder));
+            here.current_dir(PathBuf::from(folder));
         }
-        let metadata = command.no_deps().exec().map_err(|error| format!("cargo metadata: {error}"))?;
+        let root = ask(&mut here)?.workspace_root;
+        // Once more from the root: in a member's folder that member alone is the default.
+        let metadata = ask(MetadataCommand::new().current_dir(root))?;
         Ok(Self { metadata })
     }
 
@@ -83,4 +88,18 @@ pub(crate) fn features_turned_on(package: &Package, wanted: &[String], with_defa
         }
     }
     on
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Workspace;
+
+    #[test]
+    fn all_crates_are_default_members_wherever_it_is_asked_from() {
+        // Tests run in the folder of their package.
+        let workspace = Workspace::find().unwrap();
+        let names: Vec<&str> =
+            workspace.default_members().iter().map(|package| package.name.as_str()).collect();
+        assert!(names.contains(&"monshm") && names.contains(&"xtask"), "{names:?}");
+    }
 }

@@ -6,7 +6,8 @@ use crate::Verdict;
 use crate::cargo::Workspace;
 use crate::matrix::{Cell, FeatureSet, Matrix};
 use crate::run::{self, Ran};
-use crate::skips::{self, SkipLog};
+use crate::skips::{self, Skip, SkipLog};
+use crate::tally::Tally;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ struct Outcome<'a> {
     row: Row<'a>,
     built: bool,
     ran: Option<Ran>,
-    skipped_because: String,
+    skips: Vec<Skip>,
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Verdict {
         outcomes.push(if built {
             run_row(&workspace, row, &matrix.cells_of(set, &workspace), &logs)?
         } else {
-            Outcome { row, built, ran: None, skipped_because: String::new() }
+            Outcome { row, built, ran: None, skips: Vec::new() }
         });
     }
     Ok(close(&outcomes))
@@ -121,7 +122,7 @@ fn run_row<'a>(
     }
     let skips = skip_log.read()?;
     ran.tally.passed_by_skipping(skips::tests_in(&skips));
-    Ok(Outcome { row, built: true, ran: Some(ran), skipped_because: skips::reasons(&skips) })
+    Ok(Outcome { row, built: true, ran: Some(ran), skips })
 }
 
 fn file_name(title: &str) -> String {
@@ -135,21 +136,12 @@ fn show(log: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {
 
 fn close(outcomes: &[Outcome<'_>]) -> ExitCode {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header([
-        "features",
-        "backend",
-        "memory",
-        "lock",
-        "built",
-        "passed",
-        "failed",
-        "skipped",
-        "why skipped",
-        "s",
-    ]);
+    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    let head = ["features", "backend", "memory", "lock", "built", "passed", "failed", "skipped", "why", "s"];
+    table.set_header(head);
+    let mut notes: Vec<String> = Vec::new();
     for outcome in outcomes {
-        table.add_row(outcome.cells());
+        table.add_row(outcome.cells(&mut notes));
     }
     for column in [5, 6, 7, 9] {
         if let Some(column) = table.column_mut(column) {
@@ -157,7 +149,10 @@ fn close(outcomes: &[Outcome<'_>]) -> ExitCode {
         }
     }
     println!("{table}");
-    let mut sum = crate::tally::Tally::default();
+    for (index, note) in notes.iter().enumerate() {
+        println!("skipped, why {}: {note}", index + 1);
+    }
+    let mut sum = Tally::default();
     for outcome in outcomes {
         match &outcome.ran {
             Some(ran) => sum += ran.tally.clone(),
@@ -202,11 +197,15 @@ impl Row<'_> {
 }
 
 impl Outcome<'_> {
-    fn cells(&self) -> [String; 10] {
+    /// The columns. Reasons of skips stand below the table, each once, in `notes`; here are their numbers.
+    fn cells(&self, notes: &mut Vec<String>) -> [String; 10] {
         let part = |value: fn(&Cell) -> &String| {
             self.row.cell.map_or_else(|| "–".to_owned(), |cell| value(cell).clone())
         };
         let count = |value: fn(&Ran) -> String| self.ran.as_ref().map_or_else(|| "–".to_owned(), value);
+        let mut why: Vec<usize> = self.skips.iter().map(|skip| number_of(&skip.reason, notes)).collect();
+        why.sort_unstable();
+        why.dedup();
         [
             self.row.set.name.clone(),
             part(|cell| &cell.backend),
@@ -216,8 +215,17 @@ impl Outcome<'_> {
             count(|ran| ran.tally.passed.to_string()),
             count(|ran| ran.tally.failed.to_string()),
             count(|ran| ran.tally.skipped.to_string()),
-            self.skipped_because.clone(),
+            why.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             count(|ran| format!("{:.1}", ran.seconds)),
         ]
     }
+}
+
+/// The number of `reason` among `notes`, from 1; a new one is added.
+fn number_of(reason: &str, notes: &mut Vec<String>) -> usize {
+    if let Some(index) = notes.iter().position(|note| note == reason) {
+        return index + 1;
+    }
+    notes.push(reason.to_owned());
+    notes.len()
 }
