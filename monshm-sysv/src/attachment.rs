@@ -28,9 +28,7 @@ impl Backend for Sysv {
     fn create(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         fork::watch(Operation::Create)?;
         let us = Identity { uid: sys::effective_uid(), gid: sys::effective_gid() };
-        let segment = Segment::create(request.size, request.peer, us.uid)?;
-        let set = Set::create(request.peer, us.uid).inspect_err(|_| segment.remove())?;
-        Ok(Box::new(Attached { shares: Arc::new(Shares::new(segment, set, us, Some(Slot::CREATOR))) }))
+        Ok(Box::new(Attached { shares: Arc::new(Shares::creator(request.size, request.peer, us)?) }))
     }
 
     fn attach(
@@ -83,6 +81,13 @@ impl Shares {
             holds: AtomicBool::new(false),
             unrepaired: AtomicBool::new(false),
         }
+    }
+
+    /// Makes segment and set; if one cannot be made, neither stays.
+    pub(crate) fn creator(size: u64, peer: Identity, us: Identity) -> Result<Self> {
+        let segment = Segment::create(size, peer, us.uid)?;
+        let set = Set::create(peer, us.uid).inspect_err(|_| segment.remove())?;
+        Ok(Self::new(segment, set, us, Some(Slot::CREATOR)))
     }
 
     /// Our slot. Until a peer has taken one it has none, and locks cannot be opened; then the creator's is named.

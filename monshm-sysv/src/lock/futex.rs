@@ -189,3 +189,24 @@ impl Environment for World<'_> {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monshm_core::Identity;
+
+    #[test]
+    fn waits_that_end_for_nothing_add_up_to_a_slice() {
+        let us = Identity { uid: sys::effective_uid(), gid: sys::effective_gid() };
+        let lock = Futex::new(&Arc::new(Shares::creator(65536, us, us).unwrap()));
+        let world = lock.world(Deadline::NEVER);
+        let slice = Duration::from_millis(5);
+        let began_ns = sys::monotonic_ns();
+        // The word is not what the wait expects, so each one ends at once.
+        while !world.wait(1, slice) {
+            assert!(sys::monotonic_ns() - began_ns < 20_000_000_000, "a slice never passes");
+        }
+        assert!(sys::monotonic_ns() - began_ns >= 5_000_000);
+        assert!(!world.wait(1, slice), "the next one begins anew");
+    }
+}

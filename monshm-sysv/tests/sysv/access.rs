@@ -19,7 +19,7 @@ fn two_users_share_and_a_third_is_kept_out() {
     if !raw::can_change_user("two_users_share_and_a_third_is_kept_out") {
         return;
     }
-    for kind in KINDS {
+    for &kind in KINDS {
         let (mut creator, mut peer, mut third) = (Actor::of(CREATOR), Actor::of(PEER), Actor::of(THIRD));
         let ids = creator.create(PEER, kind);
         assert_eq!(ids.owner, CREATOR);

@@ -23,7 +23,8 @@ pub(crate) const SIZE: u64 = 64 * 1024;
 /// Where tests write, past the header.
 pub(crate) const PLACE: u64 = 4096;
 
-pub(crate) const KINDS: [LockKind; 2] = [LockKind::SysvSem, LockKind::Futex];
+/// The locks of this build.
+pub(crate) const KINDS: &[LockKind] = Sysv::LOCKS;
 
 /// What a peer must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

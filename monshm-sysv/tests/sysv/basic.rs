@@ -15,7 +15,7 @@ use crate::raw;
 
 #[test]
 fn both_handles_see_the_same_bytes_and_one_lock() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let peer = attach(ids, kind).unwrap();
         assert_eq!((creator.attachment.slot(), peer.attachment.slot().index()), (Slot::CREATOR, 1));
@@ -44,7 +44,7 @@ fn the_memory_is_there_and_the_id_is_removed_when_create_returns() {
 
 #[test]
 fn no_count_is_lost_between_processes() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let mut creator = Actor::start();
         let ids = creator.create(raw::uid(), kind);
         let mut peers = [Actor::start(), Actor::start()];

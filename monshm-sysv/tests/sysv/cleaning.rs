@@ -17,7 +17,7 @@ fn key(low: u16) -> i32 {
 #[test]
 fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
     let _quiet = raw::quiet();
-    for kind in KINDS {
+    for &kind in KINDS {
         let (_living, live) = create(kind);
         let (mut creator, mut peer) = (Actor::start(), Actor::start());
         let ids = creator.create(raw::uid(), kind);

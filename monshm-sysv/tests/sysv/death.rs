@@ -9,7 +9,7 @@ use crate::raw;
 
 #[test]
 fn a_waiter_is_told_that_the_holder_was_killed() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         assert_eq!(holder.attach(ids, kind), "slot 1");
@@ -29,7 +29,7 @@ fn a_waiter_is_told_that_the_holder_was_killed() {
 
 #[test]
 fn who_comes_later_is_told_until_somebody_has_repaired() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
@@ -49,7 +49,7 @@ fn who_comes_later_is_told_until_somebody_has_repaired() {
 
 #[test]
 fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         for _ in 0..2 {
             let mut holder = Actor::start();
@@ -74,7 +74,7 @@ fn a_holder_that_dies_before_it_is_marked_has_touched_nothing() {
 
 #[test]
 fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         assert_eq!(holder.attach(ids, kind), "slot 1");
@@ -95,7 +95,7 @@ fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
 
 #[test]
 fn a_killed_creator_is_told_too() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let mut creator = Actor::start();
         let ids = creator.create(raw::uid(), kind);
         let peer = attach(ids, kind).unwrap();
@@ -107,7 +107,7 @@ fn a_killed_creator_is_told_too() {
 
 #[test]
 fn a_handle_that_is_dropped_with_the_lock_counts_as_dead() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let peer = attach(ids, kind).unwrap();
         assert_eq!(peer.lock.acquire_now().unwrap(), Some(Acquired::Clean));
@@ -131,7 +131,7 @@ fn a_lock_outlives_its_attachment() {
 
 #[test]
 fn a_live_holder_is_waited_for_until_the_deadline() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
@@ -153,7 +153,7 @@ fn a_live_holder_is_waited_for_until_the_deadline() {
 
 #[test]
 fn signals_neither_end_nor_stretch_a_wait() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut waiter = Actor::start();
         waiter.attach(ids, kind);
@@ -169,7 +169,7 @@ fn signals_neither_end_nor_stretch_a_wait() {
 
 #[test]
 fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let (mut holder, mut waiter) = (Actor::start(), Actor::start());
         holder.attach(ids, kind);
@@ -186,7 +186,7 @@ fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
 
 #[test]
 fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
@@ -209,7 +209,7 @@ fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
 
 #[test]
 fn a_forked_child_gives_nothing_back_for_its_parent() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut parent = Actor::start();
         parent.attach(ids, kind);

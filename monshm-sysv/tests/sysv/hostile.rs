@@ -34,6 +34,7 @@ fn a_removed_set_is_told_to_everybody() {
     assert!(!raw::segment_exists(ids.segment));
 }
 
+#[cfg(feature = "futex")]
 #[test]
 fn a_removed_set_ends_a_futex_wait_that_nobody_can_judge() {
     let (creator, ids) = create(LockKind::Futex);
@@ -116,6 +117,7 @@ fn a_dirty_word_that_names_nobody_is_corrupt_and_keeps_no_lock() {
     }
 }
 
+#[cfg(feature = "futex")]
 #[test]
 fn a_lock_word_that_cannot_be_is_corrupt() {
     let (creator, ids) = create(LockKind::Futex);
@@ -127,6 +129,7 @@ fn a_lock_word_that_cannot_be_is_corrupt() {
     }
 }
 
+#[cfg(feature = "futex")]
 #[test]
 fn a_slot_declared_dead_loses_its_futex_and_is_told() {
     let (creator, ids) = create(LockKind::Futex);
@@ -139,7 +142,7 @@ fn a_slot_declared_dead_loses_its_futex_and_is_told() {
 
 #[test]
 fn slots_raised_for_good_do_not_keep_the_set() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let mut hostile = Actor::start();
         hostile.attach(ids, kind);

@@ -25,7 +25,7 @@ fn a_creator_alone_takes_everything_along() {
 
 #[test]
 fn the_creator_leaves_first() {
-    for kind in KINDS {
+    for &kind in KINDS {
         let (creator, ids) = create(kind);
         let peer = attach(ids, kind).unwrap();
         drop(creator);
