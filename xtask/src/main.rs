@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bench;
+mod capi;
 mod cargo;
 mod chaos;
 mod demo;
@@ -37,6 +38,7 @@ enum Verb {
     Demo(demo::Args),
     Fuzz(fuzz::Args),
     Bench(bench::Args),
+    Capi(capi::Args),
     Chaos(chaos::Args),
 }
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Capi(args) => capi::run(&args),
         Verb::Chaos(args) => chaos::run(&args),
     };
     verdict.unwrap_or_else(|error| {

@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// Run every test: the workspace with its doctests, the loom models, each feature set's build, the no_std program.
+/// Run every test: the workspace with its doctests, the loom models, each feature set's build, the no_std program, the C
+/// interface.
 ///
 /// Ends with `N passed, M failed, K skipped`, the sum over all runners (a build without tests of its own counts as one),
 /// and exits non-zero when anything failed. What tests skipped is listed before that line, with the reasons.
@@ -36,6 +37,8 @@ enum Step {
     Features,
     /// The program in ci/no-std: built, linked without libstd, and run.
     NoStd,
+    /// `cargo xtask capi --test`: the C interface, installed and tested from C, C++ and Python.
+    Capi,
 }
 
 /// What the steps found so far.
@@ -55,6 +58,7 @@ pub(crate) fn run(args: &Args) -> Verdict {
             Step::Loom => test_loom(&workspace, args.loom_preemptions, &mut found)?,
             Step::Features => check_features(&workspace, &mut found)?,
             Step::NoStd => run_no_std(&workspace, &mut found)?,
+            Step::Capi => test_capi(&workspace, &mut found)?,
         }
     }
     Ok(close(&found))
@@ -126,6 +130,14 @@ fn run_no_std(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dyn st
     let ran = run::plainly(&mut command)?;
     println!("run ci/no-std ... {} ({:.1} s)", if ran.succeeded { "ok" } else { "FAILED" }, ran.seconds);
     count_build(ran.succeeded, "the program in ci/no-std", found);
+    Ok(())
+}
+
+fn test_capi(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dyn std::error::Error>> {
+    announce("the C interface: cargo xtask capi --test");
+    let (tally, skips) = crate::capi::test(workspace)?;
+    found.tally += tally;
+    found.skips.extend(skips);
     Ok(())
 }
 
