@@ -24,6 +24,22 @@ fn within_a_second(what: impl Fn() -> bool) -> bool {
     true
 }
 
+/// Forks a child that does nothing, with all that it inherits.
+fn fork_a_sleeper() -> i32 {
+    // SAFETY: the child calls nothing but pause(2).
+    let child = unsafe { libc::fork() };
+    while child == 0 {
+        // SAFETY: no arguments.
+        unsafe { libc::pause() };
+    }
+    child
+}
+
+fn end_sleeper(child: i32) {
+    // SAFETY: the number is that of a process of `fork_a_sleeper`, which only the test ends.
+    assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0, "the child still ran");
+}
+
 #[test]
 fn a_killed_peer_frees_its_slot() {
     const TEST: &str = "a_killed_peer_frees_its_slot";
@@ -53,16 +69,20 @@ fn a_killed_creator_is_seen_and_a_name_is_what_it_leaves() {
     if role().is_some() {
         let segment = create(MemoryKind::Named);
         let (descriptor, _handle) = share(&segment, LockKind::Futex);
+        tell(fork_a_sleeper());
         tell(support::to_text(&descriptor));
         support::ask();
         return;
     }
     let mut creator = Start::new(TEST, "creator").spawn();
+    let child: i32 = creator.hear().parse().unwrap();
     let descriptor = support::from_text(&creator.hear());
     let peer = attach(&descriptor, None).unwrap();
     assert!(is_alive(&peer, 0));
     creator.kill();
-    assert!(!is_alive(&peer, 0));
+    let freed = within_a_second(|| !is_alive(&peer, 0));
+    end_sleeper(child);
+    assert!(freed, "the child has the mapping and every descriptor but one");
     let monshm_core::Object::Named { name, .. } = descriptor.object else { panic!("not named") };
     assert!(std::fs::exists(format!("/dev/shm{name}")).unwrap());
     peer.remove_name();
@@ -75,14 +95,7 @@ fn a_forked_child_keeps_no_slot_alive() {
     if role().is_some() {
         let (descriptor, handle) = given();
         let peer = attach(&descriptor, handle).unwrap();
-        // SAFETY: the child calls nothing but pause(2).
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            loop {
-                // SAFETY: no arguments.
-                unsafe { libc::pause() };
-            }
-        }
+        let child = fork_a_sleeper();
         tell(peer.slot().index());
         tell(child);
         support::ask();
@@ -97,8 +110,7 @@ fn a_forked_child_keeps_no_slot_alive() {
         assert!(is_alive(&segment, 1));
         peer.kill();
         let freed = within_a_second(|| !is_alive(&segment, 1));
-        // SAFETY: the number is that of the process started above, which only we end.
-        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0, "the child still ran");
+        end_sleeper(child);
         assert!(freed, "{memory}");
     }
 }
