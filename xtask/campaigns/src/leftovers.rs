@@ -2,7 +2,7 @@
 //!
 //! Live pairs stand beside it all the time, and must not be touched.
 
-use crate::cell::{CELLS, Cell, Role};
+use crate::cell::{CELLS, Cell, Role, SIZE};
 use crate::census::Census;
 use crate::executioner::now_ns;
 use crate::judge::Judge;
@@ -12,7 +12,7 @@ use crate::record;
 use crate::spawn::Victim;
 use crate::survivor::Survivor;
 use crate::tally::{Fault, Tally};
-use monshm::MemoryKind;
+use monshm::{MemoryKind, Segment};
 use std::error::Error;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
@@ -92,7 +92,12 @@ pub(crate) fn clean(
         if let Some(pair) = pair {
             pair.judge(&mut judge)?;
         }
-        alone.prove_usable(&mut judge, true);
+        // By its bytes alone: the name must still be there, where it has one.
+        let reached = alone.segment.encode().and_then(|encoded| Segment::decode(encoded.bytes, None, SIZE));
+        if let Err(error) = reached {
+            judge.fault(Fault::Other, format_args!("cleaning took a live creator's segment: {error}"));
+        }
+        alone.prove_usable(&mut judge, false);
         if cell == CELLS[0] {
             let kept: Vec<&String> = dead.iter().filter(|object| left.objects.contains(*object)).collect();
             if !kept.is_empty() {
@@ -118,7 +123,7 @@ pub(crate) fn clean(
 
 /// Removes by the library's own means. Answers how many objects went.
 fn remove_left() -> Result<usize, Box<dyn Error>> {
-    Ok(monshm_sysv::clean(false)?.len())
+    Ok(monshm_posix::clean(false)?.len() + monshm_sysv::clean(false)?.len())
 }
 
 fn pair(cell: Cell, ledger: &Ledger, judge: &mut Judge<'_>) -> Result<Option<Pair>, Box<dyn Error>> {

@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// Whom to kill.
     #[arg(long, default_value = "all")]
     role: Whom,
+    /// At most so many kills at single instructions of each operation; they are spread over it evenly.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    steps: u64,
     /// Kill after every instruction, however many kills that takes.
     #[arg(long)]
     every: bool,
@@ -161,7 +164,8 @@ impl Plan {
         let over = self.end;
         let mut judge = Judge::new(&mut self.tally, cell, role, seed, "");
         let operations = operations(role);
-        let budget = if self.args.every { u64::MAX } else { share / 2 / operations.len().max(1) as u64 };
+        let budget = (share / 2 / operations.len().max(1) as u64).min(self.args.steps);
+        let budget = if self.args.every { u64::MAX } else { budget };
         let wanted = |name: &str| self.args.operation.as_deref().is_none_or(|wanted| wanted == name);
         for operation in operations.iter().filter(|name| wanted(name)) {
             judge.turn_to(operation);

@@ -75,10 +75,18 @@ impl<'a> Steps<'a> {
         let len = self.kill_after(judge, limit)?;
         let stride = len.div_ceil(budget.max(1)).max(1);
         let mut point = Random::of(seed, &[self.cell.index() as u64, len]).below(stride);
+        let mut kills = 1;
         while point < len && end.is_none_or(|end| Instant::now() < end) {
             judge.point = point;
             self.kill_after(judge, point)?;
+            kills += 1;
             point += stride;
+        }
+        if stride == 1 {
+            eprintln!(
+                "{} {}: {len} instructions, killed after each ({kills} kills)",
+                self.cell, self.operation
+            );
         }
         Ok(())
     }

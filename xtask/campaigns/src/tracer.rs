@@ -42,7 +42,7 @@ pub(crate) fn mark() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a breakpoint; the tracer takes the signal, and the next instruction follows.
     unsafe {
-        std::arch::asm!("int3")
+        std::arch::asm!("int3");
     };
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: takes no pointers; the tracer takes the signal.
