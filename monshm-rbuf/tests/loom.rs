@@ -5,6 +5,7 @@
 //! The engine is the crate's own, monomorphised over loom's cells: the payload is `UnsafeCell`s, so that an
 //! access which an index does not order is a race that loom reports, besides the values being compared. Not
 //! here: what needs real memory (hostile bytes, guard pages) or more than a handful of steps (the model tests).
+//! Long, because every model needs the memory at the top.
 #![cfg(loom)]
 
 use std::num::NonZeroU32;
