@@ -114,6 +114,10 @@ impl<'a> Storm<'a> {
             Stop::Killed(libc::SIGKILL) => {}
             other => judge.fault(Fault::Other, format_args!("the victim ended otherwise: {other:?}")),
         }
+        // The time of the kill is noted just before it: the victim may have taken the lock after our last visit.
+        if let Some(visit) = self.survivor.visit(judge, true, Duration::ZERO) {
+            self.note(judge, visit);
+        }
         self.judge_stream(judge)
     }
 
