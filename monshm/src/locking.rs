@@ -111,8 +111,8 @@ impl Segment {
     /// Takes the lock, waiting as long as its holder lives. A holder that was killed is noticed within milliseconds.
     ///
     /// # Errors
-    /// `Deadlock` when this thread holds it already; `Poisoned` and `Forked` where the handle cannot be used; `Corrupt`
-    /// and `Gone` as the lock finds them.
+    /// `Deadlock` when this thread holds it already; `Poisoned` and `Forked` where the handle cannot be used; `Corrupt`,
+    /// which poisons the handle, and `Gone` as the lock finds them.
     #[inline]
     pub fn lock(&self) -> Result<Guard<'_>> {
         self.acquire(None)
@@ -135,12 +135,12 @@ impl Segment {
         inner.check_usable(Operation::Lock)?;
         match inner.locking.raw.try_acquire() {
             Ok(Some(acquired)) => self.entered(acquired),
-            Ok(None) => match inner.locking.acquire_from_dead()? {
+            Ok(None) => match inner.locking.acquire_from_dead().map_err(|error| inner.noted(error))? {
                 Some(acquired) => self.entered(acquired),
                 None => Err(Error::new(Operation::Lock, ErrorKind::WouldBlock)),
             },
             // This thread may hold the lock through another handle, which a pthread mutex knows.
-            Err(error) if error.kind() != ErrorKind::Deadlock => Err(error),
+            Err(error) if error.kind() != ErrorKind::Deadlock => Err(inner.noted(error)),
             Err(_) => Err(Error::new(Operation::Lock, ErrorKind::WouldBlock)),
         }
     }
@@ -149,11 +149,12 @@ impl Segment {
     fn acquire(&self, timeout: Option<Duration>) -> Result<Guard<'_>> {
         let inner = self.inner();
         inner.check_usable(Operation::Lock)?;
-        let acquired = match inner.locking.raw.acquire_now()? {
-            Some(acquired) => acquired,
-            None => inner.locking.acquire_slowly(timeout)?,
+        let acquired = match inner.locking.raw.acquire_now() {
+            Ok(Some(acquired)) => Ok(acquired),
+            Ok(None) => inner.locking.acquire_slowly(timeout),
+            Err(error) => Err(error),
         };
-        self.entered(acquired)
+        self.entered(acquired.map_err(|error| inner.noted(error))?)
     }
 
     /// Finishes an acquisition: repairs first what a dead holder left.
