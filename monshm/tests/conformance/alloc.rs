@@ -110,6 +110,9 @@ fn an_allocation_that_was_killed_half_way_is_repaired() {
     puppet.kill();
     let guard = segment.lock_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    let mut begin = [0; 8];
+    segment.region(128, 8).unwrap().copy_to(&mut begin).unwrap();
+    assert!(u64::from_ne_bytes(begin) > end, "the ring's words are put right before the guard is given");
     let next = segment.alloc(layout(1, 1)).unwrap();
     assert_eq!(next, end, "what was committed stays");
     let ring = segment.ring().unwrap();

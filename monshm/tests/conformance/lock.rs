@@ -148,21 +148,26 @@ fn owner_death_is_told() {
     }
 }
 
-/// A try does not ask who lives, for some kinds; then the lock is held until somebody waits for it.
+/// A try does not ask each time who lives, so it may take some tries.
 #[test]
-fn owner_death_is_told_to_a_try_or_waits_for_the_next_lock() {
+fn owner_death_is_told_to_who_tries() {
     let segment = Sut::segment();
     let puppet = Puppet::new();
     puppet.take(&segment);
     puppet.ask("lock").unwrap();
+    refused!(segment.try_lock(), ErrorKind::WouldBlock);
     puppet.kill();
-    match segment.try_lock() {
-        Ok(guard) => assert_eq!(guard.acquired(), Acquired::OwnerDied),
-        Err(error) => {
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            assert_eq!(segment.lock().unwrap().acquired(), Acquired::OwnerDied);
+    let began = Instant::now();
+    let guard = loop {
+        match segment.try_lock() {
+            Ok(guard) => break guard,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
         }
-    }
+        assert!(began.elapsed() < LONG, "the dead holder's lock is not found by trying");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    drop(guard);
     assert_eq!(segment.try_lock().unwrap().acquired(), Acquired::Clean, "told once");
 }
 
@@ -276,16 +281,43 @@ fn nobody_is_starved() {
 
 #[test]
 fn a_thread_that_ends_while_it_holds_keeps_the_lock_for_its_process() {
-    if Sut::CHOICE.lock == Some(monshm::LockKind::PthreadMutex) {
-        skip!("the kernel tells a robust mutex of the end of a thread, as of a process");
-    }
     let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
     std::thread::scope(|scope| {
         scope.spawn(|| std::mem::forget(segment.lock().unwrap())).join().unwrap();
     });
+    if segment.lock_kind() == monshm::LockKind::PthreadMutex {
+        // The kernel tells a robust mutex of the end of a thread, as of a process.
+        assert_eq!(puppet.ask("lock").unwrap(), "OwnerDied");
+        return;
+    }
     refused!(segment.try_lock(), ErrorKind::WouldBlock);
-    refused!(
-        segment.lock_timeout(Duration::from_millis(5)),
-        ErrorKind::TimedOut { .. } | ErrorKind::Deadlock
-    );
+    refused!(segment.lock_timeout(Duration::from_millis(5)), ErrorKind::TimedOut { .. });
+    assert!(puppet.ask("lock_timeout 5").unwrap_err().is("TimedOut"));
+}
+
+/// What the layout of `monshm_core::header` calls the lock area, and the dirty word of a System V lock.
+const WORDS: [u64; 2] = [512, 576];
+
+#[test]
+fn words_that_cannot_be_are_corruption_and_poison_the_handle() {
+    let calls: [fn(&Segment) -> monshm::Result<()>; 3] = [
+        |segment| segment.lock().map(drop),
+        |segment| segment.try_lock().map(drop),
+        |segment| segment.lock_timeout(LONG).map(drop),
+    ];
+    for call in calls {
+        let segment = Sut::segment();
+        if segment.lock_kind() == monshm::LockKind::PthreadMutex {
+            skip!("libc's mutex is not for editing; who can do it must be trusted");
+        }
+        for word in WORDS {
+            segment.region(word, 4).unwrap().copy_from(&0x1555_5555_u32.to_ne_bytes()).unwrap();
+        }
+        let error = refused!(call(&segment), ErrorKind::Corrupt { .. });
+        assert!(error.to_string().contains("detach from it"), "{error}");
+        refused!(call(&segment), ErrorKind::Poisoned);
+        refused!(segment.region(0, 1), ErrorKind::Poisoned);
+    }
 }

@@ -18,6 +18,10 @@ use monshm::{Acquired, Attach, BackendKind, Builder, LockKind, MemoryKind, PeerC
 /// The size that a test asks for when the size does not matter, in bytes.
 pub(crate) const SIZE: usize = 64 << 10;
 
+/// Whether this build can make a POSIX segment, which `auto` then prefers.
+const POSIX_IS_THERE: bool =
+    cfg!(all(feature = "posix", any(feature = "futex", feature = "pthread-mutex", feature = "semaphore")));
+
 /// What one cell of the matrix asks for. `None` leaves the choice to monshm.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice {
@@ -32,13 +36,19 @@ pub(crate) trait Cell {
     const CHOICE: Choice;
 
     /// Whether the memory is a memfd, which another user reaches by its file descriptor alone.
-    const MEMFD: bool = matches!(Self::CHOICE.memory, Some(MemoryKind::Memfd) | None);
+    const MEMFD: bool = match Self::CHOICE.memory {
+        Some(memory) => matches!(memory, MemoryKind::Memfd),
+        None => POSIX_IS_THERE,
+    };
 
     /// Whether the memory has a name in `/dev/shm`.
     const NAMED: bool = matches!(Self::CHOICE.memory, Some(MemoryKind::Named));
 
     /// Whether the memory is a System V segment.
-    const SYSV: bool = matches!(Self::CHOICE.memory, Some(MemoryKind::SysvShm));
+    const SYSV: bool = match Self::CHOICE.memory {
+        Some(memory) => matches!(memory, MemoryKind::SysvShm),
+        None => !POSIX_IS_THERE,
+    };
 
     /// Whether both sides must be told to trust each other when they are two users. Where the choice of the lock is
     /// left open, trust lets monshm choose any.
