@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use rustix::io::Errno;
 
-use crate::sys;
+use crate::sys::{self, Answer};
 
 /// From this many bytes on, the memory that is available is asked for before it is taken. Below, the question costs
 /// more than it tells.
@@ -47,23 +47,30 @@ pub(crate) fn reserve(
     free: impl FnOnce() -> Option<u64>,
 ) -> Result<()> {
     let file = file.as_fd();
+    match in_pieces(size, |offset, len| sys::fallocate(file, offset, len)) {
+        Ok(()) => Ok(()),
+        Err(errno @ (Errno::NOSPC | Errno::NOMEM | Errno::DQUOT)) => {
+            Err(no_space(size, free().unwrap_or(0), place).with_os_error(errno.raw_os_error()))
+        }
+        Err(errno @ (Errno::OPNOTSUPP | Errno::NOSYS)) => {
+            let kind = ErrorKind::Unsupported { what: "fallocate on shared memory" };
+            Err(Error::new(Operation::Create, kind).on("posix").with_os_error(errno.raw_os_error()))
+        }
+        Err(errno) => Err(sys::fault(Operation::Create, "fallocate", errno)),
+    }
+}
+
+/// Takes `size` bytes whole, and in smaller and smaller pieces once signals come in between: older kernels undo a
+/// reservation that any signal interrupts (newer ones look for deadly signals only), so that one which lasts longer than
+/// the time between two signals would never come to its end.
+fn in_pieces(size: u64, mut take: impl FnMut(u64, u64) -> Answer<()>) -> Answer<()> {
     let (mut offset, mut piece) = (0, size);
     while offset < size {
         piece = piece.min(size - offset);
-        match sys::fallocate(file, offset, piece) {
+        match take(offset, piece) {
             Ok(()) => offset += piece,
-            // The kernel undoes an interrupted reservation. Smaller ones come to an end between two signals.
             Err(Errno::INTR) => piece = (piece / 2).max(LEAST_PIECE),
-            Err(errno @ (Errno::NOSPC | Errno::NOMEM | Errno::DQUOT)) => {
-                return Err(no_space(size, free().unwrap_or(0), place).with_os_error(errno.raw_os_error()));
-            }
-            Err(errno @ (Errno::OPNOTSUPP | Errno::NOSYS)) => {
-                let kind = ErrorKind::Unsupported { what: "fallocate on shared memory" };
-                return Err(Error::new(Operation::Create, kind)
-                    .on("posix")
-                    .with_os_error(errno.raw_os_error()));
-            }
-            Err(errno) => return Err(sys::fault(Operation::Create, "fallocate", errno)),
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())
@@ -121,6 +128,25 @@ mod tests {
         assert_eq!(field(text, "inactive_file "), Some(23));
         assert_eq!(field(text, "Available:"), None);
         assert_eq!(group_path("1:name=systemd:/a\n0::/b/c\n").as_deref(), Some("/b/c"));
+    }
+
+    #[test]
+    fn a_reservation_that_signals_interrupt_comes_to_its_end() {
+        // A kernel that gets through no more than 1 MiB between two signals.
+        for size in [4096, 1 << 20, (7 << 20) + 4096, 1 << 30] {
+            let (mut end, mut calls) = (0, 0);
+            let answer = in_pieces(size, |offset, len| {
+                calls += 1;
+                assert!(calls < 10_000 && offset == end && len > 0, "{offset} {len}");
+                if len > 1 << 20 {
+                    return Err(Errno::INTR);
+                }
+                end += len;
+                Ok(())
+            });
+            assert_eq!((answer, end), (Ok(()), size));
+        }
+        assert_eq!(in_pieces(1, |_, _| Err(Errno::NOSPC)), Err(Errno::NOSPC));
     }
 
     #[test]

@@ -28,9 +28,11 @@ fn within_a_second(what: impl Fn() -> bool) -> bool {
 fn fork_a_sleeper() -> i32 {
     // SAFETY: the child calls nothing but pause(2).
     let child = unsafe { libc::fork() };
-    while child == 0 {
-        // SAFETY: no arguments.
-        unsafe { libc::pause() };
+    if child == 0 {
+        loop {
+            // SAFETY: no arguments.
+            unsafe { libc::pause() };
+        }
     }
     child
 }

@@ -301,8 +301,6 @@ fn a_torn_state_is_always_told() {
     }
 }
 
-extern "C" fn on_alarm(_: libc::c_int) {}
-
 #[test]
 fn signals_faster_than_a_slice_do_not_hide_a_death() {
     const TEST: &str = "signals_faster_than_a_slice_do_not_hide_a_death";
@@ -314,23 +312,8 @@ fn signals_faster_than_a_slice_do_not_hide_a_death() {
             let pair = Pair::new(kind);
             let mut holder = pair.start(TEST, "hold");
             holder.expect("Clean");
-            let each = |microseconds| libc::timeval { tv_sec: 0, tv_usec: microseconds };
-            let timer = |microseconds| libc::itimerval {
-                it_interval: each(microseconds),
-                it_value: each(microseconds),
-            };
-            // SAFETY: a handler that does nothing, installed without SA_RESTART; structures that live through the calls.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = on_alarm as *const () as usize;
-                assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
-            }
             holder.kill();
-            // SAFETY: as above.
-            let set = |timer| unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) };
-            assert_eq!(set(timer(200)), 0);
-            let acquired = acquire(&pair.segment, &*pair.lock);
-            assert_eq!(set(timer(0)), 0);
+            let acquired = support::pestered(|| acquire(&pair.segment, &*pair.lock));
             assert_eq!(acquired, Acquired::OwnerDied, "{kind}");
             pair.lock.release().unwrap();
         }

@@ -73,6 +73,33 @@ pub(crate) fn isolated(test: &str, body: impl FnOnce()) {
     assert!(status.success(), "the isolated process ended with {status}");
 }
 
+/// Runs `body` while a signal reaches this thread every few hundred microseconds, whose handler does nothing and after
+/// which no system call is restarted. For an isolated process: the handler stays.
+pub(crate) fn pestered<T>(body: impl FnOnce() -> T) -> T {
+    extern "C" fn on_signal(_: libc::c_int) {}
+    // SAFETY: the structure holds numbers and pointers, for which zero is a value; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_signal as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+    }
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    // SAFETY: no arguments.
+    let target = unsafe { libc::pthread_self() };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // SAFETY: the thread waits for this one at the end of the scope, so it is there.
+                assert_eq!(unsafe { libc::pthread_kill(target, libc::SIGUSR1) }, 0);
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        let result = body();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        result
+    })
+}
+
 /// The role of this process, when it is a helper.
 pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
