@@ -22,7 +22,8 @@
 //!  384    tail u64         producer                                                   ┘
 //!  512    lock area        64 bytes, the lock's own
 //!  576    dirty u32        holder of a SysV lock: its slot's tag while it is inside, else 0
-//!  580    …                zero
+//!  580    sleepers u32     waiters of a word lock: bit N while slot N sleeps, or is about to
+//!  584    …                zero
 //!  640    tokens           16 × 16 bytes, creator; spent by the peer that attaches
 //!  896    slots            32 × 32 bytes, each written by the process that took it
 //! 1920    …                zero
@@ -85,7 +86,9 @@ pub struct Header {
     pub lock_area: [AtomicU64; 8],
     /// The tag of the slot that is inside a SysV lock, 0 for nobody. Left behind by a holder that died.
     pub dirty: AtomicU32,
-    _lock_line: [AtomicU32; 15],
+    /// Bit N: the waiter of a lock word in slot N is asleep, or about to be. See `lock_word`.
+    pub sleepers: AtomicU32,
+    _lock_line: [AtomicU32; 14],
     tokens: [TokenWords; TOKEN_COUNT],
     /// Who took which slot: for people who look at a segment, never for a decision.
     pub slots: [SlotRecord; SLOT_COUNT as usize],
@@ -142,6 +145,7 @@ const _: () = {
     assert!(offset_of!(RingWords, begin) == 0 && offset_of!(RingWords, end) == 8);
     assert!(offset_of!(RingWords, head) == 128 && offset_of!(RingWords, tail) == 256);
     assert!(offset_of!(Header, lock_area) == 512 && offset_of!(Header, dirty) == 576);
+    assert!(offset_of!(Header, sleepers) == 580);
     assert!(offset_of!(Header, tokens) == 640 && offset_of!(Header, slots) == 896);
     assert!(size_of::<SlotRecord>() == 32);
 };

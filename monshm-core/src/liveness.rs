@@ -36,9 +36,14 @@ impl Slot {
         if tag == 0 { None } else { Self::new(tag - 1) }
     }
 
+    /// Every slot.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOT_COUNT).filter_map(Self::new)
+    }
+
     /// Every slot that a peer may take: all but the creator's.
     pub fn peers() -> impl Iterator<Item = Self> {
-        (1..SLOT_COUNT).filter_map(Self::new)
+        Self::all().skip(1)
     }
 }
 

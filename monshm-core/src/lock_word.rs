@@ -13,6 +13,13 @@
 //! | 30    | `HANDOFF`: a waiter has waited for a whole slice; newcomers queue behind it |
 //! | 31    | `WAITERS`: somebody may be asleep; whoever lets go must wake |
 //!
+//! Whoever lets go of a word without flags does so by a plain store, at half the price of an exchange: what a waiter
+//! wrote into the word at the same moment is then lost. A second word makes up for it, `sleepers`, with a bit for each
+//! slot. A waiter raises its bit, passes a barrier and looks at the word once more before its first sleep, and lowers the
+//! bit when it waits no more; a holder stores, passes a barrier and looks at `sleepers`. One of the two sees the other.
+//! Where the waiter's barrier is one for all cores (membarrier(2)) the holder's need only keep the compiler from
+//! reordering.
+//!
 //! A slot is reused, so the same word can stand for another process than the one that was asked after. A waiter
 //! therefore leaves its tag in bits 16–21 before it asks, every end of a hold clears them, and only who finds its own
 //! tag untouched takes over: the holder it asked after is then the one that still stands there.
@@ -20,7 +27,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
-use crate::liveness::Slot;
+use crate::liveness::{SLOT_COUNT, Slot};
 
 const OWNER: u32 = 0xffff;
 const ASKER_SHIFT: u32 = 16;
@@ -48,6 +55,15 @@ pub trait Word {
     /// Loads the word, Relaxed.
     fn peek(&self) -> u32;
 
+    /// Stores the word, Release.
+    fn put(&self, value: u32);
+
+    /// Sets these bits.
+    fn raise(&self, bits: u32);
+
+    /// Clears these bits.
+    fn lower(&self, bits: u32);
+
     /// Compare and exchange; `ordering` is for success, failure is Relaxed.
     fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool;
 }
@@ -56,6 +72,20 @@ impl Word for AtomicU32 {
     #[inline]
     fn peek(&self) -> u32 {
         self.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn put(&self, value: u32) {
+        self.store(value, Ordering::Release);
+    }
+
+    fn raise(&self, bits: u32) {
+        // Relaxed: the barriers order it.
+        self.fetch_or(bits, Ordering::Relaxed);
+    }
+
+    fn lower(&self, bits: u32) {
+        self.fetch_and(!bits, Ordering::Relaxed);
     }
 
     #[inline]
@@ -68,6 +98,16 @@ impl Word for AtomicU32 {
 pub trait Environment {
     /// How often the word is looked at again before the first sleep.
     const SPINS: u32;
+
+    /// The word that tells of sleepers, beside the lock word: bit N for slot N.
+    fn sleepers(&self) -> &impl Word;
+
+    /// The waiter's barrier, between raising its bit in `sleepers` and the last look at the word: a holder that lets go either has
+    /// its store seen by that look, or sees the bit.
+    fn barrier(&self);
+
+    /// The holder's barrier, between its store to the word and its look at `sleepers`.
+    fn settle(&self);
 
     /// Sleeps while the word is `expected`, until a wake-up, at most for `slice`; may return early for no reason.
     /// Answers whether the whole slice passed.
@@ -148,6 +188,21 @@ pub fn try_acquire(word: &impl Word, me: Slot) -> Result<Option<Taken>, WordFaul
 /// # Errors
 /// [`WordFault::TimedOut`], [`WordFault::Corrupt`].
 pub fn acquire<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> Result<Taken, WordFault> {
+    let mut told = false;
+    let outcome = wait_and_take(word, me, environment, &mut told);
+    if told {
+        environment.sleepers().lower(bit(me));
+    }
+    outcome
+}
+
+/// Does it; `told` says whether our bit among the sleepers is raised.
+fn wait_and_take<E: Environment>(
+    word: &impl Word,
+    me: Slot,
+    environment: &E,
+    told: &mut bool,
+) -> Result<Taken, WordFault> {
     let mut slice = FIRST_SLICE;
     let mut spins = E::SPINS;
     let mut naps = 0;
@@ -180,7 +235,15 @@ pub fn acquire<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> R
             } else if let Some(remaining) = environment.remaining() {
                 keep = WAITERS;
                 naps += 1;
-                if environment.wait(expected, slice.min(remaining)) || naps == PATIENCE {
+                if !*told {
+                    *told = true;
+                    environment.sleepers().raise(bit(me));
+                    // Pairs with the holder's in `release`.
+                    environment.barrier();
+                }
+                // A holder that let go meanwhile without having seen us may wake nobody: no sleep then.
+                let still = word.peek() == expected;
+                if (still && environment.wait(expected, slice.min(remaining))) || naps == PATIENCE {
                     (naps, aged, ask) = (0, true, true);
                     slice = (slice * 2).min(LAST_SLICE);
                 }
@@ -202,14 +265,18 @@ pub fn acquire<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> R
 ///
 /// # Errors
 /// [`WordFault::Corrupt`] when the word does not say that `me` holds it; it is then left as it is.
-#[inline]
 pub fn release<E: Environment>(word: &impl Word, me: Slot, environment: &E) -> Result<(), WordFault> {
-    // Release: pairs with the Acquire of the next acquisition.
-    if word.replace(me.tag(), FREE, Ordering::Release) {
-        Ok(())
-    } else {
-        release_contended(word, me, environment)
+    if word.peek() != me.tag() {
+        return release_contended(word, me, environment);
     }
+    // Its Release pairs with the Acquire of the next acquisition.
+    word.put(FREE);
+    // Pairs with the barrier in `acquire`.
+    environment.settle();
+    if environment.sleepers().peek() != 0 {
+        wake_unheard(me, environment);
+    }
+    Ok(())
 }
 
 /// Says that the process which held `me` before us, if it held the word, died: its slot has come to us.
@@ -267,6 +334,26 @@ fn give_up<E: Environment>(word: &impl Word, environment: &E) -> Result<Taken, W
         }
     }
     Err(WordFault::TimedOut)
+}
+
+/// The word was let go of as if nobody waited, but somebody may sleep.
+#[cold]
+fn wake_unheard<E: Environment>(me: Slot, environment: &E) {
+    // Whoever is woken takes the word with WAITERS, or says anew in the word that it waits.
+    environment.wake_one();
+    let raised = environment.sleepers().peek();
+    for slot in Slot::all().filter(|slot| raised & bit(*slot) != 0) {
+        // Our own is left by a predecessor that died; who died while it slept can lower its bit no more either.
+        if slot == me || !environment.is_alive(slot) {
+            environment.sleepers().lower(bit(slot));
+        }
+    }
+}
+
+/// The bit of a slot among the sleepers.
+const fn bit(slot: Slot) -> u32 {
+    const { assert!(SLOT_COUNT <= u32::BITS) };
+    1 << slot.index()
 }
 
 #[cold]

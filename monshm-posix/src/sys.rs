@@ -180,6 +180,31 @@ pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
     let _ = unsafe { rustix::mm::munmap(base.as_ptr().cast(), len) };
 }
 
+/// Asks that every [`barrier_everywhere`] reach this process too. Whether they do: not where the kernel has none.
+#[cfg(any(feature = "futex", feature = "semaphore"))]
+pub(crate) fn register_for_barriers() -> bool {
+    // Once for the process: the kernel keeps it with the address space.
+    static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
+}
+
+/// A full barrier on every core that runs a process which asked for it, and on this one; where the kernel has none, on
+/// this one alone.
+#[cfg(any(feature = "futex", feature = "semaphore"))]
+pub(crate) fn barrier_everywhere() {
+    if !membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
+        // Pairs with the holder's own barrier, which it passes where it is not registered.
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
+/// membarrier(2), Linux 4.16 for these commands.
+#[cfg(any(feature = "futex", feature = "semaphore"))]
+fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: the call takes three integers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 #[cfg(any(feature = "futex", feature = "pthread-mutex", feature = "semaphore"))]
 pub(crate) fn now_ns() -> u64 {

@@ -18,12 +18,18 @@ struct Alone {
     woken_all: Cell<u32>,
     dead: Option<u32>,
     budget: Cell<u32>,
+    sleepers: AtomicU32,
     /// No slice passes: every wait is ended by a wake-up that is for nothing.
     restless: bool,
 }
 
 impl Environment for Alone {
     const SPINS: u32 = 2;
+    fn sleepers(&self) -> &impl Word {
+        &self.sleepers
+    }
+    fn barrier(&self) {}
+    fn settle(&self) {}
     fn wait(&self, _: u32, slice: Duration) -> bool {
         self.waited.borrow_mut().push(slice);
         !self.restless
@@ -52,6 +58,15 @@ struct Watched {
 impl Word for Watched {
     fn peek(&self) -> u32 {
         self.word.peek()
+    }
+    fn put(&self, value: u32) {
+        self.word.put(value);
+    }
+    fn raise(&self, bits: u32) {
+        self.word.raise(bits);
+    }
+    fn lower(&self, bits: u32) {
+        self.word.lower(bits);
     }
     fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
         let promises = u32::from(new & !current & HANDOFF != 0);
@@ -199,6 +214,9 @@ impl Word for Fleeting {
     fn peek(&self) -> u32 {
         self.0
     }
+    fn put(&self, _: u32) {}
+    fn raise(&self, _: u32) {}
+    fn lower(&self, _: u32) {}
     fn replace(&self, _: u32, _: u32, _: Ordering) -> bool {
         false
     }
@@ -206,13 +224,14 @@ impl Word for Fleeting {
 
 #[test]
 fn a_word_that_never_holds_still_detains_nobody() {
-    for value in [FREE, HANDOFF | WAITERS, peer().tag(), ME.tag(), OWNER_DIED] {
+    for value in [FREE, HANDOFF | WAITERS, peer().tag(), ME.tag(), ME.tag() | WAITERS, OWNER_DIED] {
         let world = Alone { budget: Cell::new(1000), dead: Some(5), ..Alone::default() };
         let word = Fleeting(value);
         assert_eq!(acquire(&word, ME, &world).err(), Some(WordFault::TimedOut), "{value:#x}");
         assert_eq!(world.budget.get(), 0);
         assert_eq!(try_acquire(&word, ME).ok().flatten(), None);
-        assert!(release(&word, ME, &world).is_err());
+        // A word that says that we hold it, and nothing else, takes a store, which cannot fail.
+        assert_eq!(release(&word, ME, &world).is_ok(), value == ME.tag());
         adopt(&word, ME, &world);
     }
 }
@@ -252,4 +271,69 @@ fn every_word_is_either_a_state_or_corrupt() {
             assert_eq!(release(&word, ME, &world).is_ok(), held, "{value:#x}");
         }
     }
+}
+
+#[test]
+fn a_holder_that_saw_no_flags_still_wakes_who_says_that_it_sleeps() {
+    let word = AtomicU32::new(ME.tag());
+    let (asleep, dead, before_us) = (1 << 7, 1 << 5, 1 << ME.index());
+    let sleepers = AtomicU32::new(asleep | dead | before_us);
+    let world = Alone { sleepers, dead: Some(5), ..Alone::default() };
+    assert_eq!(release(&word, ME, &world), Ok(()));
+    assert_eq!((word.peek(), world.woken_one.get()), (FREE, 1));
+    assert_eq!(world.sleepers.peek(), asleep, "the dead sleep no more");
+    world.sleepers.lower(asleep);
+    assert!(acquire_now(&word, ME));
+    assert_eq!(release(&word, ME, &world), Ok(()));
+    assert_eq!(world.woken_one.get(), 1, "nobody says so any more");
+}
+
+#[test]
+fn whoever_waits_no_more_does_not_say_so() {
+    for (value, outcome) in
+        [(peer().tag(), Err(WordFault::TimedOut)), (1 << 28, Err(WordFault::Corrupt(1 << 28)))]
+    {
+        let word = AtomicU32::new(value);
+        let world = Alone { budget: Cell::new(20), ..Alone::default() };
+        assert_eq!(acquire(&word, ME, &world), outcome);
+        assert_eq!(world.sleepers.peek(), 0);
+    }
+}
+
+/// The world in which the holder lets go at the moment of the waiter's barrier, by a store that wipes out its flags.
+struct LetGo<'a> {
+    word: &'a AtomicU32,
+    alone: Alone,
+}
+
+impl Environment for LetGo<'_> {
+    const SPINS: u32 = 0;
+    fn sleepers(&self) -> &impl Word {
+        &self.alone.sleepers
+    }
+    fn barrier(&self) {
+        assert_eq!(self.alone.sleepers.peek(), 1 << ME.index(), "raised before the barrier");
+        self.word.put(FREE);
+    }
+    fn settle(&self) {}
+    fn wait(&self, expected: u32, slice: Duration) -> bool {
+        self.alone.wait(expected, slice)
+    }
+    fn wake_one(&self) {}
+    fn wake_all(&self) {}
+    fn remaining(&self) -> Option<Duration> {
+        Some(Duration::MAX)
+    }
+    fn is_alive(&self, _: Slot) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_waiter_whose_flags_were_wiped_out_does_not_go_to_sleep() {
+    let word = AtomicU32::new(peer().tag());
+    let world = LetGo { word: &word, alone: Alone::default() };
+    assert_eq!(acquire(&word, ME, &world), Ok(Taken::Clean));
+    assert_eq!(world.alone.waited.borrow().len(), 0);
+    assert_eq!(world.alone.sleepers.peek(), 0, "and lowered again");
 }

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32 as Counter, Ordering::SeqCst};
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::sync::{Condvar, Mutex};
 use monshm_core::Slot;
 use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
@@ -31,6 +31,18 @@ impl Word for ModelWord {
     fn peek(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
+    fn put(&self, value: u32) {
+        // A swap for the store of production: loom forgets that an exchange follows at once on the value that it read,
+        // and would put a store of the holder's before an exchange that read what the holder wrote before. It orders
+        // no more than the store does.
+        self.0.swap(value, Ordering::Release);
+    }
+    fn raise(&self, bits: u32) {
+        self.0.fetch_or(bits, Ordering::Relaxed);
+    }
+    fn lower(&self, bits: u32) {
+        self.0.fetch_and(!bits, Ordering::Relaxed);
+    }
     fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
         self.0.compare_exchange(current, new, ordering, Ordering::Relaxed).is_ok()
     }
@@ -48,6 +60,7 @@ struct Gate {
 #[derive(Debug)]
 pub struct World {
     pub word: ModelWord,
+    pub sleepers: ModelWord,
     /// Written only under the lock, plainly: loom reports an access that nothing orders.
     data: UnsafeCell<u32>,
     /// The lock of the futex's queue.
@@ -64,6 +77,7 @@ impl World {
     pub fn new(word: u32) -> Self {
         Self {
             word: ModelWord(AtomicU32::new(word)),
+            sleepers: ModelWord(AtomicU32::new(0)),
             data: UnsafeCell::new(0),
             gate: Mutex::new(Gate { stolen: 0, late: true }),
             bell: Condvar::new(),
@@ -199,6 +213,18 @@ fn take_one(left: &Cell<u32>) -> bool {
 
 impl Environment for Party<'_> {
     const SPINS: u32 = 0;
+
+    fn sleepers(&self) -> &impl Word {
+        &self.world.sleepers
+    }
+
+    fn barrier(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    fn settle(&self) {
+        fence(Ordering::SeqCst);
+    }
 
     fn wait(&self, expected: u32, _: Duration) -> bool {
         let gate = self.world.gate.lock().unwrap();

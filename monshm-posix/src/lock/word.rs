@@ -8,14 +8,14 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::Duration;
 
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use monshm_core::kind::LockKind;
 use monshm_core::liveness::{Liveness, Slot};
 use monshm_core::lock::{Acquired, Deadline, RawLock};
-use monshm_core::lock_word::{self, Environment, Taken, WordFault};
+use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
 use monshm_core::region::Region;
 
 use crate::segment::Mapping;
@@ -39,11 +39,14 @@ pub(super) trait Sleeper: Debug + Send + Sync {
 
 /// The lock, as one handle sees it.
 ///
-/// *Invariant PLACED*: `word` is the address of the first four bytes of the lock area of `mapping`, which this value
-/// keeps mapped. It stands here because each load on the way to it would be waited for between two locked instructions.
+/// *Invariant PLACED*: `word` is the address of the first four bytes of the lock area of `mapping`, `sleepers` that of the
+/// header's field, which this value keeps mapped. They stand here because each load on the way to it would be waited for between two locked instructions.
 #[derive(Debug)]
 pub(super) struct WordLock<S> {
     word: NonNull<AtomicU32>,
+    sleepers: NonNull<AtomicU32>,
+    /// Whether a waiter's barrier reaches this process, so that a holder need not pass one of its own.
+    barriers_reach_us: bool,
     me: Slot,
     mapping: Arc<Mapping>,
     sleeper: PhantomData<S>,
@@ -68,7 +71,9 @@ struct Call<'a, S> {
 impl<S: Sleeper> WordLock<S> {
     pub(super) fn new(mapping: &Arc<Mapping>, me: Slot) -> Self {
         let word = NonNull::from(&mapping.region().header().lock_area).cast();
-        Self { word, me, mapping: Arc::clone(mapping), sleeper: PhantomData }
+        let sleepers = NonNull::from(&mapping.region().header().sleepers);
+        let barriers_reach_us = sys::register_for_barriers();
+        Self { word, sleepers, barriers_reach_us, me, mapping: Arc::clone(mapping), sleeper: PhantomData }
     }
 
     /// Settles what a dead holder of our slot may have left.
@@ -85,6 +90,21 @@ impl<S: Sleeper> WordLock<S> {
     }
 
     #[inline]
+    fn sleepers(&self) -> &AtomicU32 {
+        // SAFETY: as in `word`.
+        unsafe { self.sleepers.as_ref() }
+    }
+
+    #[inline]
+    fn settle(&self) {
+        if self.barriers_reach_us {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    #[inline]
     fn call(&self, deadline: Deadline) -> Call<'_, S> {
         Call { lock: self, deadline, slice_began_ns: Cell::new(None) }
     }
@@ -93,6 +113,19 @@ impl<S: Sleeper> WordLock<S> {
 impl<S: Sleeper> Environment for Call<'_, S> {
     /// About as long as two processes need to hand over a cache line a few times.
     const SPINS: u32 = 100;
+
+    fn sleepers(&self) -> &impl Word {
+        self.lock.sleepers()
+    }
+
+    fn barrier(&self) {
+        sys::barrier_everywhere();
+    }
+
+    #[inline]
+    fn settle(&self) {
+        self.lock.settle();
+    }
 
     fn wait(&self, expected: u32, slice: Duration) -> bool {
         let began_ns = self.slice_began_ns.get().unwrap_or_else(sys::now_ns);
