@@ -4,6 +4,7 @@
 //! asked for appends one line to it, `SKIP NAME REASON` (the name has no space in it), and passes. libtest has no word
 //! for this. A test run by hand, without the variable, prints the same line to stderr alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,9 +66,18 @@ pub(crate) fn tests_in(skips: &[Skip]) -> usize {
     names.len()
 }
 
+/// The reasons in `skips`, each with the tests that gave it.
+pub(crate) fn by_reason(skips: &[Skip]) -> BTreeMap<&str, Vec<&str>> {
+    let mut tests: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for skip in skips {
+        tests.entry(&skip.reason).or_default().push(&skip.test);
+    }
+    tests
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{parse, tests_in};
+    use super::{by_reason, parse, tests_in};
 
     #[test]
     fn lines_are_read_once_and_counted_by_test() {
@@ -75,7 +85,9 @@ mod tests {
             parse("SKIP a::b needs root\nnoise\nSKIP a::b needs root\nSKIP a::b no ACL here\nSKIP c\n");
         assert_eq!(skips.len(), 3);
         assert_eq!(tests_in(&skips), 2);
-        let reasons: Vec<&str> = skips.iter().map(|skip| skip.reason.as_str()).collect();
-        assert_eq!(reasons, ["needs root", "no ACL here", "no reason given"]);
+        let by_reason = by_reason(&skips);
+        assert_eq!(by_reason.len(), 3);
+        assert_eq!(by_reason["needs root"], ["a::b"]);
+        assert_eq!(by_reason["no reason given"], ["c"]);
     }
 }

@@ -178,8 +178,8 @@ fn announce(what: &str) {
 
 fn close(found: &Found) -> ExitCode {
     println!();
-    for skip in &found.skips {
-        println!("skipped: {}: {}", skip.test, skip.reason);
+    for (reason, tests) in skips::by_reason(&found.skips) {
+        println!("skipped, {reason}: {}", tests.join(", "));
     }
     for failure in &found.tally.failures {
         println!("failed: {failure}");
