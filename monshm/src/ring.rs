@@ -259,8 +259,15 @@ impl Ring<'_> {
         Ok(self)
     }
 
+    /// The engine, if the handle may be used. What it refuses is for [`Ring::failed`] to say.
+    #[cfg(feature = "capi")]
+    #[inline]
+    pub(crate) fn engine(&self) -> Result<&monshm_rbuf::Ring<Shared>> {
+        Ok(&self.usable()?.engine)
+    }
+
     #[cold]
-    fn failed(&self, error: monshm_rbuf::Error) -> Error {
+    pub(crate) fn failed(&self, error: monshm_rbuf::Error) -> Error {
         self.segment.ring_error("ring", error)
     }
 }

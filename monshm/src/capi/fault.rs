@@ -17,6 +17,9 @@ pub(super) enum Fault {
     Refused(Error),
     /// The facade said no, and the header gives this error another errno value.
     As(c_int, Error),
+    /// The ring does not hold that much, or has no room for it. As the engine says it, without an allocation: callers
+    /// come often.
+    Amount(c_int, monshm_rbuf::Error),
     /// The arguments are wrong, or something that only C can get wrong.
     Plain(c_int, &'static str),
 }
@@ -58,7 +61,7 @@ impl Fault {
     pub(super) fn keep(self) -> c_int {
         let code = match &self {
             Self::Refused(error) => errno(error),
-            Self::As(code, _) | Self::Plain(code, _) => *code,
+            Self::As(code, _) | Self::Amount(code, _) | Self::Plain(code, _) => *code,
         };
         // A thread that is ending may have no place for it any more: then nobody will ask.
         let _ = LAST.try_with(|last| {
@@ -71,6 +74,7 @@ impl Fault {
     fn sentence(&self) -> String {
         match self {
             Self::Refused(error) | Self::As(_, error) => error.to_string(),
+            Self::Amount(_, error) => format!("ring: {error}"),
             Self::Plain(_, what) => (*what).to_owned(),
         }
     }

@@ -6,6 +6,7 @@
 //! late: at least half of those in use stay free, and the search for the next one goes round all of them.
 
 use std::cell::UnsafeCell;
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -15,6 +16,9 @@ use super::fault::{Fault, NO_DESCRIPTOR, Outcome, get_errno, invalid, set_errno}
 use super::types::MonShmDesc;
 use crate::ring::{Consumer, Producer, Ring};
 use crate::segment::Segment;
+
+/// The engine of a segment's ring.
+type Engine = monshm_rbuf::Ring<monshm_rbuf::Shared>;
 
 /// The most descriptors a process can have. Linux allows about as many mappings (vm.max_map_count).
 const CAPACITY: usize = 1 << 16;
@@ -178,37 +182,41 @@ impl Place {
         unsafe { &(*descriptor).refcnt }
     }
 
-    /// Does `work` with the segment's ring. The first use fixes the ring's place.
+    /// Does `work` with the segment's ring. The first use fixes the ring's place. `missing` is the errno value for bytes
+    /// or room that are not there, also where the ring could never hold so many.
     #[inline(always)]
     pub(super) fn with_ring<T>(
         &'static self,
-        work: impl FnOnce(&Ring<'static>) -> Result<T, Error>,
+        missing: c_int,
+        work: impl FnOnce(&Engine) -> Result<T, monshm_rbuf::Error>,
     ) -> Outcome<T> {
         // Acquire: pairs with the Release in `first_ring`.
-        if self.ring_state.load(Ordering::Acquire) != ring_state::READY {
-            self.first_ring()?;
-        }
         if self.ring_state.load(Ordering::Acquire) == ring_state::READY {
             // SAFETY: initialised, by LIVE.
-            return Ok(work(unsafe { (*self.ring.get()).assume_init_ref() })?);
+            return use_ring(unsafe { (*self.ring.get()).assume_init_ref() }, missing, work);
         }
-        // Another thread is just writing it: this call does with one of its own.
-        Ok(work(&self.segment().ring()?)?)
+        match self.first_ring()? {
+            // SAFETY: initialised, by LIVE.
+            None => use_ring(unsafe { (*self.ring.get()).assume_init_ref() }, missing, work),
+            Some(own) => use_ring(&own, missing, work),
+        }
     }
 
+    /// Keeps the segment's ring; where another thread is just doing so, gives one for this call alone.
     #[cold]
-    fn first_ring(&'static self) -> Outcome<()> {
+    fn first_ring(&'static self) -> Outcome<Option<Ring<'static>>> {
         let errno = get_errno();
         let ring = self.segment().ring()?;
         set_errno(errno);
         let (none, busy) = (ring_state::NONE, ring_state::BUSY);
-        if self.ring_state.compare_exchange(none, busy, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            // SAFETY: who made it BUSY writes alone, and nobody reads before READY.
-            unsafe { (*self.ring.get()).write(ring) };
-            // Release: pairs with the Acquire in `with_ring`.
-            self.ring_state.store(ring_state::READY, Ordering::Release);
+        if self.ring_state.compare_exchange(none, busy, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return Ok(Some(ring));
         }
-        Ok(())
+        // SAFETY: who made it BUSY writes alone, and nobody reads before READY.
+        unsafe { (*self.ring.get()).write(ring) };
+        // Release: pairs with the Acquire in `with_ring`.
+        self.ring_state.store(ring_state::READY, Ordering::Release);
+        Ok(None)
     }
 
     /// Ends the descriptor: closes the ends of the ring, lets go of a lock that this thread holds, detaches.
@@ -240,6 +248,21 @@ impl Place {
         TAKEN.fetch_sub(1, Ordering::Relaxed);
         Ok(())
     }
+}
+
+#[inline(always)]
+fn use_ring<T>(
+    ring: &Ring<'static>,
+    missing: c_int,
+    work: impl FnOnce(&Engine) -> Result<T, monshm_rbuf::Error>,
+) -> Outcome<T> {
+    use monshm_rbuf::Error as Refusal;
+    work(ring.engine()?).map_err(|error| match error {
+        Refusal::Full { .. } | Refusal::Empty { .. } | Refusal::TooLong { .. } => {
+            Fault::Amount(missing, error)
+        }
+        other => ring.failed(other).into(),
+    })
 }
 
 impl<End> Seat<End> {

@@ -2,13 +2,12 @@
 //!
 //! Bounds and capacity come from the place that the address leads to, never from the words at the address.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 
-use monshm_core::{Error, ErrorKind};
+use monshm_core::header::RingWords;
 
 use super::fault::{Fault, Outcome, invalid, or_errno};
 use super::places::{self, Place};
-use monshm_core::header::RingWords;
 
 /// Where `rbuf` stands in every segment, in bytes from the base.
 const RING_AT: usize = std::mem::offset_of!(monshm_core::Header, ring);
@@ -30,24 +29,10 @@ fn of_both(rbuf: *const RingWords, shmaddr: *const c_void) -> Outcome<&'static P
     places::of_base(shmaddr.addr())
 }
 
-/// Gives an error that is about the amount of bytes the errno value that the header promises, also where the ring could
-/// never hold so many.
-#[cold]
-fn amount(fault: Fault, code: i32) -> Fault {
-    match fault {
-        Fault::Refused(error) if matches!(error.kind(), ErrorKind::SizeOverLimit { .. }) => {
-            Fault::As(code, error)
-        }
-        other => other,
-    }
-}
-
 /// More bytes than any object has.
 #[cold]
-fn beyond(asked: usize, place: &'static Place) -> Fault {
-    let limit = place.segment().size() as u64;
-    let kind = ErrorKind::SizeOverLimit { asked: asked as u64, limit };
-    Fault::Refused(Error::new(monshm_core::Operation::Ring, kind))
+fn beyond<T>(missing: c_int, requested: usize, place: &'static Place) -> Outcome<T> {
+    Err(Fault::Amount(missing, monshm_rbuf::Error::TooLong { requested, limit: place.segment().size() }))
 }
 
 /// `mon_shm_rbuf_append`.
@@ -70,11 +55,11 @@ pub unsafe extern "C" fn mon_shm_rbuf_append(
             return invalid("src is NULL");
         }
         if srclen > isize::MAX as usize {
-            return Err(amount(beyond(srclen, place), libc::ENOSPC));
+            return beyond(libc::ENOSPC, srclen, place);
         }
         // SAFETY: not NULL, and srclen bytes of the program's own memory by CALLER.
         let src = unsafe { std::slice::from_raw_parts(src.cast::<u8>(), srclen) };
-        place.with_ring(|ring| ring.append(src)).map_err(|fault| amount(fault, libc::ENOSPC))
+        place.with_ring(libc::ENOSPC, |ring| ring.append(src))
     });
 }
 
@@ -98,12 +83,12 @@ pub unsafe extern "C" fn mon_shm_rbuf_read(
             return invalid("dst is NULL");
         }
         if dstlen > isize::MAX as usize {
-            return Err(amount(beyond(dstlen, place), libc::EAGAIN));
+            return beyond(libc::EAGAIN, dstlen, place);
         }
         // SAFETY: not NULL, and dstlen bytes of the program's own memory by CALLER. They may be uninitialised: the ring
         // writes them all before anything reads them, or does not touch them.
         let dst = unsafe { std::slice::from_raw_parts_mut(dst.cast::<u8>(), dstlen) };
-        place.with_ring(|ring| ring.read(dst)).map_err(|fault| amount(fault, libc::EAGAIN))
+        place.with_ring(libc::EAGAIN, |ring| ring.read(dst))
     });
 }
 
@@ -113,9 +98,7 @@ pub unsafe extern "C" fn mon_shm_rbuf_read(
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_rbuf_skip(rbuf: *mut RingWords, datalen: usize) {
-    or_errno((), || {
-        of_ring(rbuf)?.with_ring(|ring| ring.skip(datalen)).map_err(|fault| amount(fault, libc::EAGAIN))
-    });
+    or_errno((), || of_ring(rbuf)?.with_ring(libc::EAGAIN, |ring| ring.skip(datalen)));
 }
 
 /// `mon_shm_rbuf_avail`.
@@ -124,7 +107,7 @@ pub unsafe extern "C" fn mon_shm_rbuf_skip(rbuf: *mut RingWords, datalen: usize)
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_rbuf_avail(rbuf: *mut RingWords) -> usize {
-    or_errno(0, || of_ring(rbuf)?.with_ring(|ring| ring.avail()))
+    or_errno(0, || of_ring(rbuf)?.with_ring(libc::EAGAIN, |ring| ring.avail()))
 }
 
 /// `mon_shm_rbuf_len`.
@@ -133,5 +116,5 @@ pub unsafe extern "C" fn mon_shm_rbuf_avail(rbuf: *mut RingWords) -> usize {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_rbuf_len(rbuf: *mut RingWords) -> usize {
-    or_errno(0, || of_ring(rbuf)?.with_ring(|ring| ring.len()))
+    or_errno(0, || of_ring(rbuf)?.with_ring(libc::EAGAIN, |ring| ring.len()))
 }
