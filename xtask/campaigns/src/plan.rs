@@ -9,7 +9,7 @@ use crate::judge::Judge;
 use crate::ledger::Ledger;
 use crate::steps::{Steps, operations};
 use crate::storm::{Pace, Storm};
-use crate::tally::Tally;
+use crate::tally::{Fault, Tally};
 use crate::{leftovers, life, soak};
 use clap::{Parser, ValueEnum};
 use std::error::Error;
@@ -175,7 +175,12 @@ impl Plan {
                     judge.point = point;
                     steps.kill_after(&mut judge, point)?;
                 }
-                None => steps.campaign(&mut judge, budget, seed, over)?,
+                None => {
+                    // What ends the campaign of an operation is a finding; the others go on.
+                    if let Err(error) = steps.campaign(&mut judge, budget, seed, over) {
+                        judge.fault(Fault::Other, error);
+                    }
+                }
             }
         }
         let mut storm: Option<Storm<'_>> = None;
@@ -188,9 +193,15 @@ impl Plan {
                 storm = Some(Storm::new(cell, role, seed, variant, &self.ledger, executioner)?);
                 variant += 1;
             }
-            if let Some(storm) = &mut storm {
+            let outcome = if let Some(storm) = &mut storm {
                 judge.turn_to(storm.operation());
-                storm.round(&mut judge, Pace::default())?;
+                storm.round(&mut judge, Pace::default())
+            } else {
+                Ok(())
+            };
+            if let Err(error) = outcome {
+                judge.fault(Fault::Other, error);
+                storm = None;
             }
             judge.point += 1;
         }
@@ -209,7 +220,11 @@ impl Plan {
                     life::kill_at(cell, operation, &self.ledger, &mut judge, point)?;
                 }
                 (Some(_), _) => {}
-                (None, _) => life::campaign(cell, &self.ledger, &mut judge, life_share, self.end)?,
+                (None, _) => {
+                    if let Err(error) = life::campaign(cell, &self.ledger, &mut judge, life_share, self.end) {
+                        judge.fault(Fault::Other, error);
+                    }
+                }
             }
             judge.done();
         }

@@ -27,6 +27,13 @@ const LIMIT: u64 = 60_000;
 /// The most instructions of an operation that never returns: a wait for a lock that stays held.
 const WAIT_LIMIT: u64 = 1_200;
 
+/// Where the header keeps the end of the common data, and where the beginning of the ring; bytes.
+const CDATA_END: u64 = 32;
+const RING_BEGIN: u64 = 128;
+
+/// What the beginning of a ring is a multiple of, in bytes.
+const RING_ALIGN: u64 = 128;
+
 /// The operations in which a process of this role is killed.
 pub(crate) fn operations(role: Role) -> &'static [&'static str] {
     match role {
@@ -218,6 +225,16 @@ impl<'a> Steps<'a> {
 
     /// Room that an allocation returned is never given again, and the ring lies behind all of it.
     fn judge_allocator(&self, judge: &mut Judge<'_>) -> Result<(), Box<dyn Error>> {
+        let word = |offset| -> monshm::Result<u64> {
+            Ok(self.survivor.segment.region(offset, 8)?.atomic_u64(0)?.load(Ordering::Relaxed))
+        };
+        let (committed, begin) = (word(CDATA_END)?, word(RING_BEGIN)?);
+        if begin != committed.next_multiple_of(RING_ALIGN) {
+            judge.fault(
+                Fault::Corrupted,
+                format_args!("allocator: common data ends at {committed}, the ring begins at {begin}"),
+            );
+        }
         let returned = self.ledger.words().allocated.load(Ordering::Acquire);
         let len = ALLOCATED_LEN as u64;
         let ours = self.survivor.segment.alloc(Layout::from_size_align(ALLOCATED_LEN, 8)?)?;
