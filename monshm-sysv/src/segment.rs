@@ -19,7 +19,7 @@ use crate::{access, key, reserve};
 const REMOVE_EARLY: bool = cfg!(target_os = "linux");
 
 /// How often an address is chosen anew when another thread has mapped something there.
-const ADDRESSES: u32 = 8;
+const ADDRESSES: u32 = 64;
 
 /// A mapped segment.
 ///
@@ -158,7 +158,11 @@ fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
         match sys::shm_attach(id, Some(hint)) {
             Ok(base) => return Ok(base),
             // Gone, or another thread was faster to map here, or huge pages.
-            Err(Errno(libc::EINVAL)) => check(id, descriptor)?,
+            Err(Errno(libc::EINVAL)) => {
+                check(id, descriptor)?;
+                // Threads that attach at one time are shown the same free range; eight tries were seen not to do.
+                std::thread::yield_now();
+            }
             Err(errno) => return Err(access::refused(errno, "shmat").on(name())),
         }
     }
