@@ -67,7 +67,10 @@ pub(crate) fn run(
     if after != before || after_kib > before_kib + SHMEM_TOLERANCE_KIB {
         let storm = &storms[0];
         let mut judge = Judge::new(tally, storm.cell, storm.role, seed, "soak");
-        judge.fault(Fault::Leaked, format_args!("the soak grew: {before:?}, {after:?}"));
+        judge.fault(
+            Fault::Leaked,
+            format_args!("it grew: {before:?}, {before_kib} KiB; {after:?}, {after_kib} KiB"),
+        );
         judge.done();
     }
     Ok(())

@@ -89,7 +89,7 @@ impl<'a> Steps<'a> {
             kills += 1;
             point += stride;
         }
-        if stride == 1 {
+        if stride == 1 && point >= len {
             eprintln!(
                 "{} {}: {len} instructions, killed after each ({kills} kills)",
                 self.cell, self.operation

@@ -91,7 +91,12 @@ impl<'a> Storm<'a> {
         let mut random = Random::of(self.seed, &[self.cell.index() as u64, self.role as u64, judge.point, 7]);
         // A lock that costs system calls needs longer holds to be killed inside as often.
         let long = if self.cell.lock == LockKind::SysvSem { 3 } else { 1 };
-        let hold_ns = if random.below(4) < long { random.below(20_000) } else { 0 };
+        let hold_ns = match random.below(4) {
+            // Beside long pauses, long holds: else hardly a kill would fall inside.
+            _ if pace.pause_ns != 0 => pace.pause_ns + random.below(pace.pause_ns),
+            chance if chance < long => random.below(20_000),
+            _ => 0,
+        };
         self.survivor.brief(self.ledger, self.cell, self.stream.record_len, self.stream.next, hold_ns);
         self.ledger.words().pause_ns.store(pace.pause_ns, Ordering::Release);
         let mut victim = Victim::start(self.operation, self.ledger)?;
