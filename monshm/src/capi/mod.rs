@@ -4,14 +4,14 @@
 //! The header is the documentation; here stands how it is kept. Nothing here talks to the operating system.
 //!
 //! # Descriptors that can be told from anything else
-//! A descriptor stands in a *place* of a static arena ([`places`]), whose memory is never given back. So whether a pointer
+//! A descriptor stands in a *place* of a static arena (`places`), whose memory is never given back. So whether a pointer
 //! is a descriptor is arithmetic on the pointer and one load from the arena: a foreign pointer is never followed, and one
 //! to a descriptor that is gone leads to a place that says so. An address in a segment leads to its place by a table of
 //! the bases of all mappings, keyed by page; the table and the places are private memory, so that no peer's word decides
 //! which bounds hold.
 //!
 //! # Panics
-//! None crosses into C. Every function runs in [`fault::guarded`], which answers a panic with ENOTRECOVERABLE. The
+//! None crosses into C. Every function runs in `fault::guarded`, which answers a panic with ENOTRECOVERABLE. The
 //! exceptions are those whose bodies cannot panic: they call, load and compare.
 //!
 //! # What the caller owes
