@@ -51,6 +51,14 @@ impl Tally {
         self.failures.push(what.to_owned());
     }
 
+    /// The same counts, with `title` before each name.
+    pub(crate) fn below(mut self, title: &str) -> Self {
+        for failure in &mut self.failures {
+            *failure = format!("{title}: {failure}");
+        }
+        self
+    }
+
     /// How many tests have run, passed or failed.
     pub(crate) fn ran(&self) -> usize {
         self.passed + self.failed

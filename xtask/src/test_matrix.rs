@@ -154,10 +154,14 @@ fn close(outcomes: &[Outcome<'_>]) -> ExitCode {
     }
     let mut sum = Tally::default();
     for outcome in outcomes {
+        let title = outcome.row.title();
         match &outcome.ran {
-            Some(ran) => sum += ran.tally.clone(),
-            None => sum.fail(&format!("{}: did not build", outcome.row.title())),
+            Some(ran) => sum += ran.tally.clone().below(&title),
+            None => sum.fail(&format!("{title}: did not build")),
         }
+    }
+    for failure in &sum.failures {
+        println!("failed: {failure}");
     }
     println!("{sum}");
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
