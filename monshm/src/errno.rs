@@ -13,6 +13,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::CommonDataOverSize { .. }
         | ErrorKind::OutOfBounds(_)
         | ErrorKind::Misaligned { .. }
+        | ErrorKind::MixedRing
         | ErrorKind::HandleMissing
         | ErrorKind::HandleUnexpected
         | ErrorKind::NotCreator => Errno::INVAL,

@@ -163,7 +163,7 @@ impl Segment {
             Engine::Claimed { by } => ErrorKind::Claimed { role, by: by.get() },
             Engine::Bounds(_) => ErrorKind::Corrupt { what: "the bounds of the ring cannot be" },
             Engine::Corrupt(_) => ErrorKind::Corrupt { what: "an index or a header of the ring cannot be" },
-            Engine::Unaligned => ErrorKind::Misaligned { align: 1, limit: 8 },
+            Engine::Unaligned => ErrorKind::MixedRing,
             _ => ErrorKind::System { what: "the ring's engine" },
         };
         let error_of_kind = Error::new(Operation::Ring, kind);

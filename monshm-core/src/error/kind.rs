@@ -235,6 +235,9 @@ pub enum ErrorKind {
         /// Bytes in the ring.
         available: u64,
     },
+    /// Bytes and records were mixed on one ring.
+    #[error("bytes and records were mixed on this ring; use one or the other, or whole multiples of 8 bytes")]
+    MixedRing,
     /// Producer or consumer of the ring is claimed already.
     #[error("the {role} of this ring is claimed by {by}; there is one at a time")]
     Claimed {
@@ -367,6 +370,7 @@ impl ErrorKind {
             | Self::HandleUnexpected
             | Self::OutOfBounds(_)
             | Self::Misaligned { .. }
+            | Self::MixedRing
             | Self::Claimed { .. }
             | Self::Deadlock
             | Self::NotHolder
