@@ -8,21 +8,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use monshm::{BackendKind, LockKind, Segment};
 
 use crate::machine;
-use crate::rounds::{self, Case, Group, Options};
+use crate::model::{Better, Chart};
+use crate::options::Options;
+use crate::rounds::{Case, Group, Plan};
 
 /// Pairs of calls in one round.
 const FAST: u32 = 2_000_000;
 /// Pairs of system calls in one round.
 const SLOW: u32 = 200_000;
 
-pub(crate) fn run(options: &Options) {
-    machine::pin(options.cores.0);
+pub(crate) fn plan(_options: &Options) -> Plan {
     let groups = vec![
         Group {
             title: "futex word beside libc's locks".into(),
             unit: "ns",
-            against: "libc robust",
-            higher_is_better: false,
+            against: &["libc robust"],
+            better: Better::Lower,
+            chart: Some(Chart::Bars),
             cases: vec![
                 ours("monshm posix futex", BackendKind::Posix, LockKind::Futex, FAST),
                 ours("monshm sysv futex", BackendKind::Sysv, LockKind::Futex, FAST),
@@ -38,8 +40,9 @@ pub(crate) fn run(options: &Options) {
         Group {
             title: "pthread mutex beside the raw call".into(),
             unit: "ns",
-            against: "libc",
-            higher_is_better: false,
+            against: &["libc"],
+            better: Better::Lower,
+            chart: Some(Chart::Bars),
             cases: vec![
                 ours("monshm posix pthread-mutex", BackendKind::Posix, LockKind::PthreadMutex, FAST),
                 mutex("libc robust mutex", true),
@@ -48,8 +51,9 @@ pub(crate) fn run(options: &Options) {
         Group {
             title: "SysV semaphore beside the raw call".into(),
             unit: "ns",
-            against: "semop",
-            higher_is_better: false,
+            against: &["semop"],
+            better: Better::Lower,
+            chart: Some(Chart::Bars),
             cases: vec![
                 ours("monshm sysv sysv-sem", BackendKind::Sysv, LockKind::SysvSem, SLOW),
                 semop("semop pair, SEM_UNDO", libc::SEM_UNDO),
@@ -57,7 +61,7 @@ pub(crate) fn run(options: &Options) {
             ],
         },
     ];
-    rounds::run(groups, options);
+    Plan { suite: "lock", groups }
 }
 
 /// Nanoseconds of one call of `pair`, which locks and unlocks.
@@ -74,9 +78,10 @@ fn time(pairs: u32, mut pair: impl FnMut()) -> f64 {
 
 /// A segment of its own each round, so that each is on new pages.
 fn ours(name: &'static str, backend: BackendKind, lock: LockKind, pairs: u32) -> Case<'static> {
-    Case::new(name, move || {
-        let segment = Segment::builder(65536).backend(backend).lock_kind(lock).create().expect("a segment");
-        time(pairs, || drop(segment.lock().expect("nobody else holds it")))
+    Case::fallible(name, move || {
+        let segment = Segment::builder(65536).backend(backend).lock_kind(lock).create();
+        let segment = segment.map_err(|refusal| refusal.to_string())?;
+        Ok(time(pairs, || drop(segment.lock().expect("nobody else holds it"))))
     })
 }
 

@@ -24,6 +24,33 @@ pub(crate) fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Processor time of this process and of its children that have ended, user and system, seconds.
+pub(crate) fn own_seconds() -> f64 {
+    let used = |who| {
+        // SAFETY: an all-zero rusage is valid, and so is the place for the write.
+        let usage = unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            libc::getrusage(who, &mut usage);
+            usage
+        };
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        seconds(usage.ru_utime) + seconds(usage.ru_stime)
+    };
+    used(libc::RUSAGE_SELF) + used(libc::RUSAGE_CHILDREN)
+}
+
+/// The C library's name and version.
+pub(crate) fn libc_version() -> Option<String> {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: gives a static, terminated string.
+        let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+        version.to_str().ok().map(|version| format!("glibc {version}"))
+    }
+    #[cfg(not(target_env = "gnu"))]
+    None
+}
+
 /// New pages of a memfd, shared with every child; unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Pages {

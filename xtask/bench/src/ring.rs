@@ -9,7 +9,9 @@ mod ours;
 mod peers;
 
 use crate::machine;
-use crate::rounds::{self, Case, Group, Options};
+use crate::model::{Better, Chart};
+use crate::options::Options;
+use crate::rounds::{Case, Group, Plan};
 
 const MIB: usize = 1 << 20;
 
@@ -23,11 +25,11 @@ struct Load {
 }
 
 impl Load {
-    /// About 1.5 M short messages, or 192 MiB of long ones.
-    fn new(ring_len: usize, message_len: usize, cores: (usize, usize)) -> Self {
+    /// About 1.5 M short messages, or 192 MiB of long ones; less with --quick.
+    fn new(ring_len: usize, message_len: usize, options: &Options) -> Self {
         let warm = (2 * ring_len / message_len) as u64 + 16;
-        let timed = (192 * MIB / message_len).min(1_500_000) as u64;
-        Load { ring_len, warm, total: warm + timed, cores }
+        let timed = options.load((192 * MIB / message_len).min(1_500_000) as u64);
+        Load { ring_len, warm, total: warm + timed, cores: options.cores }
     }
 
     fn rate(&self, ns: u64) -> f64 {
@@ -104,7 +106,7 @@ fn in_threads<const N: usize>(
     })
 }
 
-pub(crate) fn run(options: &Options) {
+pub(crate) fn plan(options: &Options) -> Plan {
     let mut groups = Vec::new();
     for ring_len in [MIB, MIB / 16] {
         groups.push(one_way::<16>(ring_len, options));
@@ -121,13 +123,14 @@ pub(crate) fn run(options: &Options) {
         [("records 64 B", ours::records::<64> as fn(_) -> _), ("records 1024 B", ours::records::<1024>)]
     {
         let len = if title.contains("1024") { 1024 } else { 64 };
-        let load = Load::new(MIB, len, cores);
+        let load = Load::new(MIB, len, options);
         let bytes = move || if len == 64 { ours::bytes::<64>(load) } else { ours::bytes::<1024>(load) };
         groups.push(Group {
             title: format!("{title}, 1024 KiB"),
             unit: "M/s",
-            against: "bytes",
-            higher_is_better: true,
+            against: &["bytes"],
+            better: Better::Higher,
+            chart: None,
             cases: vec![
                 Case::new("bytes", move || load.rate(bytes()) * 1e3),
                 Case::new("records", move || load.rate(case(load)) * 1e3),
@@ -137,8 +140,9 @@ pub(crate) fn run(options: &Options) {
     groups.push(Group {
         title: "round trip 64 B, polled".into(),
         unit: "ns",
-        against: "raw",
-        higher_is_better: false,
+        against: &["raw"],
+        better: Better::Lower,
+        chart: None,
         cases: vec![
             Case::new("raw atomics", move || limits::ping_pong(cores)),
             Case::new("monshm", move || ours::ping_pong(cores)),
@@ -147,19 +151,20 @@ pub(crate) fn run(options: &Options) {
     groups.push(Group {
         title: "write and read 8 B, one thread".into(),
         unit: "ns",
-        against: "rtrb",
-        higher_is_better: false,
+        against: &["rtrb"],
+        better: Better::Lower,
+        chart: None,
         cases: vec![
             Case::new("rtrb", move || peers::rtrb_alone(cores.0)),
             Case::new("monshm", move || ours::alone(cores.0)),
         ],
     });
-    rounds::run(groups, options);
+    Plan { suite: "ring", groups }
 }
 
 /// All transports of N-byte messages through a ring of one size.
 fn one_way<const N: usize>(ring_len: usize, options: &Options) -> Group<'static> {
-    let load = Load::new(ring_len, N, options.cores);
+    let load = Load::new(ring_len, N, options);
     let gib = N >= 64;
     let figure = move |ns: u64| load.rate(ns) * if gib { N as f64 / 1.073_741_824 } else { 1e3 };
     let case = |name: &str, run: fn(Load) -> u64| Case::new(name, move || figure(run(load)));
@@ -183,8 +188,15 @@ fn one_way<const N: usize>(ring_len: usize, options: &Options) -> Group<'static>
     Group {
         title: format!("one way {N} B, {} KiB", ring_len / 1024),
         unit: if gib { "GiB/s" } else { "M/s" },
-        against: if N >= 4096 { "limit" } else { "peer" },
-        higher_is_better: true,
+        against: if N >= 4096 { &["limit", "peer"] } else { &["peer"] },
+        better: Better::Higher,
+        chart: Some(Chart::Line {
+            picture: format!("one way through {} KiB", ring_len / 1024),
+            x_label: "bytes of a message".into(),
+            x: N as f64,
+            y_label: "GiB/s".into(),
+            y_scale: if gib { 1.0 } else { N as f64 / 1.073_741_824e3 },
+        }),
         cases,
     }
 }

@@ -1,127 +1,144 @@
-//! Interleaved rounds: every case once per round, in an order shuffled by a printed seed; medians with their
-//! whole range; ratios paired by round.
+//! Interleaved rounds: every case once per round, in an order shuffled by a printed seed.
 //!
-//! It does not know what is measured. A figure is a number of a stated unit, higher or lower being better as
-//! the suite says.
+//! It does not know what is measured, nor how results are told. A case that cannot run is kept with its reason; one that
+//! breaks does not end the run, but the run does not end well.
 
-/// What the command line says.
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+
+use crate::facts::Watch;
+use crate::machine;
+use crate::model::{Better, CaseResult, Chart, Detail, Distribution, Figure, GroupResult, Skipped};
+use crate::options::Options;
+
+/// What one run of a case gives.
 #[derive(Debug)]
-pub(crate) struct Options {
-    /// Rounds of each case.
-    pub(crate) rounds: usize,
-    /// Seed of the order.
-    pub(crate) seed: u64,
-    /// Only groups whose title contains this.
-    pub(crate) only: String,
-    /// The cores of the two sides.
-    pub(crate) cores: (usize, usize),
+pub(crate) struct Sample {
+    /// The number that is compared, in the group's unit.
+    pub(crate) figure: f64,
+    /// Other numbers of this run: name, unit, value. The same names in each round.
+    pub(crate) details: Vec<(&'static str, &'static str, f64)>,
+    /// How long each operation took, nanoseconds.
+    pub(crate) distribution: Option<Histogram<u64>>,
 }
 
-impl Options {
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let seed = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(1, |now| now.as_nanos() as u64);
-        let mut options = Options { rounds: 9, seed, only: String::new(), cores: (0, 1) };
-        while let Some(name) = arguments.next() {
-            let value = arguments.next().unwrap_or_default();
-            let number = || value.parse().map_err(|_| format!("{name} {value}"));
-            match name.as_str() {
-                "--rounds" => options.rounds = number()?,
-                "--seed" => options.seed = number()? as u64,
-                "--only" => options.only = value,
-                "--cores" => {
-                    let (a, b) = value.split_once(',').ok_or_else(|| name.clone())?;
-                    let core = |text: &str| text.parse().map_err(|_| name.clone());
-                    options.cores = (core(a)?, core(b)?);
-                }
-                _ => return Err(name),
-            }
-        }
-        Ok(options)
+impl From<f64> for Sample {
+    fn from(figure: f64) -> Self {
+        Sample { figure, details: Vec::new(), distribution: None }
     }
 }
 
-/// One thing to measure: run once per round, it gives one figure.
-pub(crate) struct Case<'a> {
-    pub(crate) name: String,
-    pub(crate) run: Box<dyn FnMut() -> f64 + 'a>,
+impl From<Histogram<u64>> for Sample {
+    /// The median is the figure that is compared.
+    fn from(distribution: Histogram<u64>) -> Self {
+        let figure = distribution.value_at_percentile(50.0) as f64;
+        Sample { figure, details: Vec::new(), distribution: Some(distribution) }
+    }
 }
+
+/// One thing to measure: run once per round.
+pub(crate) struct Case<'a> {
+    name: String,
+    run: Run<'a>,
+}
+
+/// A run, or why there is none here.
+type Run<'a> = Box<dyn FnMut() -> Result<Sample, String> + 'a>;
 
 impl<'a> Case<'a> {
-    pub(crate) fn new(name: impl Into<String>, run: impl FnMut() -> f64 + 'a) -> Self {
-        Case { name: name.into(), run: Box::new(run) }
+    /// A case that runs everywhere.
+    pub(crate) fn new<S: Into<Sample>>(name: impl Into<String>, mut run: impl FnMut() -> S + 'a) -> Self {
+        Case { name: name.into(), run: Box::new(move || Ok(run().into())) }
     }
-}
 
-/// The figures of one case, by round.
-#[derive(Debug)]
-pub(crate) struct Figures {
-    pub(crate) name: String,
-    pub(crate) by_round: Vec<f64>,
+    /// A case that tells, in its first round, when it cannot run here, and why.
+    pub(crate) fn fallible<S: Into<Sample>>(
+        name: impl Into<String>,
+        mut run: impl FnMut() -> Result<S, String> + 'a,
+    ) -> Self {
+        Case { name: name.into(), run: Box::new(move || run().map(Into::into)) }
+    }
 }
 
 /// Cases that are compared with each other.
 pub(crate) struct Group<'a> {
     pub(crate) title: String,
     pub(crate) unit: &'static str,
-    /// Which cases ratios are taken against: the best of those whose name starts with this.
-    pub(crate) against: &'static str,
-    pub(crate) higher_is_better: bool,
+    pub(crate) better: Better,
+    /// Which cases ratios are taken against: the best of those whose name starts with this, for each of these.
+    pub(crate) against: &'static [&'static str],
+    pub(crate) chart: Option<Chart>,
     pub(crate) cases: Vec<Case<'a>>,
 }
 
-/// Runs the groups, one after the other, and prints each when it is done.
-pub(crate) fn run(groups: Vec<Group<'_>>, options: &Options) {
-    println!("rounds {}, seed {}, cores {:?}", options.rounds, options.seed, options.cores);
-    let mut random = options.seed | 1;
-    for mut group in groups {
-        if !group.title.contains(&options.only) {
-            continue;
-        }
-        let mut figures: Vec<Figures> = group
-            .cases
-            .iter()
-            .map(|case| Figures { name: case.name.clone(), by_round: vec![0.0; options.rounds] })
-            .collect();
-        for round in 0..options.rounds {
-            for index in shuffled(group.cases.len(), &mut random) {
-                figures[index].by_round[round] = (group.cases[index].run)();
+/// The groups of a suite.
+pub(crate) struct Plan {
+    pub(crate) suite: &'static str,
+    pub(crate) groups: Vec<Group<'static>>,
+}
+
+/// Runs a group: all its cases in each round.
+pub(crate) fn run(suite: &str, group: &mut Group<'_>, options: &Options, random: &mut u64) -> GroupResult {
+    let (watch, began) = (Watch::begin(), Instant::now());
+    let mut samples: Vec<Vec<Sample>> = group.cases.iter().map(|_| Vec::new()).collect();
+    let mut skipped: Vec<Option<Skipped>> = group.cases.iter().map(|_| None).collect();
+    for round in 0..options.rounds() {
+        for index in shuffled(group.cases.len(), random) {
+            if skipped[index].is_some() {
+                continue;
             }
+            machine::pin(options.cores.0);
+            let case = &mut group.cases[index];
+            let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)()));
+            let (why, failed) = match outcome {
+                Ok(Ok(sample)) => {
+                    samples[index].push(sample);
+                    continue;
+                }
+                Ok(Err(why)) if round == 0 => (why, false),
+                Ok(Err(why)) => (format!("round {}: {why}", round + 1), true),
+                Err(panic) => (format!("round {}: {}", round + 1, message(&*panic)), true),
+            };
+            skipped[index] = Some(Skipped { name: case.name.clone(), why, failed });
         }
-        print(&group, &figures);
+    }
+    let measured = group.cases.iter().zip(samples).zip(&skipped).filter(|(_, skipped)| skipped.is_none());
+    GroupResult {
+        suite: suite.to_owned(),
+        title: group.title.clone(),
+        unit: group.unit.to_owned(),
+        better: group.better,
+        against: group.against.iter().map(ToString::to_string).collect(),
+        chart: group.chart.clone(),
+        cases: measured.map(|((case, samples), _)| gather(&case.name, samples)).collect(),
+        skipped: skipped.into_iter().flatten().collect(),
+        noise: watch.end(),
+        seconds: began.elapsed().as_secs_f64(),
     }
 }
 
-fn print(group: &Group<'_>, figures: &[Figures]) {
-    println!("\n{} [{}]", group.title, group.unit);
-    let peers = figures.iter().filter(|case| case.name.starts_with(group.against));
-    let better = |a: &&Figures, b: &&Figures| median(&a.by_round).total_cmp(&median(&b.by_round));
-    let best = if group.higher_is_better { peers.max_by(better) } else { peers.min_by(better) };
-    for case in figures {
-        let (low, high) = range(&case.by_round);
-        print!("  {:28} {:>9.3}  ({low:.3} to {high:.3})", case.name, median(&case.by_round));
-        if let Some(best) = best {
-            let ratios: Vec<f64> =
-                case.by_round.iter().zip(&best.by_round).map(|(own, peer)| own / peer).collect();
-            let (low, high) = range(&ratios);
-            print!("  {:.2} x {} ({low:.2} to {high:.2})", median(&ratios), best.name);
-        }
-        println!();
-    }
+/// The samples of a case, a round each, as figures.
+fn gather(name: &str, samples: Vec<Sample>) -> CaseResult {
+    let names: Vec<(&str, &str)> = samples[0].details.iter().map(|(name, unit, _)| (*name, *unit)).collect();
+    let detail = |(index, (name, unit)): (usize, &(&str, &str))| Detail {
+        name: (*name).to_owned(),
+        unit: (*unit).to_owned(),
+        figure: Figure::new(samples.iter().map(|sample| sample.details[index].2).collect()),
+    };
+    let details = names.iter().enumerate().map(detail).collect();
+    let figure = Figure::new(samples.iter().map(|sample| sample.figure).collect());
+    let histograms: Vec<Histogram<u64>> =
+        samples.into_iter().filter_map(|sample| sample.distribution).collect();
+    let distribution = (!histograms.is_empty()).then(|| Distribution::new(&histograms));
+    CaseResult { name: name.to_owned(), figure, details, distribution }
 }
 
-pub(crate) fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
-}
-
-fn range(figures: &[f64]) -> (f64, f64) {
-    figures
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), figure| (low.min(*figure), high.max(*figure)))
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "panicked".into())
 }
 
 /// The numbers below `count` in random order (Fisher–Yates over xorshift).
@@ -134,4 +151,64 @@ fn shuffled(count: usize, random: &mut u64) -> Vec<usize> {
         order.swap(last, (*random % (last as u64 + 1)) as usize);
     }
     order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn group(cases: Vec<Case<'_>>) -> Group<'_> {
+        let better = Better::Higher;
+        Group { title: "t".into(), unit: "ns", better, against: &[], chart: None, cases }
+    }
+
+    #[test]
+    fn each_round_runs_each_case_once_in_an_order_that_the_seed_gives() {
+        let order = |seed: u64| {
+            let seen = std::cell::RefCell::new(Vec::new());
+            let case = |name: char| {
+                Case::new(name, {
+                    let seen = &seen;
+                    move || {
+                        seen.borrow_mut().push(name);
+                        1.0
+                    }
+                })
+            };
+            let options = Options::parse_from(["bench", "--rounds", "4"]);
+            run("s", &mut group(vec![case('a'), case('b'), case('c')]), &options, &mut { seed });
+            seen.into_inner()
+        };
+        let one = order(7);
+        for round in one.chunks(3) {
+            let mut round = round.to_vec();
+            round.sort_unstable();
+            assert_eq!(round, ['a', 'b', 'c']);
+        }
+        assert_eq!(one, order(7));
+        assert_ne!(one, order(8));
+    }
+
+    #[test]
+    fn what_cannot_run_is_kept_with_its_reason_and_what_breaks_is_told_apart() {
+        let mut round = 0;
+        let cases = vec![
+            Case::new("runs", || 2.0),
+            Case::fallible::<f64>("cannot", || Err("no such call".into())),
+            Case::new("breaks", move || {
+                round += 1;
+                assert!(round < 2, "message 7 is damaged");
+                1.0
+            }),
+        ];
+        let options = Options::parse_from(["bench", "--rounds", "3"]);
+        let result = run("s", &mut group(cases), &options, &mut 1);
+        assert_eq!(result.cases.len(), 1);
+        assert_eq!(result.cases[0].figure.by_round, [2.0; 3]);
+        let skipped: Vec<_> = result.skipped.iter().map(|one| (one.name.as_str(), one.failed)).collect();
+        assert_eq!(skipped, [("cannot", false), ("breaks", true)]);
+        assert_eq!(result.skipped[0].why, "no such call");
+        assert_eq!(result.skipped[1].why, "round 2: message 7 is damaged");
+    }
 }

@@ -6,14 +6,15 @@ use std::os::unix::net::UnixStream;
 use monshm::{BackendKind, MemoryKind, Segment, handover};
 
 use crate::machine;
-use crate::rounds::{self, Case, Group, Options};
+use crate::model::Better;
+use crate::options::Options;
+use crate::rounds::{Case, Group, Plan};
 
 const SIZE: usize = 65536;
 /// Segments in one round.
 const COUNT: u32 = 500;
 
-pub(crate) fn run(options: &Options) {
-    machine::pin(options.cores.0);
+pub(crate) fn plan(_options: &Options) -> Plan {
     let mut groups = vec![
         create(MemoryKind::Memfd, Box::new(bare_memfd)),
         create(MemoryKind::Named, Box::new(bare_named)),
@@ -24,11 +25,12 @@ pub(crate) fn run(options: &Options) {
     groups.push(Group {
         title: "hand-over of 64 KiB segments between two threads, per segment".into(),
         unit: "us",
-        against: "create, send, receive, attach: 1",
-        higher_is_better: false,
+        against: &["create, send, receive, attach: 1"],
+        better: Better::Lower,
+        chart: None,
         cases: cases.into(),
     });
-    rounds::run(groups, options);
+    Plan { suite: "setup", groups }
 }
 
 /// Creating a segment: reserved, mapped, its first page touched, and let go of again.
@@ -41,8 +43,9 @@ fn create(memory: MemoryKind, bare: Box<dyn Fn()>) -> Group<'static> {
     Group {
         title: format!("create, reserve, map, remove 64 KiB: {memory}"),
         unit: "us",
-        against: "bare",
-        higher_is_better: false,
+        against: &["bare"],
+        better: Better::Lower,
+        chart: None,
         cases: vec![
             Case::new("monshm", move || microseconds(&ours)),
             Case::new("bare system calls", move || microseconds(&bare)),
