@@ -1,170 +1,106 @@
-//! The suite of the locks: lock and unlock in one thread with nobody else, each kind beside the raw calls under it.
+//! The suite of the locks: each kind with nobody else, then contended by two pinned processes, beside the raw calls.
 //!
-//! Contention and fairness are not measured here.
+//! Thread-only locks are contended by two threads, and ours once more beside them.
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod alone;
+mod contended;
+mod kinds;
+mod raw;
 
-use monshm::{BackendKind, LockKind, Segment};
-
-use crate::machine;
 use crate::model::{Better, Chart};
 use crate::options::Options;
 use crate::rounds::{Case, Group, Plan};
 
-/// Pairs of calls in one round.
-const FAST: u32 = 2_000_000;
-/// Pairs of system calls in one round.
-const SLOW: u32 = 200_000;
+use alone::{FAST, SLOW};
+use kinds::Ours;
 
-pub(crate) fn plan(_options: &Options) -> Plan {
-    let groups = vec![
-        Group {
-            title: "futex word beside libc's locks".into(),
-            unit: "ns",
-            against: &["libc robust"],
-            better: Better::Lower,
-            chart: Some(Chart::Bars),
-            cases: vec![
-                ours("monshm posix futex", BackendKind::Posix, LockKind::Futex, FAST),
-                ours("monshm sysv futex", BackendKind::Sysv, LockKind::Futex, FAST),
-                ours("monshm posix semaphore", BackendKind::Posix, LockKind::Semaphore, FAST),
-                mutex("libc robust mutex", true),
-                mutex("libc plain mutex", false),
-                semaphore(),
-                three_states(),
-                threads("parking_lot (threads)", parking_lot::Mutex::new(()), |lock| drop(lock.lock())),
-                threads("std (threads)", std::sync::Mutex::new(()), |lock| drop(lock.lock())),
-            ],
-        },
-        Group {
-            title: "pthread mutex beside the raw call".into(),
-            unit: "ns",
-            against: &["libc"],
-            better: Better::Lower,
-            chart: Some(Chart::Bars),
-            cases: vec![
-                ours("monshm posix pthread-mutex", BackendKind::Posix, LockKind::PthreadMutex, FAST),
-                mutex("libc robust mutex", true),
-            ],
-        },
-        Group {
-            title: "SysV semaphore beside the raw call".into(),
-            unit: "ns",
-            against: &["semop"],
-            better: Better::Lower,
-            chart: Some(Chart::Bars),
-            cases: vec![
-                ours("monshm sysv sysv-sem", BackendKind::Sysv, LockKind::SysvSem, SLOW),
-                semop("semop pair, SEM_UNDO", libc::SEM_UNDO),
-                semop("plain pair", 0),
-            ],
-        },
+/// A lock as one side holds it; the other side has a handle of its own.
+trait Lock {
+    /// Takes the lock, does `work`, lets go.
+    fn with(&mut self, work: impl FnOnce());
+}
+
+pub(crate) fn plan(options: &Options) -> Plan {
+    Plan {
+        suite: "lock",
+        groups: vec![word(), pthread(), semop(), files(), processes(options), threads(options)],
+    }
+}
+
+/// What `contended` measures, in one table for all kinds.
+fn contended(title: &str, against: &'static [&'static str], cases: Vec<Case<'static>>) -> Group<'static> {
+    let (title, better) = (title.to_owned(), Better::Higher);
+    Group { title, unit: "M/s", better, against, chart: Some(Chart::Bars), cases }
+}
+
+/// Lock and unlock with nobody else.
+fn uncontended(title: &str, against: &'static [&'static str], cases: Vec<Case<'static>>) -> Group<'static> {
+    let (title, better) = (format!("lock and unlock alone: {title}"), Better::Lower);
+    Group { title, unit: "ns", better, against, chart: Some(Chart::Bars), cases }
+}
+
+fn word() -> Group<'static> {
+    let ours = Ours::all().into_iter().filter(|kind| kind.is_user_space());
+    let mut cases: Vec<Case<'static>> = ours.map(|kind| alone::ours(kind, FAST)).collect();
+    cases.extend([
+        alone::raw("raw futex", FAST, raw::Futex::new),
+        alone::raw("libc robust mutex", FAST, |pages| raw::Pthread::new(pages, true)),
+        alone::raw("libc plain mutex", FAST, |pages| raw::Pthread::new(pages, false)),
+        alone::raw("libc sem_t", FAST, raw::Semaphore::new),
+        alone::threads("parking_lot (threads)", parking_lot::Mutex::new(())),
+        alone::threads("std (threads)", std::sync::Mutex::new(())),
+    ]);
+    uncontended("words in user space", &["libc robust", "raw futex"], cases)
+}
+
+fn pthread() -> Group<'static> {
+    let ours = Ours::all().into_iter().filter(|kind| kind.is_pthread());
+    let mut cases: Vec<Case<'static>> = ours.map(|kind| alone::ours(kind, FAST)).collect();
+    cases.push(alone::raw("libc robust mutex", FAST, |pages| raw::Pthread::new(pages, true)));
+    uncontended("pthread mutex beside the raw call", &["libc"], cases)
+}
+
+fn semop() -> Group<'static> {
+    let ours = Ours::all().into_iter().filter(|kind| !kind.is_user_space());
+    let mut cases: Vec<Case<'static>> = ours.map(|kind| alone::ours(kind, SLOW)).collect();
+    cases.extend([
+        alone::raw("semop, SEM_UNDO", SLOW, |_| raw::Semop::new(libc::SEM_UNDO)),
+        alone::raw("plain semop", SLOW, |_| raw::Semop::new(0)),
+    ]);
+    uncontended("SysV semaphore beside the raw call", &["semop"], cases)
+}
+
+/// Beside the default lock on the same memory: what a program would use that knows no better.
+fn files() -> Group<'static> {
+    let cases = vec![
+        alone::ours(Ours::DEFAULT, FAST),
+        alone::raw("flock", SLOW, |_| raw::File::new(raw::FileLock::Flock)),
+        alone::raw("fcntl OFD lock", SLOW, |_| raw::File::new(raw::FileLock::Ofd)),
     ];
-    Plan { suite: "lock", groups }
+    uncontended("file locks", &["flock"], cases)
 }
 
-/// Nanoseconds of one call of `pair`, which locks and unlocks.
-fn time(pairs: u32, mut pair: impl FnMut()) -> f64 {
-    for _ in 0..pairs / 10 {
-        pair();
-    }
-    let began = machine::now_ns();
-    for _ in 0..pairs {
-        pair();
-    }
-    (machine::now_ns() - began) as f64 / f64::from(pairs)
+fn processes(options: &Options) -> Group<'static> {
+    let mut cases: Vec<Case<'static>> =
+        Ours::all().into_iter().map(|kind| contended::ours(kind, options)).collect();
+    cases.extend([
+        contended::raw("raw futex", options, raw::Futex::new),
+        contended::raw("libc robust mutex", options, |pages| raw::Pthread::new(pages, true)),
+        contended::raw("libc plain mutex", options, |pages| raw::Pthread::new(pages, false)),
+        contended::raw("libc sem_t", options, raw::Semaphore::new),
+        contended::raw("semop, SEM_UNDO", options, |_| raw::Semop::new(libc::SEM_UNDO)),
+        contended::raw("plain semop", options, |_| raw::Semop::new(0)),
+        contended::raw("flock", options, |_| raw::File::new(raw::FileLock::Flock)),
+        contended::raw("fcntl OFD lock", options, |_| raw::File::new(raw::FileLock::Ofd)),
+    ]);
+    contended("lock contended by 2 processes", &["libc robust", "raw futex"], cases)
 }
 
-/// A segment of its own each round, so that each is on new pages.
-fn ours(name: &'static str, backend: BackendKind, lock: LockKind, pairs: u32) -> Case<'static> {
-    Case::fallible(name, move || {
-        let segment = Segment::builder(65536).backend(backend).lock_kind(lock).create();
-        let segment = segment.map_err(|refusal| refusal.to_string())?;
-        Ok(time(pairs, || drop(segment.lock().expect("nobody else holds it"))))
-    })
-}
-
-fn mutex(name: &'static str, robust: bool) -> Case<'static> {
-    Case::new(name, move || {
-        let pages = machine::Pages::new(4096);
-        let mutex = pages.base.cast::<libc::pthread_mutex_t>().as_ptr();
-        // SAFETY: zeroed attributes are initialised by the first call; the mutex lies at the start of a page of our
-        // own, is initialised before it is used, and outlives its use.
-        unsafe {
-            let mut attributes: libc::pthread_mutexattr_t = std::mem::zeroed();
-            libc::pthread_mutexattr_init(&mut attributes);
-            libc::pthread_mutexattr_setpshared(&mut attributes, libc::PTHREAD_PROCESS_SHARED);
-            if robust {
-                libc::pthread_mutexattr_setrobust(&mut attributes, libc::PTHREAD_MUTEX_ROBUST);
-            }
-            assert_eq!(libc::pthread_mutex_init(mutex, &attributes), 0, "no mutex");
-            let nanoseconds = time(FAST, || {
-                libc::pthread_mutex_lock(mutex);
-                libc::pthread_mutex_unlock(mutex);
-            });
-            libc::pthread_mutex_destroy(mutex);
-            nanoseconds
-        }
-    })
-}
-
-fn semaphore() -> Case<'static> {
-    Case::new("libc sem_t", || {
-        let pages = machine::Pages::new(4096);
-        let semaphore = pages.base.cast::<libc::sem_t>().as_ptr();
-        // SAFETY: the semaphore lies at the start of a page of our own, is initialised before and outlives its use.
-        unsafe {
-            assert_eq!(libc::sem_init(semaphore, 1, 1), 0, "no semaphore");
-            time(FAST, || {
-                libc::sem_wait(semaphore);
-                libc::sem_post(semaphore);
-            })
-        }
-    })
-}
-
-/// The futex lock of the textbook, without anything around it: the least that two atomic exchanges cost.
-fn three_states() -> Case<'static> {
-    Case::new("raw futex, 3 states", || {
-        let pages = machine::Pages::new(4096);
-        // SAFETY: the word is the start of a page of our own that outlives its use, aligned; nobody else has it.
-        let word = unsafe { AtomicU32::from_ptr(pages.base.cast().as_ptr()) };
-        time(FAST, || {
-            if word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-                unreachable!("nobody else has the word");
-            }
-            if word.swap(0, Ordering::Release) == 2 {
-                unreachable!("nobody waits");
-            }
-        })
-    })
-}
-
-fn threads<L: 'static>(name: &'static str, lock: L, pair: impl Fn(&L) + 'static) -> Case<'static> {
-    let lock = UnsafeCell::new(lock);
-    Case::new(name, move || {
-        // SAFETY: this closure alone has the cell; the optimiser is kept from seeing that the lock has no other user.
-        let lock = unsafe { &*std::hint::black_box(lock.get()) };
-        time(FAST, || pair(std::hint::black_box(lock)))
-    })
-}
-
-fn semop(name: &'static str, flags: libc::c_int) -> Case<'static> {
-    Case::new(name, move || {
-        // SAFETY: plain system calls on a set of our own, made and removed here; the operations outlive the calls.
-        unsafe {
-            let set = libc::semget(libc::IPC_PRIVATE, 1, 0o600);
-            assert!(set >= 0, "no semaphore set");
-            let operation = |by| libc::sembuf { sem_num: 0, sem_op: by, sem_flg: flags as libc::c_short };
-            let (mut take, mut give) = (operation(-1), operation(1));
-            libc::semop(set, &mut give, 1);
-            let nanoseconds = time(SLOW, || {
-                libc::semop(set, &mut take, 1);
-                libc::semop(set, &mut give, 1);
-            });
-            libc::semctl(set, 0, libc::IPC_RMID);
-            nanoseconds
-        }
-    })
+fn threads(options: &Options) -> Group<'static> {
+    let cases = vec![
+        contended::our_threads(Ours::DEFAULT, options),
+        contended::threads("parking_lot", options, || parking_lot::Mutex::new(())),
+        contended::threads("std", options, || std::sync::Mutex::new(())),
+    ];
+    contended("lock contended by 2 threads", &["std"], cases)
 }

@@ -82,12 +82,59 @@ impl Drop for Pages {
     }
 }
 
+/// How long one case may take, seconds; none takes a tenth of it on a machine that nobody else uses.
+const PATIENCE: libc::c_uint = 180;
+
+/// Ends the run when a case hangs, such as when one of its sides waits for the other, which has gone.
+pub(crate) fn watch_for_a_hang() {
+    extern "C" fn give_up(_: libc::c_int) {
+        let text = b"error: a case took more than three minutes: one side waits for the other in vain\n";
+        // SAFETY: both calls may be made in a signal handler.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len());
+            libc::_exit(3);
+        }
+    }
+    // SAFETY: the handler makes calls alone that a handler may make.
+    unsafe {
+        libc::signal(libc::SIGALRM, give_up as *const () as libc::sighandler_t);
+        libc::alarm(PATIENCE);
+    }
+}
+
+/// A child that goes when its parent does, and that is not left running when the parent's part panics.
+struct Child(libc::pid_t);
+
+impl Child {
+    /// Whether it ended well.
+    fn join(self) -> bool {
+        let mut status = 0;
+        // SAFETY: waits for our own child; `status` is valid for the write.
+        let waited = unsafe { libc::waitpid(self.0, &mut status, 0) };
+        let is_well = waited == self.0 && status == 0;
+        std::mem::forget(self);
+        is_well
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: our own child, not yet waited for, so that its pid is nobody else's.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
 /// Runs `child` in a new process on one core and `parent` here on another; the child's panic is ours.
 pub(crate) fn beside<T>(cores: (usize, usize), child: impl FnOnce(), parent: impl FnOnce() -> T) -> T {
     // SAFETY: this process has one thread at this point (the thread cases have joined theirs).
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "no second process");
     if pid == 0 {
+        // SAFETY: a plain system call.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             pin(cores.1);
             child();
@@ -95,11 +142,9 @@ pub(crate) fn beside<T>(cores: (usize, usize), child: impl FnOnce(), parent: imp
         // SAFETY: ends the child without running the parent's exit handlers.
         unsafe { libc::_exit(i32::from(outcome.is_err())) };
     }
+    let second = Child(pid);
     pin(cores.0);
     let value = parent();
-    let mut status = 0;
-    // SAFETY: waits for our own child; `status` is valid for the write.
-    unsafe { libc::waitpid(pid, &mut status, 0) };
-    assert_eq!(status, 0, "the second process failed");
+    assert!(second.join(), "the second process failed");
     value
 }

@@ -3,6 +3,7 @@
 //! Which suites there are, and where results go. How rounds are interleaved stands in `rounds`; nothing here measures.
 
 mod facts;
+mod limits;
 mod lock;
 mod machine;
 mod model;
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
 /// The groups of the suites that are asked for.
 fn plans(options: &Options) -> Vec<Plan> {
     let suites = [
-        (Suite::Lock, lock::plan as fn(&Options) -> Plan),
+        (Suite::Limits, limits::plan as fn(&Options) -> Plan),
+        (Suite::Lock, lock::plan),
         (Suite::Ring, ring::plan),
         (Suite::Setup, setup::plan),
     ];

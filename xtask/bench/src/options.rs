@@ -42,6 +42,8 @@ pub(crate) struct Options {
 /// The suites; `all` runs them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
+    /// What the machine itself costs.
+    Limits,
     /// Locks, with nobody else and contended.
     Lock,
     /// One way through rings, queues and the system's channels.

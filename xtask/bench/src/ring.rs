@@ -4,7 +4,7 @@
 //! and last word of each message, all of each 256th. What one message costs is seen by its consumer: it
 //! takes the time at the end of the warm-up (two laps of the ring) and at the end.
 
-mod limits;
+pub(crate) mod limits;
 mod ours;
 mod peers;
 
@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 
 /// How a run goes: messages, of which the first are warm-up.
 #[derive(Clone, Copy, Debug)]
-struct Load {
+pub(crate) struct Load {
     ring_len: usize,
     warm: u64,
     total: u64,
@@ -26,13 +26,13 @@ struct Load {
 
 impl Load {
     /// About 1.5 M short messages, or 192 MiB of long ones; less with --quick.
-    fn new(ring_len: usize, message_len: usize, options: &Options) -> Self {
+    pub(crate) fn new(ring_len: usize, message_len: usize, options: &Options) -> Self {
         let warm = (2 * ring_len / message_len) as u64 + 16;
         let timed = options.load((192 * MIB / message_len).min(1_500_000) as u64);
         Load { ring_len, warm, total: warm + timed, cores: options.cores }
     }
 
-    fn rate(&self, ns: u64) -> f64 {
+    pub(crate) fn rate(&self, ns: u64) -> f64 {
         (self.total - self.warm) as f64 / ns as f64
     }
 }

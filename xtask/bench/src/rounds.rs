@@ -90,6 +90,7 @@ pub(crate) fn run(suite: &str, group: &mut Group<'_>, options: &Options, random:
                 continue;
             }
             machine::pin(options.cores.0);
+            machine::watch_for_a_hang();
             let case = &mut group.cases[index];
             let outcome = catch_unwind(AssertUnwindSafe(|| (case.run)()));
             let (why, failed) = match outcome {

@@ -22,7 +22,7 @@ fn wait_for(word: &AtomicU64, at_least: u64) {
 /// hands by one flag each way. The time that the messages of the load would take at that rate.
 ///
 /// The copies are the C library's, not ours: the limit must not depend on what is measured against it.
-pub(super) fn write_beside_read(load: Load) -> u64 {
+pub(crate) fn write_beside_read(load: Load) -> u64 {
     const PARTS: u64 = 16;
     let part = load.ring_len / PARTS as usize;
     let pages = Pages::new(load.ring_len + 256);
