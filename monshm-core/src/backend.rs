@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::kind::{BackendKind, LockKind, MemoryKind};
 use crate::liveness::{Liveness, Slot};
 use crate::lock::RawLock;
+use crate::loss::Loss;
 use crate::region::Region;
 
 /// What a segment shall be. Checked by the facade before a backend sees it: `size` is a positive number of whole pages
@@ -91,6 +92,12 @@ pub trait Attachment: Debug + Send + Sync {
 
     /// The mapping. Valid until the attachment is dropped.
     fn region(&self) -> Region;
+
+    /// Whether the memory was taken away. A backend whose memory can be says so here, keeps the process alive when it
+    /// is, and puts zeros in its place; the facade asks after each access that matters.
+    fn loss(&self) -> Loss {
+        Loss::NEVER
+    }
 
     /// What kind of kernel object it is.
     fn memory(&self) -> MemoryKind;

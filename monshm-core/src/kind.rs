@@ -124,6 +124,12 @@ impl LockKind {
 }
 
 impl MemoryKind {
+    /// Whether a peer that may write to the object can also take its memory away: a file without seals can be truncated.
+    /// A memfd is sealed against that, a System V segment keeps its size for life.
+    pub const fn can_be_truncated(self) -> bool {
+        matches!(self, Self::Named)
+    }
+
     /// The value on the wire: 1 to 3.
     pub const fn wire(self) -> u32 {
         self as u32

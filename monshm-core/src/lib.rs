@@ -17,6 +17,7 @@ pub mod header;
 pub mod kind;
 pub mod liveness;
 pub mod lock_word;
+pub mod loss;
 pub mod region;
 
 #[cfg(feature = "alloc")]
@@ -32,6 +33,7 @@ pub use descriptor::{Descriptor, DescriptorFault, Identity, Name, Object, Token}
 pub use header::{Geometry, HEADER_SIZE, Header, MAX_SEGMENT_SIZE};
 pub use kind::{BackendKind, LockKind, MemoryKind};
 pub use liveness::{Liveness, SLOT_COUNT, Slot};
+pub use loss::Loss;
 pub use region::{OutOfBounds, Region};
 
 #[cfg(feature = "alloc")]

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use monshm_core::fork;
 use rustix::io::Errno;
 
+use crate::sigbus;
 use crate::sys::{self, Answer, ForkLock};
 
 /// The descriptors to close in a child. Touched only with the lock held; the handlers hold it across the fork, so the
@@ -75,6 +76,11 @@ pub(crate) fn register() -> Answer<()> {
     *REGISTERED.get_or_init(|| sys::at_fork(prepare, parent, child))
 }
 
+/// Runs `work` such that no fork comes between its beginning and its end, and one thread at a time.
+pub(crate) fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    with_list(|_| work())
+}
+
 fn with_list<T>(change: impl FnOnce(&mut Vec<RawFd>) -> T) -> T {
     struct Unlock;
     impl Drop for Unlock {
@@ -109,6 +115,7 @@ extern "C" fn child() {
     }
     // Numbers need no drop, and the memory stays: nothing is given back to an allocator here.
     list.clear();
+    sigbus::entered_child();
     fork::entered_child();
     // SAFETY: as above.
     unsafe { WATCHED.lock.unlock() };

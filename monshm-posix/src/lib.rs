@@ -9,14 +9,17 @@
 //! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
 //! | `clean`    | removes the names that killed processes left behind |
 //! | `fork`     | what must not follow a child |
+//! | `sigbus`   | keeps the process alive when a peer truncates memory that cannot be sealed |
 //! | `sys`      | every call to the operating system |
 //!
 //! What it does not do: it chooses nothing (the facade's `select` does), writes no header, trusts no word in the
 //! segment, and queues no threads. Linux for now: memfd, futex(2) and open-file-description locks are Linux's.
 //!
 //! Limits that follow from the platform, not from this code:
-//! - A named object cannot be sealed: a peer that shrinks it makes the other side's next access a SIGBUS. For a peer
-//!   that is not trusted, use a memfd.
+//! - A named object cannot be sealed: a peer that shrinks it makes the other side's next access a SIGBUS. The first
+//!   mapping of one installs a handler for that signal in this process, which puts zeros there, and the handle answers
+//!   `MemoryLost` from then on. What that asks of a program stands at the top of `sigbus.rs`; the facade can be told to
+//!   refuse such memory instead.
 //! - `/proc` must be mounted: an open file description of one's own is had in no other way.
 //! - A child made by a raw `clone`, past the handlers of `pthread_atfork`, keeps its parent's slot alive until it execs
 //!   or ends.
@@ -28,6 +31,7 @@ mod liveness;
 mod lock;
 mod reserve;
 mod segment;
+mod sigbus;
 mod sys;
 
 use std::os::fd::OwnedFd;

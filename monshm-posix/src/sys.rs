@@ -1,4 +1,5 @@
-//! Every call to the operating system: files, memory, file locks, futex, clock, fork handlers. Thin, retried on EINTR.
+//! Every call to the operating system: files, memory, file locks, futex, clock, fork handlers, and SIGBUS in a file of its
+//! own. Thin, retried on EINTR.
 //!
 //! No policy here: which object, which access and what an error means to the caller is said above. The one exception
 //! is [`fault`], the conversion of an errno value that means the same everywhere.
@@ -7,6 +8,7 @@
 pub(crate) mod mutex;
 #[cfg(feature = "semaphore")]
 pub(crate) mod semaphore;
+pub(crate) mod signal;
 
 use std::cell::UnsafeCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

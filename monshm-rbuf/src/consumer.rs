@@ -225,7 +225,9 @@ impl<M: Memory> Consumer<M> {
             self.look_for(len)?;
         }
         // SAFETY: bounds are the memory's own and contain head (field invariants); len ≤ available < size.
-        self.head = unsafe { get(&self.seat.memory, self.bounds, self.head, dst) };
+        let after = unsafe { get(&self.seat.memory, self.bounds, self.head, dst) };
+        self.kept()?;
+        self.head = after;
         self.available -= len;
         Ok(())
     }
@@ -294,6 +296,18 @@ impl<M: Memory> Consumer<M> {
         }
         self.available += published - known;
         Ok(())
+    }
+
+    /// Whether the memory that was just used is still the ring's.
+    #[inline(always)]
+    pub(crate) fn kept(&mut self) -> Result<(), Error> {
+        if self.seat.memory.is_lost() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
+    }
+
+    /// The same, for a look that may be repeated; the next call that moves poisons the handle.
+    #[inline(always)]
+    pub(crate) fn still_there(&self) -> Result<(), Error> {
+        if self.seat.memory.is_lost() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     /// Stops the handle for good: without data, each later call comes to `refresh` and is refused there.

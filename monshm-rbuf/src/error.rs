@@ -113,6 +113,9 @@ pub enum Corruption {
     Checksum,
     /// A checked record has another sequence number than the next one.
     Sequence,
+    /// The memory was taken away during the call or before it, see
+    /// [`Shared::with_loss_mark`](crate::Shared::with_loss_mark): what was copied may be zeros.
+    MemoryLost,
 }
 
 impl fmt::Display for Error {
@@ -171,6 +174,7 @@ impl fmt::Display for Corruption {
             Corruption::PaddingMisplaced => "a padding record is out of place",
             Corruption::Checksum => "a checked record has the wrong checksum",
             Corruption::Sequence => "a checked record is out of sequence",
+            Corruption::MemoryLost => "its memory was taken away",
         })
     }
 }

@@ -69,7 +69,7 @@ impl<M: Memory> WriteGrant<'_, M> {
         producer.tail = producer.bounds.advance(producer.tail, count as u64);
         producer.free -= count as u64;
         producer.publish();
-        Ok(())
+        producer.kept()
     }
 }
 
@@ -117,7 +117,7 @@ impl<M: Memory> ReadGrant<'_, M> {
         let at = consumer.bounds.advance(consumer.head, offset as u64);
         // SAFETY: advance keeps inside the bounds; offset + dst.len() ≤ len ≤ available < size.
         unsafe { get(&consumer.seat.memory, consumer.bounds, at, dst) };
-        Ok(())
+        consumer.still_there()
     }
 
     /// Gives the first `count` bytes back to the producer.

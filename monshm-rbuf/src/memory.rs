@@ -75,6 +75,13 @@ pub unsafe trait Memory {
     /// A sequentially consistent fence.
     fn fence(&self);
 
+    /// Whether the memory was taken away before the last access, and reads as zeros since: asked after bytes were
+    /// copied, so that zeros are never taken for data. Memory that cannot be taken away never is.
+    #[inline(always)]
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Lets some cycles pass without touching shared memory.
     fn pause(&self) {
         core::hint::spin_loop();

@@ -150,6 +150,7 @@ impl<M: Memory> Consumer<M> {
         };
         // SAFETY: the extent of the record, payload included, is inside the bounds (`next_header`).
         unsafe { self.seat.memory.copy_out(self.head + header.overhead(), dst) };
+        self.kept()?;
         if header.is_checked() {
             self.verify(header, dst)?;
         }
@@ -210,7 +211,7 @@ impl<M: Memory> RecordReadGrant<'_, M> {
         let at = self.consumer.head + self.header.overhead() + offset as u64;
         // SAFETY: the extent of the record is inside the bounds (`next_header`); offset + dst.len() ≤ payload.
         unsafe { self.consumer.seat.memory.copy_out(at, dst) };
-        Ok(())
+        self.consumer.still_there()
     }
 
     /// Gives the record's room back to the producer.

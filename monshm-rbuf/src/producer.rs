@@ -199,7 +199,7 @@ impl<M: Memory> Producer<M> {
         // SAFETY: bounds are the memory's own and contain tail (field invariants); len ≤ free < size.
         self.tail = unsafe { put(&self.seat.memory, self.bounds, self.tail, src) };
         self.free -= len;
-        Ok(())
+        self.kept()
     }
 
     /// Makes all that was written visible.
@@ -257,6 +257,12 @@ impl<M: Memory> Producer<M> {
         }
         self.free = free;
         Ok(())
+    }
+
+    /// Whether the memory that was just used is still the ring's.
+    #[inline(always)]
+    pub(crate) fn kept(&mut self) -> Result<(), Error> {
+        if self.seat.memory.is_lost() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     /// Stops the handle for good: without room, each later call comes to `refresh` and is refused there.

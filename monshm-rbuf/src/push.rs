@@ -62,7 +62,7 @@ impl<M: Memory> Producer<M> {
         self.finish(place, header);
         self.sequence = Some(sequence.wrapping_add(1));
         self.publish();
-        Ok(())
+        self.kept()
     }
 
     /// Writes a record, or drops and counts it when the ring is full; tells whether it was written.
@@ -104,7 +104,7 @@ impl<M: Memory> Producer<M> {
         // the header in it.
         unsafe { self.seat.memory.copy_in(place.at + header.overhead(), payload) };
         self.finish(place, header);
-        Ok(())
+        self.kept()
     }
 
     #[inline(always)]
@@ -185,7 +185,7 @@ impl<M: Memory> RecordWriteGrant<'_, M> {
         inside(0, count, self.len)?;
         self.producer.finish(self.place, Header::record(self.label, count));
         self.producer.publish();
-        Ok(())
+        self.producer.kept()
     }
 }
 

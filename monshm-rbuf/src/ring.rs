@@ -41,7 +41,7 @@ impl<M: Memory> Ring<M> {
         let after = unsafe { put(&self.memory, self.bounds, tail, src) };
         // Release pairs with the Acquire of tail in `indices` and in the consumer: the bytes are seen first.
         self.memory.store64(Field64::Tail, after, Release);
-        Ok(())
+        self.kept()
     }
 
     /// Reads `dst.len()` bytes, or none. One store of `head`, after the copy, makes it take effect.
@@ -53,6 +53,7 @@ impl<M: Memory> Ring<M> {
         let head = self.data(dst.len())?;
         // SAFETY: bounds are the memory's own and contain head (checked in `data`); dst.len() ≤ capacity.
         let after = unsafe { get(&self.memory, self.bounds, head, dst) };
+        self.kept()?;
         self.release(after);
         Ok(())
     }
@@ -152,6 +153,12 @@ impl<M: Memory> Ring<M> {
             return Err(self.refusal(need, Error::Empty { requested: need, available }));
         }
         Ok(head)
+    }
+
+    /// Whether what was copied was the ring's.
+    #[inline(always)]
+    fn kept(&self) -> Result<(), Error> {
+        if self.memory.is_lost() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     fn release(&self, head: u64) {

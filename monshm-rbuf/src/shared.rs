@@ -6,7 +6,7 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 use crate::copy;
 use crate::layout::{CONTROL_LEN, Control};
@@ -26,6 +26,8 @@ pub struct Shared<K = ()> {
     control: NonNull<Control>,
     base: NonNull<u8>,
     bounds: Bounds,
+    /// Set once the memory was taken away; `None` where that cannot be.
+    loss: Option<&'static AtomicBool>,
     keep: K,
 }
 
@@ -50,7 +52,16 @@ impl<K> Shared<K> {
     ///
     /// Other processes may write any byte at any time.
     pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
-        Shared { control, base, bounds, keep }
+        Shared { control, base, bounds, loss: None, keep }
+    }
+
+    /// Has each call look, after it used the memory, whether `mark` says that the memory was taken away: another
+    /// process truncated the file behind it, and who noticed put zeros in its place after it set the mark. Calls answer
+    /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost) then. Without a mark nothing is looked at.
+    #[must_use]
+    pub fn with_loss_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
+        self.loss = mark;
+        self
     }
 
     /// Writes the control block of a fresh, empty ring: `head == tail == begin`, nobody claims a side.
@@ -153,6 +164,16 @@ unsafe impl<K> Memory for Shared<K> {
     #[inline(always)]
     fn fence(&self) {
         fence(Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    fn is_lost(&self) -> bool {
+        self.loss.is_some_and(|mark| {
+            // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory
+            // is replaced.
+            fence(Ordering::Acquire);
+            mark.load(Ordering::Relaxed)
+        })
     }
 
     #[inline(always)]

@@ -8,15 +8,16 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use monshm_core::{Error, ErrorKind, Operation, OutOfBounds, Result};
+use monshm_core::{Error, ErrorKind, Loss, Operation, OutOfBounds, Result};
 use monshm_rbuf::copy;
 
-use crate::segment::Segment;
+use crate::segment::{Segment, kept};
 
 /// A piece of a segment, checked to lie inside it.
 #[derive(Clone, Copy)]
 pub struct Region<'a> {
     segment: monshm_core::Region,
+    loss: Loss,
     offset: u64,
     len: usize,
     _mapped: PhantomData<&'a Segment>,
@@ -31,7 +32,7 @@ impl Segment {
         self.inner().check_usable(Operation::Address)?;
         let segment = self.inner().attachment.region();
         segment.at(offset, len as u64, 1).map_err(outside)?;
-        Ok(Region { segment, offset, len, _mapped: PhantomData })
+        Ok(Region { segment, loss: self.inner().loss, offset, len, _mapped: PhantomData })
     }
 
     /// The address of the byte at `offset` in this process (`mon_shm_addr`). It is valid while a handle to the segment
@@ -63,24 +64,24 @@ impl<'a> Region<'a> {
     /// Copies `dst.len()` bytes from its start to `dst`. Each byte is read once.
     ///
     /// # Errors
-    /// `OutOfBounds` when `dst` is longer than the region; nothing is copied.
+    /// `OutOfBounds` when `dst` is longer than the region; nothing is copied. `MemoryLost`: `dst` may hold zeros.
     pub fn copy_to(&self, dst: &mut [u8]) -> Result<()> {
         let from = self.inside(0, dst.len(), 1)?;
         // SAFETY: `inside` gave dst.len() mapped bytes, which stay mapped while 'a borrows the segment; dst is private
         // memory and cannot overlap them.
         unsafe { copy::read_from(from.as_ptr(), dst) };
-        Ok(())
+        kept(self.loss, Operation::Address)
     }
 
     /// Copies all of `src` to its start.
     ///
     /// # Errors
-    /// `OutOfBounds` when `src` is longer than the region; nothing is copied.
+    /// `OutOfBounds` when `src` is longer than the region; nothing is copied. `MemoryLost`: nobody will see it.
     pub fn copy_from(&self, src: &[u8]) -> Result<()> {
         let to = self.inside(0, src.len(), 1)?;
         // SAFETY: as in `copy_to`, for writing.
         unsafe { copy::write_to(to.as_ptr(), src) };
-        Ok(())
+        kept(self.loss, Operation::Address)
     }
 
     /// The piece of `len` bytes at `offset` bytes from its start.
@@ -92,7 +93,8 @@ impl<'a> Region<'a> {
         Ok(Region { offset: self.offset + offset as u64, len, ..*self })
     }
 
-    /// The 32-bit word at `offset` bytes from its start. Other processes may change it at any time.
+    /// The 32-bit word at `offset` bytes from its start. Other processes may change it at any time. Once the memory was
+    /// taken away ([Truncation](crate#truncation)) it reads as 0; [`Segment::check`] tells.
     ///
     /// # Errors
     /// `OutOfBounds` when it does not lie in the region, or not at a multiple of 4 of the segment.
@@ -102,7 +104,7 @@ impl<'a> Region<'a> {
         Ok(unsafe { AtomicU32::from_ptr(word.as_ptr().cast()) })
     }
 
-    /// The 64-bit word at `offset` bytes from its start. Other processes may change it at any time.
+    /// The 64-bit word at `offset` bytes from its start; as [`Region::atomic_u32`].
     ///
     /// # Errors
     /// `OutOfBounds` when it does not lie in the region, or not at a multiple of 8 of the segment.

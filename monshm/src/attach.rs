@@ -11,7 +11,7 @@ use crate::builder::whole_pages;
 use crate::creds::PeerCreds;
 use crate::handover;
 use crate::locking::Locking;
-use crate::segment::Segment;
+use crate::segment::{Segment, kept};
 use crate::select::{Selection, lock_missing};
 
 /// An attach that is being asked for. [`Segment::decode`] and [`handover::receive`] are its short forms.
@@ -20,13 +20,14 @@ use crate::select::{Selection, lock_missing};
 pub struct Attach {
     expected_size: usize,
     trust_creator: bool,
+    refuse_truncatable: bool,
 }
 
 impl Attach {
     /// Expects a segment of `size_bytes`, as the creator was asked for it: it matches when, rounded up to pages, it is
     /// the segment's.
     pub fn expecting(size_bytes: usize) -> Self {
-        Self { expected_size: size_bytes, trust_creator: false }
+        Self { expected_size: size_bytes, trust_creator: false, refuse_truncatable: false }
     }
 
     /// Declares a creator of another user to be trusted like ourselves, so that every lock kind may be shared with it.
@@ -36,12 +37,20 @@ impl Attach {
         self
     }
 
+    /// Refuses memory that a peer can truncate ([`MemoryKind::can_be_truncated`](crate::MemoryKind::can_be_truncated)),
+    /// so that no SIGBUS handler is installed in this process. With `false` (the default) such memory is guarded by one:
+    /// see [Truncation](crate#truncation).
+    pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
+        self.refuse_truncatable = refuse;
+        self
+    }
+
     /// Attaches by descriptor bytes, and the file descriptor that came with them, if one did.
     ///
     /// # Errors
     /// `Descriptor` with the fault; `SizeMismatch`; `BackendNotBuilt`, `LockNotBuilt`; `HandleMissing`,
     /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`, `ObjectSize`,
-    /// `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`. The fd is closed; nothing is left mapped.
+    /// `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The fd is closed; nothing is left mapped.
     pub fn decode(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Segment> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
@@ -70,8 +79,9 @@ impl Attach {
         let region = attachment.region();
         let header = region.header();
         // Nothing has been written so far, and nothing is before header and token are found in order.
-        let geometry =
-            header.check(region.len() as u64, lock).map_err(|fault| refuse(ErrorKind::Header(fault)))?;
+        let checked = header.check(region.len() as u64, lock);
+        kept(attachment.loss(), Operation::Attach)?;
+        let geometry = checked.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
         if !header.knows_token(descriptor.token) {
             return Err(refuse(ErrorKind::TokenSpent));
         }
@@ -86,6 +96,7 @@ impl Attach {
         let ours = PeerCreds::ours();
         header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let raw = attachment.open_lock(lock)?;
+        kept(attachment.loss(), Operation::Attach)?;
         // Release: pairs with the Acquire in `settle_name`; the creator then knows that we need the name no more.
         header.attached.fetch_add(1, Ordering::Release);
         attachment.remove_name();
@@ -110,6 +121,10 @@ impl Attach {
         // A privileged creator gives a named object to its peer, who then finds himself the owner.
         if let Some(sender) = sender.filter(|sender| owner != sender.uid && owner != ours) {
             return Err(ErrorKind::WrongOwner { expected: sender.uid, found: owner });
+        }
+        let memory = descriptor.object.memory();
+        if self.refuse_truncatable && memory.can_be_truncated() {
+            return Err(ErrorKind::Truncatable { memory });
         }
         let backend = descriptor.backend();
         let lock = descriptor.lock;

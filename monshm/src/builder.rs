@@ -20,6 +20,7 @@ pub struct Builder {
     peer: Option<PeerCreds>,
     trust_peer: bool,
     reachable_by_bytes: bool,
+    refuse_truncatable: bool,
     common_data: usize,
 }
 
@@ -33,6 +34,7 @@ impl Builder {
             peer: None,
             trust_peer: false,
             reachable_by_bytes: false,
+            refuse_truncatable: false,
             common_data: 0,
         }
     }
@@ -74,6 +76,13 @@ impl Builder {
         self
     }
 
+    /// Refuses memory that a peer can truncate ([`MemoryKind::can_be_truncated`]), so that no SIGBUS handler is installed
+    /// in this process. With `false` (the default) such memory is guarded by one: see [Truncation](crate#truncation).
+    pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
+        self.refuse_truncatable = refuse;
+        self
+    }
+
     /// Reserves bytes for common data, which stay available when the ring is in use. Default: 0; while the ring is not
     /// in use it gives room.
     pub fn common_data(mut self, common_data_bytes: usize) -> Self {
@@ -85,7 +94,8 @@ impl Builder {
     ///
     /// # Errors
     /// `ZeroSize`, `SizeOverflow`, `SizeOverLimit`, `CommonDataOverSize`, `Disabled`, `BackendNotBuilt`, `LockNotBuilt`,
-    /// `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `NoAccessForPeer`, `NoSpace`, `LimitReached`;
+    /// `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `Truncatable`, `NoAccessForPeer`, `NoSpace`,
+    /// `LimitReached`;
     /// `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
     pub fn create(self) -> Result<Segment> {
         let refuse = |kind| Error::new(Operation::Create, kind);
@@ -104,6 +114,7 @@ impl Builder {
             peer_is_other: peer.uid != ours.uid,
             peer_is_trusted: self.trust_peer || peer.uid == ours.uid || peer.uid == 0,
             reachable_by_bytes: self.reachable_by_bytes,
+            refuse_truncatable: self.refuse_truncatable,
         };
         let (attachment, selection) = select::create(&wanted)?;
         Segment::made(attachment, selection, geometry, peer)

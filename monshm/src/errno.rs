@@ -22,6 +22,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::LockNotBuilt { .. }
         | ErrorKind::LockNotOfBackend { .. }
         | ErrorKind::MemoryNotOfBackend { .. }
+        | ErrorKind::Truncatable { .. }
         | ErrorKind::Unsupported { .. } => Errno::NOTSUP,
         ErrorKind::LockNotTrusted { .. }
         | ErrorKind::NoAccessForPeer { .. }
@@ -41,6 +42,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::Header(_)
         | ErrorKind::Corrupt { .. }
         | ErrorKind::Poisoned
+        | ErrorKind::MemoryLost
         | ErrorKind::Protocol { .. } => Errno::PROTO,
         ErrorKind::SizeMismatch { .. } => Errno::MSGSIZE,
         ErrorKind::TokenSpent => Errno::STALE,

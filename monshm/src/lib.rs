@@ -21,6 +21,15 @@
 //! cannot crash this process, reach its private memory, make a call outlast its deadline, or leak a kernel object.
 //! No function lends a slice or a plain reference into a segment: bytes are copied in and out.
 //!
+//! # Truncation
+//! A named POSIX object cannot be sealed: whoever may write to it can truncate it, and the next access behind its new end
+//! is a SIGBUS. The first mapping of such an object installs a SIGBUS handler in this process, which puts private zeros in
+//! the place of the whole mapping; the call that was interrupted, and all later ones of that handle, answer
+//! [`ErrorKind::MemoryLost`]: give up that peer. Every other SIGBUS goes where it went before. A program that installs a
+//! SIGBUS handler later must pass on to the one that it replaces what is not its own; threads that use such a segment must not block
+//! SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`], [`Attach::refuse_truncatable`].
+//! A memfd and System V memory cannot be truncated, and no handler is installed for them.
+//!
 //! # Example
 //! The creator and the peer, here in one process:
 //!

@@ -181,6 +181,8 @@ impl Segment {
         let died = if acquired == Acquired::OwnerDied { DIED } else { 0 };
         locking.holder.store(thread_token() | died, Ordering::Relaxed);
         let guard = Guard { segment: self, acquired, _not_send: PhantomData };
+        // On an error the guard is dropped.
+        self.inner().kept(Operation::Lock)?;
         if acquired == Acquired::OwnerDied {
             // On an error the guard is dropped: the lock is free again, and the handle is poisoned.
             self.inner().repair()?;
@@ -220,7 +222,10 @@ impl Inner {
     #[inline]
     fn release(&self) -> Result<()> {
         self.locking.holder.store(0, Ordering::Relaxed);
-        self.locking.raw.release().inspect_err(|error| self.note(error))
+        match self.locking.raw.release() {
+            Ok(()) => self.kept(Operation::Unlock),
+            Err(error) => Err(self.noted(error)),
+        }
     }
 }
 

@@ -107,7 +107,8 @@ impl Segment {
         // asserts above); `Bounds::new` checked begin and end against the length of the mapping; the mapping stays as
         // long as the segment, which the caller's `keep` owns or its result borrows; nothing in it is ever covered by
         // a reference but to atomics.
-        Ok(unsafe { Shared::new(control, region.base(), bounds, keep) })
+        let memory = unsafe { Shared::new(control, region.base(), bounds, keep) };
+        Ok(memory.with_loss_mark(inner.loss.mark()))
     }
 
     #[cold]

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use monshm_core::{
-    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result,
-    Slot, Token, allocator, fork, header::layout_hash,
+    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, Loss, MemoryKind, Operation,
+    Result, Slot, Token, allocator, fork, header::layout_hash,
 };
 
 use crate::attach::Attach;
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     /// The fork generation in which the handle may be used; 0 once it is poisoned; with `NAME_PENDING` while a name
     /// waits for the peer. One comparison on the fast path tells all three.
     usable: AtomicU32,
+    /// Whether the memory was taken away; looked at after each use of it.
+    pub(crate) loss: Loss,
     selection: Selection,
     peer: Option<PeerCreds>,
     generation: u32,
@@ -85,6 +87,7 @@ impl Segment {
         header.record_slot(Slot::CREATOR, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let lock = attachment.create_lock(selection.lock())?;
         header.publish();
+        kept(attachment.loss(), Operation::Create)?;
         let pending = if attachment.memory() == MemoryKind::Named { NAME_PENDING } else { 0 };
         Ok(Self::assemble(attachment, Locking::new(lock), geometry, selection, Some(peer), pending))
     }
@@ -110,6 +113,7 @@ impl Segment {
         pending: u32,
     ) -> Self {
         let generation = fork::generation();
+        let loss = attachment.loss();
         Self(Arc::new(Inner {
             locking,
             attachment,
@@ -117,6 +121,7 @@ impl Segment {
             ring_bounds: OnceLock::new(),
             ends: [AtomicBool::new(false), AtomicBool::new(false)],
             usable: AtomicU32::new(generation | pending),
+            loss,
             selection,
             peer,
             generation,
@@ -139,6 +144,7 @@ impl Segment {
         let token = random_token()?;
         let region = inner.attachment.region();
         region.header().issue_token(inner.tokens_issued.fetch_add(1, Ordering::Relaxed), token);
+        inner.kept(Operation::Encode)?;
         let lock = self.lock_kind();
         let descriptor = Descriptor {
             lock,
@@ -161,8 +167,19 @@ impl Segment {
             let inner = self.inner();
             let region = inner.attachment.region();
             let offset = allocator::allocate(region.header(), &inner.geometry, layout);
-            offset.map_err(|kind| inner.noted(Error::new(Operation::Allocate, kind)))
+            let offset = offset.map_err(|kind| inner.noted(Error::new(Operation::Allocate, kind)))?;
+            inner.kept(Operation::Allocate)?;
+            Ok(offset)
         })
+    }
+
+    /// Whether the handle can be used: for those who read words of the segment by themselves, after they did.
+    ///
+    /// # Errors
+    /// `MemoryLost`, `Poisoned`, `Forked`.
+    pub fn check(&self) -> Result<()> {
+        self.inner().check_usable(Operation::Address)?;
+        self.inner().kept(Operation::Address)
     }
 
     /// The size of the segment in bytes, whole pages.
@@ -234,11 +251,25 @@ impl Inner {
         if self.is_forked() {
             return Err(Error::new(operation, ErrorKind::Forked));
         }
+        self.kept(operation)?;
         if self.usable.load(Ordering::Relaxed) == 0 {
             return Err(Error::new(operation, ErrorKind::Poisoned));
         }
         self.settle_name();
         Ok(())
+    }
+
+    /// Whether the memory that was just used is still the segment's: to be asked before anything that was seen there is
+    /// believed.
+    #[inline]
+    pub(crate) fn kept(&self, operation: Operation) -> Result<()> {
+        if self.loss.happened() { Err(self.lost(operation)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn lost(&self, operation: Operation) -> Error {
+        self.usable.store(0, Ordering::Relaxed);
+        Error::new(operation, ErrorKind::MemoryLost)
     }
 
     /// Whether this process is a forked child of the one that made the handle.
@@ -260,8 +291,12 @@ impl Inner {
         }
     }
 
-    /// Passes an error on; one that speaks of corruption poisons the handle.
+    /// Passes an error on; one that speaks of corruption poisons the handle. What was found wrong in memory that was taken
+    /// away is answered as that.
     pub(crate) fn noted(&self, error: Error) -> Error {
+        if self.loss.happened() {
+            return self.lost(error.operation());
+        }
         self.note(&error);
         error
     }
@@ -289,6 +324,11 @@ impl fmt::Debug for Segment {
             .field("slot", &inner.attachment.slot())
             .finish_non_exhaustive()
     }
+}
+
+/// As [`Inner::kept`], before there is a handle.
+pub(crate) fn kept(loss: Loss, operation: Operation) -> Result<()> {
+    if loss.happened() { Err(Error::new(operation, ErrorKind::MemoryLost)) } else { Ok(()) }
 }
 
 /// 128 bits that nobody can guess, the first word not 0.

@@ -22,6 +22,8 @@ pub(crate) struct Wanted {
     pub(crate) peer_is_other: bool,
     pub(crate) peer_is_trusted: bool,
     pub(crate) reachable_by_bytes: bool,
+    /// Whether memory that the peer could truncate is refused.
+    pub(crate) refuse_truncatable: bool,
 }
 
 /// What was chosen, and why.
@@ -145,6 +147,9 @@ fn candidates(wanted: &Wanted) -> Vec<(&'static Entry, MemoryKind)> {
 
 fn try_candidate(wanted: &Wanted, entry: &Entry, memory: MemoryKind) -> Result<(AnyAttachment, LockKind)> {
     let lock = choose_lock(wanted, entry).map_err(|kind| Error::new(Operation::Create, kind))?;
+    if wanted.refuse_truncatable && memory.can_be_truncated() {
+        return Err(Error::new(Operation::Create, ErrorKind::Truncatable { memory }));
+    }
     let reachable_by_bytes = wanted.reachable_by_bytes || memory == MemoryKind::Named;
     let request = Request { size: wanted.size, memory, peer: wanted.peer, reachable_by_bytes };
     Ok(((entry.create)(&request)?, lock))

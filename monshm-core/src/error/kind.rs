@@ -205,6 +205,22 @@ pub enum ErrorKind {
     /// Corruption was found before, through this handle.
     #[error("the segment was found corrupt before; detach from it")]
     Poisoned,
+    /// The memory was taken away under us, and zeros stand in its place: the peer truncated the object, or punched a hole
+    /// into it and left no room to fill it again. Nothing that this handle shows since then is the segment's.
+    #[error(
+        "the memory of the segment was taken away: its object was truncated, or could not be filled again; give up this \
+         peer, and detach"
+    )]
+    MemoryLost,
+    /// The memory is of a kind that a peer can truncate, and the caller refuses such memory.
+    #[error(
+        "{memory} memory can be truncated by a peer, which this side refuses; use memfd or sysv-shm, or allow it and \
+         have SIGBUS handled"
+    )]
+    Truncatable {
+        /// The kind of memory.
+        memory: MemoryKind,
+    },
     /// All attach slots are taken.
     #[error("all {SLOT_COUNT} attach slots are taken; detach somewhere first")]
     SlotsTaken,
@@ -341,6 +357,7 @@ impl ErrorKind {
             | Self::NoBackend
             | Self::NoSpace { .. }
             | Self::NoRoom { .. }
+            | Self::Truncatable { .. }
             | Self::Unsupported { .. }
             | Self::System { .. } => NextStep::ChooseAnother,
             Self::Descriptor(_)
@@ -356,6 +373,7 @@ impl ErrorKind {
             | Self::Header(_)
             | Self::Corrupt { .. }
             | Self::Poisoned
+            | Self::MemoryLost
             | Self::Closed
             | Self::WrongPeer { .. }
             | Self::PeerRefused { .. }

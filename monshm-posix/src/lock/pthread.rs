@@ -63,6 +63,17 @@ impl Pthread {
         }
     }
 
+    /// Refuses a mutex whose memory was taken away. libc would take the zeros in its place for one that is not robust, and
+    /// leave it in the list of its holder's thread: see the drop.
+    #[inline]
+    fn check_kept(&self, operation: Operation) -> Result<()> {
+        if self.mapping.loss().happened() {
+            let kind = ErrorKind::Corrupt { what: "the mutex was taken away with its memory" };
+            return Err(Error::new(operation, kind).on("posix pthread mutex"));
+        }
+        Ok(())
+    }
+
     fn took(&self, left: Left) -> Acquired {
         // Relaxed: written by who holds the lock, read by who drops the handle, whom the handle's owner orders.
         self.held.store(true, Ordering::Relaxed);
@@ -98,6 +109,7 @@ impl RawLock for Pthread {
 
     #[inline]
     fn acquire_now(&self) -> Result<Option<Acquired>> {
+        self.check_kept(Operation::Lock)?;
         match self.mutex.try_lock() {
             Ok(left) => Ok(Some(self.took(left))),
             Err(errno) => self.not_taken(errno),
@@ -106,6 +118,7 @@ impl RawLock for Pthread {
 
     fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
         loop {
+            self.check_kept(Operation::Lock)?;
             let now_ns = sys::now_ns();
             // The kernel wakes us when the holder dies; the slices are for wake-ups that somebody else stole.
             let slice = deadline.remaining(now_ns).map(|remaining| remaining.min(LAST_SLICE));
@@ -124,8 +137,12 @@ impl RawLock for Pthread {
 
     #[inline]
     fn release(&self) -> Result<()> {
+        self.check_kept(Operation::Unlock)?;
+        let outcome = self.mutex.unlock();
+        // It may have gone just now: then `held` stays, for the drop.
+        self.check_kept(Operation::Unlock)?;
         self.held.store(false, Ordering::Relaxed);
-        self.mutex.unlock().map_err(|errno| fault(Operation::Unlock, errno))
+        outcome.map_err(|errno| fault(Operation::Unlock, errno))
     }
 }
 

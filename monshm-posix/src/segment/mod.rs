@@ -17,10 +17,12 @@ use monshm_core::header::{HEADER_SIZE, MAX_SEGMENT_SIZE};
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_core::liveness::{Liveness, Slot};
 use monshm_core::lock::RawLock;
+use monshm_core::loss::Loss;
 use monshm_core::region::Region;
 use rustix::fs::{FileType, Stat};
 
 use crate::liveness::Slots;
+use crate::sigbus::Shield;
 use crate::{access, lock, sys};
 use named::PublishedName;
 
@@ -34,6 +36,8 @@ pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(crate) struct Mapping {
     region: Region,
     slots: Slots,
+    /// What answers a truncation; `None` where seals exclude it.
+    shield: Option<Shield>,
 }
 
 /// A segment that this process made or attached to.
@@ -61,7 +65,7 @@ pub(crate) fn create(request: &Request) -> Result<Attached> {
         MemoryKind::Named => named::create(request).map(|(file, name)| (file, Some(name)))?,
         memory => return Err(not_ours(Operation::Create, memory)),
     };
-    let mapping = Mapping::new(Operation::Create, &file, request.size, Slots::creator())?;
+    let mapping = Mapping::new(Operation::Create, &file, request.size, request.memory, Slots::creator())?;
     if name.is_some() {
         // What can be found must show from the beginning that its creator lives, else `clean` would remove it.
         mapping.slots().claim_creator(&file).map_err(|error| error.during(Operation::Create))?;
@@ -82,8 +86,9 @@ pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result
         Object::Sysv { .. } => return Err(not_ours(Operation::Attach, MemoryKind::SysvShm)),
     };
     let slots = Slots::peer(Slots::open(Operation::Attach, &opened.file)?);
-    let mapping = Mapping::new(Operation::Attach, &opened.file, size, slots)?;
-    Ok(Attached::new(mapping, descriptor.object.memory(), None, opened.name))
+    let memory = descriptor.object.memory();
+    let mapping = Mapping::new(Operation::Attach, &opened.file, size, memory, slots)?;
+    Ok(Attached::new(mapping, memory, None, opened.name))
 }
 
 /// Checks an object before it is mapped: that it is memory, whose it is, who can open it, that it is the one that the
@@ -148,7 +153,13 @@ fn notice_forks(operation: Operation) -> Result<()> {
 }
 
 impl Mapping {
-    fn new(operation: Operation, file: impl AsFd, size: u64, slots: Slots) -> Result<Self> {
+    fn new(
+        operation: Operation,
+        file: impl AsFd,
+        size: u64,
+        memory: MemoryKind,
+        slots: Slots,
+    ) -> Result<Self> {
         let too_large =
             || Error::new(operation, ErrorKind::SizeOverLimit { asked: size, limit: MAX_SEGMENT_SIZE });
         let len = usize::try_from(size).ok().filter(|&len| isize::try_from(len).is_ok());
@@ -158,13 +169,22 @@ impl Mapping {
         // checked above; they are unmapped by the drop of this value, and all copies of the region that leave this
         // crate are lent by an attachment that owns it. Other processes may write, and nothing here makes a reference.
         let region = unsafe { Region::new(base, len) };
-        Ok(Self { region, slots })
+        let mut mapping = Self { region, slots, shield: None };
+        if memory.can_be_truncated() {
+            mapping.shield = Some(Shield::new(operation, base, len)?);
+        }
+        Ok(mapping)
     }
 
     /// The bytes; valid while this value lives.
     #[inline]
     pub(crate) fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// Whether the bytes were taken away.
+    pub(crate) fn loss(&self) -> Loss {
+        self.shield.as_ref().map_or(Loss::NEVER, Shield::loss)
     }
 
     /// Who lives.
@@ -175,6 +195,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if !self.shield.as_ref().is_none_or(Shield::close) {
+            // A handler is stuck in it, and would put zeros over what comes to lie there next.
+            return;
+        }
         // SAFETY: base and length are those of `Mapping::new`, unmapped here only; whoever uses the region owns a
         // share of this value or borrows from one that does. In a forked child it is the child's own mapping.
         unsafe { sys::unmap(self.region.base(), self.region.len()) };
@@ -200,6 +224,10 @@ impl Attachment for Attached {
 
     fn region(&self) -> Region {
         *self.mapping.region()
+    }
+
+    fn loss(&self) -> Loss {
+        self.mapping.loss()
     }
 
     fn memory(&self) -> MemoryKind {

@@ -32,6 +32,12 @@
  * THE PEER
  * Bytes of the segment may change at any time. The library keeps its own copy of all that its safety depends on; a
  * program that reads the segment by itself copies first, then checks the copy.
+ *
+ * SIGNALS
+ * A segment with a name in /dev/shm can be truncated by the peer, which is a SIGBUS. The first such segment installs a
+ * handler for that signal in the process: zeros are then read there, and calls give EPROTO. It passes on every other SIGBUS; a handler
+ * that the program installs later must do the same, and threads that use such a segment must not block SIGBUS. A
+ * memfd and SysV segments cannot be truncated.
  */
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
