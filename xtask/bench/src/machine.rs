@@ -51,6 +51,47 @@ pub(crate) fn libc_version() -> Option<String> {
     None
 }
 
+/// What a process holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Footprint {
+    /// Open file descriptors.
+    pub(crate) fds: u64,
+    /// Bytes of the heap that are in use, by the C library's books; 0 where it keeps none.
+    pub(crate) heap_bytes: u64,
+}
+
+impl Footprint {
+    pub(crate) fn read() -> Self {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: reads the allocator's own books; one thread allocates here.
+        let heap_bytes = unsafe { libc::mallinfo2() }.uordblks as u64;
+        #[cfg(not(target_env = "gnu"))]
+        let heap_bytes = 0;
+        let fds = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;
+        Footprint { fds, heap_bytes }
+    }
+
+    /// What came since; nothing where it became less.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Footprint {
+            fds: self.fds.saturating_sub(before.fds),
+            heap_bytes: self.heap_bytes.saturating_sub(before.heap_bytes),
+        }
+    }
+}
+
+/// Lets this process, and those it starts, have as many file descriptors as it may.
+pub(crate) fn raise_fd_limit() {
+    // SAFETY: `limit` is valid for the write and the read.
+    unsafe {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
 /// New pages of a memfd, shared with every child; unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Pages {

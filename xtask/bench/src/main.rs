@@ -2,6 +2,7 @@
 //!
 //! Which suites there are, and where results go. How rounds are interleaved stands in `rounds`; nothing here measures.
 
+mod bare;
 mod facts;
 mod limits;
 mod lock;
@@ -10,6 +11,7 @@ mod model;
 mod options;
 mod ring;
 mod rounds;
+mod scale;
 mod setup;
 mod text;
 
@@ -24,6 +26,7 @@ use rounds::Plan;
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    machine::raise_fd_limit();
     let results = measure(&options);
     if let Err(fault) = tell(&results, &options) {
         eprintln!("error: {fault}");
@@ -49,6 +52,7 @@ fn plans(options: &Options) -> Vec<Plan> {
         (Suite::Lock, lock::plan),
         (Suite::Ring, ring::plan),
         (Suite::Setup, setup::plan),
+        (Suite::Scale, scale::plan),
     ];
     let wanted = |suite: &Suite| options.suite == Suite::All || options.suite == *suite;
     let mut plans: Vec<Plan> =

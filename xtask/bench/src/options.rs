@@ -50,6 +50,8 @@ pub(crate) enum Suite {
     Ring,
     /// Creating a segment.
     Setup,
+    /// Handing 1 to 1,000 segments over to a second process.
+    Scale,
     /// All of them.
     All,
 }

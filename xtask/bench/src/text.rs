@@ -54,7 +54,8 @@ pub(crate) fn row(group: &GroupResult, case: &CaseResult) -> Vec<String> {
     for (name, _) in details(group) {
         let detail = case.details.iter().find(|detail| detail.name == name);
         row.push(detail.map_or_else(String::new, |detail| {
-            format!("{} ({})", number(detail.figure.median), range(&detail.figure))
+            let (figure, median) = (&detail.figure, number(detail.figure.median));
+            if figure.low == figure.high { median } else { format!("{median} ({})", range(figure)) }
         }));
     }
     for prefix in &group.against {
