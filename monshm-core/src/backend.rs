@@ -20,6 +20,7 @@
 use core::fmt::Debug;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use crate::descriptor::{Descriptor, Identity, Object};
 use crate::error::Result;
@@ -28,6 +29,7 @@ use crate::liveness::{Liveness, Slot};
 use crate::lock::RawLock;
 use crate::loss::Loss;
 use crate::region::Region;
+use crate::survey::Found;
 
 /// What a segment shall be. Checked by the facade before a backend sees it: `size` is a positive number of whole pages
 /// not over the limit, `memory` one of the backend's.
@@ -72,6 +74,20 @@ pub trait Backend {
         descriptor: &Descriptor,
         handle: Option<Self::Handle>,
     ) -> Result<Box<dyn Attachment<Handle = Self::Handle>>>;
+
+    /// Finds what of this backend's is on the machine and can be found by a name or an id, judges who has it, and with
+    /// `remove` removes what nobody alive has: what two SIGKILLs leave. Never what a living process uses or is making,
+    /// and never another user's, unless we are root.
+    ///
+    /// # Errors
+    /// `Unsupported` where the system does not list its objects. What vanishes meanwhile is left out.
+    fn survey(remove: bool) -> Result<Vec<Found>>;
+
+    /// Finds what living processes have mapped and nothing else shows: memory without a name. Only what this process may
+    /// look at; where the system does not tell, nothing.
+    fn mapped() -> Vec<Found> {
+        Vec::new()
+    }
 }
 
 /// What must be known to attach, and what must travel.

@@ -28,6 +28,8 @@ pub mod backend;
 pub mod error;
 #[cfg(feature = "alloc")]
 pub mod lock;
+#[cfg(feature = "alloc")]
+pub mod survey;
 
 pub use descriptor::{Descriptor, DescriptorFault, Identity, Name, Object, Token};
 pub use header::{Geometry, HEADER_SIZE, Header, MAX_SEGMENT_SIZE};
@@ -42,3 +44,5 @@ pub use backend::{Attachment, Backend, Request};
 pub use error::{Error, ErrorKind, NextStep, Operation, Refusal, Result};
 #[cfg(feature = "alloc")]
 pub use lock::{Acquired, Deadline, RawLock};
+#[cfg(feature = "alloc")]
+pub use survey::{Found, FoundObject, FoundState};

@@ -9,7 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use monshm_core::descriptor::Name;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use monshm_core::liveness::Slot;
+use monshm_core::survey::{Found, FoundObject, FoundState};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::segment::{PLACE, TMPFS_MAGIC};
 use crate::sys;
@@ -47,6 +49,11 @@ pub struct Removed {
 /// # Errors
 /// `Unsupported` where there is no `/dev/shm` to be read. An object that vanishes or refuses meanwhile is left out.
 pub fn clean(dry_run: bool) -> Result<Vec<Removed>> {
+    Ok(survey(!dry_run)?.into_iter().filter_map(left).collect())
+}
+
+/// All names that have monshm's form, judged; with `remove`, those that nobody alive has are removed.
+pub(crate) fn survey(remove: bool) -> Result<Vec<Found>> {
     let entries = std::fs::read_dir(PLACE).map_err(|error| {
         Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a /dev/shm that can be read" })
             .on("posix")
@@ -54,39 +61,75 @@ pub fn clean(dry_run: bool) -> Result<Vec<Removed>> {
     })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     let names = entries.flatten().filter_map(|entry| Name::new(&format!("/{}", entry.file_name().to_str()?)));
-    Ok(names.filter_map(|name| judge(name, now, dry_run)).collect())
+    Ok(names.filter_map(|name| judge(name, now, remove)).collect())
 }
 
-/// Whether a name was left behind; unless told not to, it is then removed.
-fn judge(name: Name, now: i64, dry_run: bool) -> Option<Removed> {
+fn left(found: Found) -> Option<Removed> {
+    match (found.is_left(), found.object) {
+        (true, FoundObject::Name(name)) => {
+            Some(Removed { name, size: found.size, owner_uid: found.owner_uid })
+        }
+        _ => None,
+    }
+}
+
+/// Who has what this name leads to; `None` when that is not monshm's, or has gone.
+fn judge(name: Name, now: i64, remove: bool) -> Option<Found> {
     if name.as_str().len() != Name::MAX_LEN || !name.as_str().starts_with(Name::PREFIX) {
         return None;
     }
     let path = format!("{PLACE}{name}");
-    // What is no file is not opened: a pipe or a device could notice.
-    let looks_right = FileType::from_raw_mode(sys::stat_path(&path).ok()?.st_mode) == FileType::RegularFile;
-    let file = looks_right.then(|| sys::open(&path, OFlags::NOFOLLOW, Mode::empty()).ok()).flatten()?;
-    let stat = sys::stat(&file).ok()?;
-    let us = sys::own_uid();
-    let ours = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && sys::file_system(&file).ok()?.0 == TMPFS_MAGIC
-        && stat.st_mode & 0o007 == 0
-        && (stat.st_uid == us || us == 0);
-    let old = now.saturating_sub(stat.st_ctime as i64) >= CREATION;
-    // Where the kernel does not answer, somebody may live.
-    let slots = || std::iter::once(Slot::CREATOR).chain(Slot::peers());
-    let in_use = || slots().any(|slot| sys::is_byte_locked(file.as_fd(), slot.index()).unwrap_or(true));
-    if !ours || !old || in_use() {
+    let first = sys::stat_path(&path).ok()?;
+    // What is no file is not opened: a pipe or a device could notice. Nor is what is open to all: another program's.
+    if FileType::from_raw_mode(first.st_mode) != FileType::RegularFile || first.st_mode & 0o007 != 0 {
         return None;
     }
-    if !dry_run {
-        // Nobody makes this name again: it is random. But it may have been removed, and put there by an enemy.
-        let same = sys::stat_path(&path).is_ok_and(|found| found.st_ino == stat.st_ino);
-        if !same || sys::unlink(&path).is_err() {
-            return None;
+    let found = |state| {
+        let (object, size) = (FoundObject::Name(name), u64::try_from(first.st_size).unwrap_or(0));
+        Some(Found { object, size, owner_uid: first.st_uid, pids: Vec::new(), state })
+    };
+    let us = sys::own_uid();
+    if first.st_uid != us && us != 0 {
+        return found(FoundState::OtherUser);
+    }
+    let file = match sys::open(&path, OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return None,
+        Err(errno) => return found(FoundState::Failed { errno: errno.raw_os_error() }),
+    };
+    let stat = sys::stat(&file).ok()?;
+    if stat.st_ino != first.st_ino || sys::file_system(&file).ok()?.0 != TMPFS_MAGIC {
+        return None;
+    }
+    let mut holders = 0;
+    for slot in Slot::all() {
+        match sys::is_byte_locked(file.as_fd(), slot.index()) {
+            Ok(held) => holders += u32::from(held),
+            // Where the kernel does not answer, somebody may live.
+            Err(errno) => return found(FoundState::Failed { errno: errno.raw_os_error() }),
         }
     }
-    Some(Removed { name, size: u64::try_from(stat.st_size).unwrap_or(0), owner_uid: stat.st_uid })
+    let age = now.saturating_sub(stat.st_ctime as i64);
+    if holders > 0 {
+        return found(FoundState::InUse { holders });
+    }
+    if age < CREATION {
+        let age_s = u64::try_from(age).unwrap_or(0);
+        return found(FoundState::Young { age_s, limit_s: CREATION.unsigned_abs() });
+    }
+    if !remove {
+        return found(FoundState::Left);
+    }
+    // Nobody makes this name again: it is random. But it may have been removed, and put there by an enemy.
+    match sys::stat_path(&path) {
+        Ok(again) if again.st_ino == stat.st_ino => {}
+        _ => return None,
+    }
+    match sys::unlink(&path) {
+        Ok(()) => found(FoundState::Removed),
+        Err(Errno::NOENT) => None,
+        Err(errno) => found(FoundState::Failed { errno: errno.raw_os_error() }),
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +144,10 @@ mod tests {
 
     fn later() -> i64 {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + CREATION
+    }
+
+    fn judge(name: Name, now: i64, dry_run: bool) -> Option<Removed> {
+        super::judge(name, now, !dry_run).and_then(left)
     }
 
     fn exists(name: Name) -> bool {
@@ -125,6 +172,25 @@ mod tests {
         assert_eq!(judge(name, later(), false), found);
         assert!(!exists(name));
         assert_eq!(judge(name, later(), false), None);
+    }
+
+    #[test]
+    fn each_state_is_told() {
+        let (name, file) = abandoned(0o600);
+        let state = |now| super::judge(name, now, false).map(|found| found.state);
+        let age_s = 3;
+        let now = later() - CREATION + 3;
+        assert!(
+            matches!(state(now), Some(FoundState::Young { age_s: found, limit_s: 10 }) if found >= age_s - 1),
+            "{:?}",
+            state(now)
+        );
+        assert_eq!(state(later()), Some(FoundState::Left));
+        assert!(sys::lock_byte(file.as_fd(), 0).unwrap() && sys::lock_byte(file.as_fd(), 31).unwrap());
+        assert_eq!(state(later()), Some(FoundState::InUse { holders: 2 }));
+        drop(file);
+        let removed = super::judge(name, later(), true).map(|found| found.state);
+        assert_eq!((removed, state(later())), (Some(FoundState::Removed), None));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! | `access`   | who may open an object, given and checked |
 //! | `liveness` | attach slots as file locks, and the question who lives |
 //! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
-//! | `clean`    | removes the names that killed processes left behind |
+//! | `clean`    | finds the names, and removes those that killed processes left behind |
+//! | `mapped`   | finds what is mapped and has no name |
 //! | `fork`     | what must not follow a child |
 //! | `sigbus`   | keeps the process alive when a peer truncates memory that cannot be sealed |
 //! | `sys`      | every call to the operating system |
@@ -29,6 +30,7 @@ mod clean;
 mod fork;
 mod liveness;
 mod lock;
+mod mapped;
 mod reserve;
 mod segment;
 mod sigbus;
@@ -40,6 +42,7 @@ use monshm_core::backend::{Attachment, Backend, Request};
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::Result;
 use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
+use monshm_core::survey::Found;
 
 pub use clean::{Removed, clean};
 
@@ -72,5 +75,13 @@ impl Backend for Posix {
         handle: Option<OwnedFd>,
     ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(segment::attach(descriptor, handle)?))
+    }
+
+    fn survey(remove: bool) -> Result<Vec<Found>> {
+        clean::survey(remove)
+    }
+
+    fn mapped() -> Vec<Found> {
+        mapped::mapped()
     }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use monshm_core::backend::Shared;
 use monshm_core::{
-    Attachment, Backend, BackendKind, Descriptor, Error, ErrorKind, Header, Identity, Liveness, LockKind,
-    MemoryKind, Object, Operation, RawLock, Region, Request, Result, Slot,
+    Attachment, Backend, BackendKind, Descriptor, Error, ErrorKind, Found, Header, Identity, Liveness,
+    LockKind, MemoryKind, Object, Operation, RawLock, Region, Request, Result, Slot,
 };
 
 use crate::liveness::Set;
@@ -52,6 +52,10 @@ impl Backend for Sysv {
         })?;
         let set = Set::attach(sem_id, descriptor.owner)?;
         Ok(Box::new(Attached { shares: Arc::new(Shares::new(segment, set, descriptor.owner, None)) }))
+    }
+
+    fn survey(remove: bool) -> Result<Vec<Found>> {
+        crate::clean::survey(remove)
     }
 }
 

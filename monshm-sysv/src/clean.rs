@@ -5,7 +5,7 @@
 //!
 //! It judges only what its user created or owns, unless it runs as root.
 
-use monshm_core::Result;
+use monshm_core::{Found, FoundObject, FoundState, Result};
 
 /// An object that was left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,14 +48,29 @@ pub enum Removed {
 /// # Errors
 /// `Unsupported` where the system does not list its objects. An object that vanishes or refuses meanwhile is left out.
 pub fn clean(dry_run: bool) -> Result<Vec<Removed>> {
-    imp::clean(dry_run)
+    Ok(survey(!dry_run)?.iter().filter_map(left).collect())
+}
+
+/// All segments and sets that have monshm's form, judged; with `remove`, those that nobody alive has are removed.
+pub(crate) fn survey(remove: bool) -> Result<Vec<Found>> {
+    imp::survey(remove)
+}
+
+fn left(found: &Found) -> Option<Removed> {
+    let creator_uid = found.owner_uid;
+    match found.object {
+        _ if !found.is_left() => None,
+        FoundObject::Segment { id } => Some(Removed::Segment { id, size: found.size, creator_uid }),
+        FoundObject::Semaphores { id } => Some(Removed::Set { id, creator_uid }),
+        _ => None,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
     use monshm_core::{Error, ErrorKind, Operation, Result};
 
-    pub(super) fn clean(_dry_run: bool) -> Result<Vec<super::Removed>> {
+    pub(super) fn survey(_remove: bool) -> Result<Vec<super::Found>> {
         Err(Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a list of System V objects" })
             .on("sysv"))
     }
@@ -68,8 +83,9 @@ mod imp {
 
     use monshm_core::{Error, ErrorKind, Operation, Result};
 
-    use super::Removed;
+    use super::{Found, FoundObject, FoundState};
     use crate::liveness::{COUNT, SET_MARK, Set};
+    use crate::sys::Errno;
     use crate::{key, sys};
 
     /// How long a creation may take, in seconds.
@@ -87,38 +103,53 @@ mod imp {
             self.line.split_whitespace().nth(column)?.parse().ok()
         }
 
-        /// What segments and sets have in common: our prefix, our mode, and that we may remove it. Gives the id's
-        /// column and the creator.
-        fn ours(&self, us: u32) -> Option<u32> {
+        /// What segments and sets have in common: our prefix, our mode. Gives the creator, and whether we may remove it.
+        fn ours(&self, us: u32) -> Option<(u32, bool)> {
             let uid = |name| u32::try_from(self.number(name)?).ok();
             let (creator, owner) = (uid("cuid")?, uid("uid")?);
             let key = self.number("key")? as i32;
             // "perms" is octal; 600 is read as a decimal number here.
-            let ours = key::is_ours(key) && self.number("perms")? == 600 && [0, creator, owner].contains(&us);
-            ours.then_some(creator)
+            let ours = key::is_ours(key) && self.number("perms")? == 600;
+            ours.then_some((creator, [0, creator, owner].contains(&us)))
         }
 
         fn id(&self, name: &str) -> Option<i32> {
             i32::try_from(self.number(name)?).ok()
         }
 
-        fn is_old(&self, now: i64) -> Option<bool> {
-            Some(now.saturating_sub(self.number("ctime")?) >= CREATION)
+        /// Left behind, if it is old enough for that.
+        fn by_age(&self, now: i64) -> Option<FoundState> {
+            let age = now.saturating_sub(self.number("ctime")?);
+            if age >= CREATION {
+                return Some(FoundState::Left);
+            }
+            let age_s = u64::try_from(age).unwrap_or(0);
+            Some(FoundState::Young { age_s, limit_s: CREATION.unsigned_abs() })
         }
     }
 
-    pub(super) fn clean(dry_run: bool) -> Result<Vec<Removed>> {
+    pub(super) fn survey(remove: bool) -> Result<Vec<Found>> {
         let us = sys::effective_uid();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
-        let mut found = left(&table("/proc/sysvipc/shm")?, |row| segment(row, us, now));
-        found.extend(left(&table("/proc/sysvipc/sem")?, |row| set(row, us, now)));
-        if !dry_run {
-            found.retain(|object| match object {
-                Removed::Segment { id, .. } => sys::shm_remove(*id).is_ok(),
-                Removed::Set { id, .. } => sys::sem_remove(*id).is_ok(),
-            });
+        let mut all = judged(&table("/proc/sysvipc/shm")?, |row| segment(row, us, now));
+        all.extend(judged(&table("/proc/sysvipc/sem")?, |row| set(row, us, now)));
+        if remove {
+            for found in all.iter_mut().filter(|found| found.is_left()) {
+                let removed = match found.object {
+                    FoundObject::Segment { id } => sys::shm_remove(id),
+                    FoundObject::Semaphores { id } => sys::sem_remove(id),
+                    _ => continue,
+                };
+                found.state = match removed {
+                    Ok(()) => FoundState::Removed,
+                    Err(Errno(errno)) => FoundState::Failed { errno },
+                };
+            }
+            // Another one was faster.
+            let gone = |errno| matches!(errno, libc::EINVAL | libc::EIDRM);
+            all.retain(|found| !matches!(found.state, FoundState::Failed { errno } if gone(errno)));
         }
-        Ok(found)
+        Ok(all)
     }
 
     fn table(path: &str) -> Result<String> {
@@ -128,32 +159,68 @@ mod imp {
         })
     }
 
-    fn left(table: &str, judge: impl Fn(&Row<'_>) -> Option<Removed>) -> Vec<Removed> {
+    fn judged(table: &str, judge: impl Fn(&Row<'_>) -> Option<Found>) -> Vec<Found> {
         let mut lines = table.lines();
         let names = lines.next().unwrap_or_default();
         lines.filter_map(|line| judge(&Row { names, line })).collect()
     }
 
-    fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<Removed> {
-        let creator_uid = row.ours(us)?;
-        let empty = row.number("nattch")? == 0 && row.number("rss")? == 0 && row.number("swap")? == 0;
-        let dead = !sys::process_exists(i32::try_from(row.number("cpid")?).ok()?);
-        let left = empty && dead && row.is_old(now)?;
+    fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<Found> {
+        let (owner_uid, may_remove) = row.ours(us)?;
+        let attached = u32::try_from(row.number("nattch")?).ok()?;
+        let creator = i32::try_from(row.number("cpid")?).ok()?;
+        let state = if !may_remove {
+            FoundState::OtherUser
+        } else if attached > 0 {
+            FoundState::InUse { holders: attached }
+        } else if row.number("rss")? != 0 || row.number("swap")? != 0 {
+            // Holds data, and nobody is attached: another program's.
+            return None;
+        } else if sys::process_exists(creator) {
+            FoundState::InUse { holders: 1 }
+        } else {
+            row.by_age(now)?
+        };
         let size = u64::try_from(row.number("size")?).ok()?;
-        left.then_some(Removed::Segment { id: row.id("shmid")?, size, creator_uid })
+        let pids = u32::try_from(creator).ok().filter(|_| matches!(state, FoundState::InUse { .. }));
+        let object = FoundObject::Segment { id: row.id("shmid")? };
+        Some(Found { object, size, owner_uid, pids: pids.into_iter().collect(), state })
     }
 
-    fn set(row: &Row<'_>, us: u32, now: i64) -> Option<Removed> {
-        let creator_uid = row.ours(us)?;
+    fn set(row: &Row<'_>, us: u32, now: i64) -> Option<Found> {
+        let (owner_uid, may_remove) = row.ours(us)?;
         let id = row.id("semid")?;
-        if row.number("nsems")? != i64::from(COUNT) {
+        let size = u64::try_from(row.number("nsems")?).ok()?;
+        if size != u64::from(COUNT) {
             return None;
         }
-        // The first use takes the creator's slot: before it, free slots say nothing.
-        let used = row.number("otime")? != 0;
-        let expected =
-            if used { Set::from_id(id).mark().ok()? == u32::from(SET_MARK) } else { row.is_old(now)? };
-        (expected && Set::from_id(id).is_left().ok()?).then_some(Removed::Set { id, creator_uid })
+        let found = |state, pids| {
+            let object = FoundObject::Semaphores { id };
+            Some(Found { object, size, owner_uid, pids, state })
+        };
+        if !may_remove {
+            return found(FoundState::OtherUser, Vec::new());
+        }
+        let failed = |Errno(errno)| match errno {
+            // It went meanwhile.
+            libc::EINVAL | libc::EIDRM => None,
+            _ => found(FoundState::Failed { errno }, Vec::new()),
+        };
+        let state = if row.number("otime")? != 0 {
+            match Set::from_id(id).mark() {
+                Ok(mark) if mark == u32::from(SET_MARK) => FoundState::Left,
+                Ok(_) => return None,
+                Err(errno) => return failed(errno),
+            }
+        } else {
+            // The first use takes the creator's slot: before it, free slots say nothing.
+            row.by_age(now)?
+        };
+        match Set::from_id(id).holders() {
+            Ok(pids) if pids.is_empty() => found(state, pids),
+            Ok(pids) => found(FoundState::InUse { holders: pids.len() as u32 }, pids),
+            Err(errno) => failed(errno),
+        }
     }
 
     #[cfg(test)]
@@ -163,8 +230,9 @@ mod imp {
         const SHM: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
                            atime      dtime      ctime                   rss                  swap\n";
 
-        fn judge(row: &str) -> Vec<Removed> {
-            left(&format!("{SHM}{row}"), |row| segment(row, 7, 1000))
+        fn states(row: &str) -> Vec<FoundState> {
+            let found = judged(&format!("{SHM}{row}"), |row| segment(row, 7, 1000));
+            found.iter().map(|found| found.state).collect()
         }
 
         #[test]
@@ -173,22 +241,24 @@ mod imp {
             let key = i32::from(0x6d53_i16) << 16 | 5;
             let row =
                 |key: i32, perms: &str, pid: i32, nattch: u32, uid: u32, ctime: u32, rss: u32, swap: u32| {
-                    judge(&format!(
+                    states(&format!(
                         "{key} 42 {perms} 8192 {pid} 0 {nattch} {uid} 0 {uid} 0 0 0 {ctime} {rss} {swap}\n"
                     ))
                 };
-            let good = [Removed::Segment { id: 42, size: 8192, creator_uid: 7 }];
-            assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 0), good);
+            let in_use = [FoundState::InUse { holders: 1 }];
+            let young = [FoundState::Young { age_s: 9, limit_s: 10 }];
+            assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 0), [FoundState::Left]);
             assert_eq!(row(key ^ 1 << 20, "600", dead, 0, 7, 990, 0, 0), [], "another program's key");
             assert_eq!(row(key, "644", dead, 0, 7, 990, 0, 0), [], "another program's mode");
-            assert_eq!(row(key, "600", std::process::id() as i32, 0, 7, 990, 0, 0), [], "the creator lives");
-            assert_eq!(row(key, "600", 0, 0, 7, 990, 0, 0), [], "the creator cannot be seen");
-            assert_eq!(row(key, "600", dead, 1, 7, 990, 0, 0), [], "somebody is attached");
-            assert_eq!(row(key, "600", dead, 0, 8, 990, 0, 0), [], "another user's");
-            assert_eq!(row(key, "600", dead, 0, 7, 991, 0, 0), [], "too young");
+            let us = std::process::id() as i32;
+            assert_eq!(row(key, "600", us, 0, 7, 990, 0, 0), in_use, "the creator lives");
+            assert_eq!(row(key, "600", 0, 0, 7, 990, 0, 0), in_use, "the creator cannot be seen");
+            assert_eq!(row(key, "600", dead, 1, 7, 990, 0, 0), in_use, "somebody is attached");
+            assert_eq!(row(key, "600", dead, 0, 8, 990, 0, 0), [FoundState::OtherUser]);
+            assert_eq!(row(key, "600", dead, 0, 7, 991, 0, 0), young);
             assert_eq!(row(key, "600", dead, 0, 7, 990, 4096, 0), [], "holds data");
             assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 4096), [], "holds data in swap");
-            assert_eq!(judge("nonsense\n\n"), []);
+            assert_eq!(states("nonsense\n\n"), []);
         }
     }
 }

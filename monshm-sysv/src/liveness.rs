@@ -168,13 +168,27 @@ impl Set {
     /// changed by the process that took it; one whose pid cannot be seen from here counts as existing.
     pub(crate) fn is_left(self) -> Result<bool, Errno> {
         for semaphore in 1..=SLOT_COUNT as u16 {
-            if sys::sem_value(self.0, semaphore)? != 0
-                && sys::process_exists(sys::sem_last_pid(self.0, semaphore)?)
-            {
+            if self.holder(semaphore)?.is_some() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The pids of the processes that have slots; 0 for one that cannot be seen from here.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn holders(self) -> Result<Vec<u32>, Errno> {
+        let holders = (1..=SLOT_COUNT as u16).filter_map(|semaphore| self.holder(semaphore).transpose());
+        holders.map(|pid| pid.map(|pid| u32::try_from(pid).unwrap_or(0))).collect()
+    }
+
+    /// The pid of the process that has the slot of this semaphore; see [`Set::is_left`].
+    fn holder(self, semaphore: u16) -> Result<Option<i32>, Errno> {
+        if sys::sem_value(self.0, semaphore)? == 0 {
+            return Ok(None);
+        }
+        let pid = sys::sem_last_pid(self.0, semaphore)?;
+        Ok(sys::process_exists(pid).then_some(pid))
     }
 
     /// Removes the set `id` if it was left by everybody: the creator died before this process could attach.

@@ -2,7 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use monshm_core::{Attachment, Backend, BackendKind, Descriptor, LockKind, MemoryKind, Request, Result};
+use monshm_core::{
+    Attachment, Backend, BackendKind, Descriptor, Found, LockKind, MemoryKind, Request, Result,
+};
 
 /// One mapped segment of any backend.
 pub(crate) type AnyAttachment = Box<dyn Attachment<Handle = OwnedFd>>;
@@ -14,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) memories: &'static [MemoryKind],
     pub(crate) create: fn(&Request) -> Result<AnyAttachment>,
     pub(crate) attach: fn(&Descriptor, Option<OwnedFd>) -> Result<AnyAttachment>,
+    pub(crate) survey: fn(bool) -> Result<Vec<Found>>,
+    pub(crate) mapped: fn() -> Vec<Found>,
 }
 
 /// In the order in which `Auto` prefers them.
@@ -31,7 +35,15 @@ pub(crate) fn find(kind: BackendKind) -> Option<&'static Entry> {
 
 #[cfg(any(feature = "posix", feature = "sysv"))]
 const fn entry<B: Backend<Handle = OwnedFd>>() -> Entry {
-    Entry { kind: B::KIND, locks: B::LOCKS, memories: B::MEMORIES, create: B::create, attach: B::attach }
+    Entry {
+        kind: B::KIND,
+        locks: B::LOCKS,
+        memories: B::MEMORIES,
+        create: B::create,
+        attach: B::attach,
+        survey: B::survey,
+        mapped: B::mapped,
+    }
 }
 #[cfg(not(any(feature = "posix", feature = "sysv")))]
 const _: () = {

@@ -65,6 +65,7 @@ mod backends;
 mod builder;
 #[cfg(feature = "capi")]
 pub mod capi;
+mod clean;
 mod creds;
 mod encoded;
 pub mod errno;
@@ -78,6 +79,7 @@ mod wait;
 pub use address::Region;
 pub use attach::Attach;
 pub use builder::Builder;
+pub use clean::{Report, clean, list};
 pub use creds::PeerCreds;
 pub use encoded::Encoded;
 pub use locking::Guard;
@@ -85,8 +87,8 @@ pub use segment::Segment;
 pub use select::Selection;
 
 pub use monshm_core::{
-    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation,
-    OutOfBounds, Refusal, Result,
+    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, Found, FoundObject, FoundState, LockKind,
+    MemoryKind, NextStep, Operation, OutOfBounds, Refusal, Result,
 };
 /// The ring's engine, for its types and errors.
 pub use monshm_rbuf as rbuf;

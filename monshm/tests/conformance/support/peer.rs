@@ -202,6 +202,7 @@ fn obey(
             let census = census::of_process();
             Ok(format!("{} {}", census.fds.len(), census.mappings.len()))
         }
+        "clean" => Ok(monshm::clean(words[1] == "dry")?.to_string()),
         "open" => Ok(reach(&std::fs::OpenOptions::new().read(true).write(true).open(words[1]))),
         "shmat" => Ok(attach_raw(number(words[1]))),
         "semop" => Ok(semaphore_raw(number(words[1]))),

@@ -1,0 +1,111 @@
+//! What is shared on this machine, and the removal of what two SIGKILLs leave behind.
+//!
+//! How objects are found and judged is each backend's work. Nothing is attached to, and no byte of a segment is read.
+
+use std::fmt;
+
+use monshm_core::{BackendKind, Error, Found, FoundState, Result};
+
+use crate::backends::BACKENDS;
+
+/// What was found on the machine, and what was done about it.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    found: Vec<(BackendKind, Found)>,
+    unseen: Vec<(BackendKind, Error)>,
+}
+
+/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with `dry_run`, only reports it.
+///
+/// A single death leaves nothing: the survivor removes what the kernel does not. Two SIGKILLs can leave a name in
+/// `/dev/shm`, a System V segment that was being made, or a semaphore set. Each is removed when it has monshm's form, no
+/// process holds a slot in it, and it is old enough (ten seconds) not to be under creation. What a living process has or
+/// makes, what another program made, and what another user made (unless we are root) is left alone; the report says why.
+/// It may run at any time, and twice at a time.
+///
+/// # Examples
+/// ```
+/// let report = monshm::clean(true)?;
+/// for (backend, found) in report.left() {
+///     println!("{backend}: would remove {} {}", found.object.kind(), found.object);
+/// }
+/// # Ok::<(), monshm::Error>(())
+/// ```
+///
+/// # Errors
+/// `Unsupported` when no backend of this build can look at the system; one of several that cannot is in
+/// [`Report::unseen`].
+pub fn clean(dry_run: bool) -> Result<Report> {
+    let mut report = Report::default();
+    for entry in BACKENDS {
+        match (entry.survey)(!dry_run) {
+            Ok(found) => report.found.extend(found.into_iter().map(|found| (entry.kind, found))),
+            Err(error) => report.unseen.push((entry.kind, error)),
+        }
+    }
+    match report.unseen.first() {
+        Some((_, error)) if report.unseen.len() == BACKENDS.len() => Err(error.clone()),
+        _ => Ok(report),
+    }
+}
+
+/// Everything of monshm's that can be found on this machine: what [`clean`] looks at, and what living processes have
+/// mapped without a name. Of other users' processes only root sees mappings. Changes nothing.
+///
+/// # Errors
+/// As [`clean`].
+pub fn list() -> Result<Report> {
+    let mut report = clean(true)?;
+    for entry in BACKENDS {
+        let mapped = (entry.mapped)();
+        report.found.extend(mapped.into_iter().map(|found| (entry.kind, found)));
+    }
+    Ok(report)
+}
+
+impl Report {
+    /// Everything that was found, with its backend.
+    pub fn found(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
+        self.found.iter().map(|(backend, found)| (*backend, found))
+    }
+
+    /// What nobody alive has: removed, or, in a dry run, to be removed.
+    pub fn left(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
+        self.found().filter(|(_, found)| found.is_left())
+    }
+
+    /// What was left alone, and [`Found::state`] says why.
+    pub fn kept(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
+        self.found().filter(|(_, found)| !found.is_left())
+    }
+
+    /// What could not be judged or removed, although nobody else has a say in it.
+    pub fn failed(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
+        self.found().filter(|(_, found)| matches!(found.state, FoundState::Failed { .. }))
+    }
+
+    /// The backends whose objects could not be looked at, and why.
+    pub fn unseen(&self) -> &[(BackendKind, Error)] {
+        &self.unseen
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (backend, found) in self.found() {
+            writeln!(
+                f,
+                "{backend}: {} {}, {} bytes, uid {}: {}",
+                found.object.kind(),
+                found.object,
+                found.size,
+                found.owner_uid,
+                found.state
+            )?;
+        }
+        for (backend, error) in &self.unseen {
+            writeln!(f, "{backend}: not looked at: {error}")?;
+        }
+        Ok(())
+    }
+}

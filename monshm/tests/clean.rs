@@ -1,0 +1,283 @@
+//! `clean` and `list`, and the command over them: what two SIGKILLs leave is found and removed; what anybody alive has,
+//! makes or may claim stays.
+//!
+//! Each backend's own judgement is tested in its crate. The tests here see the whole machine, so one runs at a time.
+
+#![cfg(all(feature = "posix", feature = "sysv", feature = "futex"))]
+
+#[allow(dead_code, unused_macros, reason = "the conformance tests use the rest")]
+#[path = "conformance/support/mod.rs"]
+#[macro_use]
+mod support;
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use monshm::{BackendKind, FoundObject, FoundState, LockKind, MemoryKind, Report, Segment, clean, list};
+use support::puppet::Puppet;
+use support::users::{NOT_ROOT, can_be_others, fresh_uid};
+use support::{Choice, SIZE};
+
+const NAMED: Choice = choice(BackendKind::Posix, MemoryKind::Named, LockKind::Futex);
+const MEMFD: Choice = choice(BackendKind::Posix, MemoryKind::Memfd, LockKind::Futex);
+const SYSV: Choice = choice(BackendKind::Sysv, MemoryKind::SysvShm, LockKind::SysvSem);
+
+/// The age from which on a name is judged, and a little more.
+const OLD: Duration = Duration::from_millis(11_200);
+
+const fn choice(backend: BackendKind, memory: MemoryKind, lock: LockKind) -> Choice {
+    Choice { backend, memory: Some(memory), lock: Some(lock) }
+}
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a puppet's segment can be found by: its name, or its semaphore set.
+fn object_of(puppet: &Puppet) -> FoundObject {
+    let before: Vec<FoundObject> = objects(&clean(true).unwrap());
+    let found = list().unwrap();
+    let by_pid = found.found().find(|(_, found)| {
+        found.pids.contains(&puppet.pid()) && !matches!(found.object, FoundObject::Memfd { .. })
+    });
+    // A name shows no pid while it is there: then it is the one whose file the puppet has mapped.
+    by_pid.map(|(_, found)| found.object).unwrap_or_else(|| {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", puppet.pid())).unwrap();
+        let name = maps.lines().find_map(|line| line.split_once("/dev/shm").map(|(_, name)| name.to_owned()));
+        let name = name.expect("it has mapped a name");
+        before.into_iter().find(|object| object.to_string() == name).expect("the name is found")
+    })
+}
+
+fn objects(report: &Report) -> Vec<FoundObject> {
+    report.found().map(|(_, found)| found.object).collect()
+}
+
+fn state(report: &Report, object: FoundObject) -> Option<FoundState> {
+    report.found().find(|(_, found)| found.object == object).map(|(_, found)| found.state)
+}
+
+/// A pair of killed processes, and what they leave: the peer of a System V segment had attached, that of a name had not.
+fn killed(choice: Choice) -> FoundObject {
+    let creator = Puppet::new();
+    creator.create(choice, SIZE);
+    let object = object_of(&creator);
+    if choice.memory == Some(MemoryKind::SysvShm) {
+        let peer = Puppet::new();
+        let (bytes, _) = creator.encode();
+        peer.decode(&bytes, None, SIZE, false).unwrap();
+        peer.ask("lock").unwrap();
+        peer.kill();
+    }
+    creator.kill();
+    object
+}
+
+#[test]
+fn what_killed_pairs_leave_goes_and_live_ones_stay() {
+    let _turn = one_at_a_time();
+    let living = [NAMED, SYSV].map(|choice| {
+        let creator = Puppet::new();
+        creator.create(choice, SIZE);
+        let object = object_of(&creator);
+        (creator, object)
+    });
+    let memfd = Puppet::new();
+    memfd.create(MEMFD, SIZE);
+    memfd.kill();
+    let dead = [NAMED, SYSV].map(killed);
+    let young = clean(true).unwrap();
+    assert!(matches!(state(&young, dead[0]), Some(FoundState::Young { .. })), "{young}");
+    assert!(matches!(clean(false).unwrap().found().count(), 3..), "the young name stays");
+    assert!(state(&clean(true).unwrap(), dead[0]).is_some());
+    // The set was removed by that: a used one tells at once that nobody has it.
+    assert_eq!(state(&clean(true).unwrap(), dead[1]), None);
+    let dead = [dead[0], killed(SYSV)];
+    std::thread::sleep(OLD);
+
+    let dry = clean(true).unwrap();
+    for object in dead {
+        assert_eq!(state(&dry, object), Some(FoundState::Left), "{dry}");
+    }
+    for (_, object) in &living {
+        assert!(matches!(state(&dry, *object), Some(FoundState::InUse { .. })), "{dry}");
+    }
+    assert_eq!(objects(&clean(true).unwrap()), objects(&dry), "a dry run changes nothing");
+    let wet = clean(false).unwrap();
+    let removed: Vec<FoundObject> = wet.left().map(|(_, found)| found.object).collect();
+    assert_eq!(removed.len(), 2, "{wet}");
+    for object in dead {
+        assert!(removed.contains(&object), "{wet}");
+        assert_eq!(state(&clean(true).unwrap(), object), None);
+    }
+    // What lives still lives: somebody attaches, and the two go on.
+    for (creator, _) in living {
+        let (bytes, fd) = creator.encode();
+        let peer = Segment::decode(bytes, fd, SIZE).unwrap();
+        drop(peer.lock().unwrap());
+        creator.ask("lock").unwrap();
+        creator.ask("unlock").unwrap();
+    }
+}
+
+#[test]
+fn of_other_users_things_only_root_removes_any() {
+    let _turn = one_at_a_time();
+    if !can_be_others() {
+        skip!(NOT_ROOT);
+    }
+    let (owner, stranger) = (fresh_uid(), fresh_uid());
+    let creator = Puppet::of_user(owner);
+    creator.ask(format!("create {SYSV} {SIZE} {owner} false false")).unwrap();
+    let object = object_of(&creator);
+    creator.kill();
+    let other = Puppet::of_user(stranger);
+    let report = other.ask("clean wet").unwrap();
+    let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
+    assert!(line.ends_with("another user's"), "{line}");
+    assert_eq!(state(&clean(true).unwrap(), object), Some(FoundState::Left));
+    // A name that its owner cannot open is told, and stays.
+    let name = "/dev/shm/mon-aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    std::fs::write(name, "").unwrap();
+    std::fs::set_permissions(name, PermissionsExt::from_mode(0o0)).unwrap();
+    chown(name, Some(stranger), None).unwrap();
+    let report = other.ask("clean wet").unwrap();
+    std::fs::remove_file(name).unwrap();
+    assert!(report.contains("mon-aaaa") && report.contains("errno 13"), "{report}");
+    let report = Puppet::of_user(owner).ask("clean wet").unwrap();
+    let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
+    assert!(line.contains("removed"), "{line}");
+    assert_eq!(state(&clean(true).unwrap(), object), None);
+}
+
+#[test]
+fn pairs_that_are_made_while_it_runs_are_not_touched() {
+    let _turn = one_at_a_time();
+    let stop = AtomicBool::new(false);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let cleaner = scope.spawn(|| {
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // It may be faster than the last one to detach, which finds its set gone then; not than a living one.
+                clean(false).unwrap();
+                rounds += 1;
+            }
+            rounds
+        });
+        let makers = [NAMED, SYSV].map(|choice| {
+            scope.spawn(move || {
+                let mut rounds = 0;
+                while began.elapsed() < Duration::from_secs(3) {
+                    let creator = choice.builder(SIZE).create().unwrap();
+                    // By bytes alone, so that a name must still be there.
+                    let peer = Segment::decode(creator.encode().unwrap().bytes, None, SIZE).unwrap();
+                    drop(creator.lock().unwrap());
+                    drop(creator);
+                    drop(peer.lock().unwrap());
+                    rounds += 1;
+                }
+                rounds
+            })
+        });
+        let made = makers.map(|maker| maker.join());
+        stop.store(true, Ordering::Relaxed);
+        let cleaned = cleaner.join().unwrap();
+        for made in made {
+            assert!(made.unwrap() > 100 && cleaned > 100);
+        }
+    });
+}
+
+#[test]
+fn the_list_shows_memory_without_a_name() {
+    let _turn = one_at_a_time();
+    let creator = MEMFD.builder(SIZE).create().unwrap();
+    let puppet = Puppet::new();
+    puppet.take(&creator);
+    let report = list().unwrap();
+    let (ours, theirs) = (std::process::id(), puppet.pid());
+    let (_, found) = report.found().find(|(_, found)| found.pids.contains(&theirs)).unwrap();
+    assert!(matches!(found.object, FoundObject::Memfd { .. }) && found.pids.contains(&ours), "{report}");
+    assert_eq!((found.size, found.state), (SIZE as u64, FoundState::InUse { holders: 2 }));
+    assert_eq!(found.owner_uid, monshm::PeerCreds::ours().uid);
+}
+
+#[cfg(feature = "cli")]
+mod command {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Output};
+
+    fn monshm(words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_monshm")).args(words).output().unwrap()
+    }
+
+    fn json(output: &Output) -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The state of `object` in what the command printed.
+    fn state_of(output: &Output, object: FoundObject) -> Option<String> {
+        let json = json(output);
+        let all = json["found"].as_array().unwrap();
+        let found = all
+            .iter()
+            .find(|found| found["kind"] == object.kind() && found["object"] == object.to_string())?;
+        Some(found["state"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn it_removes_what_is_left_and_says_what_it_left_alone() {
+        let _turn = one_at_a_time();
+        let living = Puppet::new();
+        living.create(SYSV, SIZE);
+        let live = object_of(&living);
+        let dead = killed(SYSV);
+        let dry = monshm(&["clean", "--dry-run", "--json"]);
+        assert!(dry.status.success(), "{dry:?}");
+        assert_eq!(state_of(&dry, dead).as_deref(), Some("left"));
+        assert_eq!(state_of(&dry, live).as_deref(), Some("in-use"));
+        let listed = monshm(&["list", "--json"]);
+        assert_eq!(state_of(&listed, dead).as_deref(), Some("left"), "a dry run changes nothing");
+        let wet = monshm(&["clean", "--json"]);
+        assert!(wet.status.success(), "{wet:?}");
+        assert_eq!(state_of(&wet, dead).as_deref(), Some("removed"));
+        let table = String::from_utf8(monshm(&["list"]).stdout).unwrap();
+        let row = |object: FoundObject| {
+            let of_object = |line: &&str| line.split_whitespace().nth(1) == Some(&object.to_string());
+            table.lines().find(of_object)
+        };
+        let line = row(live).unwrap();
+        assert!(line.contains(&living.pid().to_string()) && line.contains("in use by 1 process"), "{line}");
+        assert!(row(dead).is_none(), "{table}");
+    }
+
+    #[test]
+    fn its_exit_code_tells_what_went_wrong() {
+        let _turn = one_at_a_time();
+        assert_eq!(monshm(&["clean", "--no-such"]).status.code(), Some(2));
+        let help = monshm(&["--help"]);
+        assert!(String::from_utf8(help.stdout).unwrap().contains("Exit codes"));
+        if !can_be_others() {
+            skip!(NOT_ROOT);
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_monshm"));
+        // SAFETY: between fork and exec only system calls with constant strings are made.
+        unsafe {
+            command.args(["clean", "-n", "--json"]).pre_exec(|| {
+                let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+                let hidden = libc::unshare(libc::CLONE_NEWNS) == 0
+                    && libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
+                    && libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) == 0;
+                if hidden { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            });
+        }
+        let Ok(output) = command.output() else { skip!("mount namespaces are not allowed here") };
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(json(&output)["unseen"][0]["backend"], "sysv");
+    }
+}
