@@ -37,6 +37,24 @@ pub(crate) struct Options {
     /// Write all results to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// Write pictures (SVG) into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plot: Option<PathBuf>,
+
+    /// Write a document (Markdown) with all tables and pictures; the pictures go into --plot, or else into the folder
+    /// `benchmarks` beside the document.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Do not measure: take the results of this file, which --json wrote.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "quick", "rounds", "seed"])]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Compare ratios with the floors of ci/bench-floors.toml, and fail when one is below. Measures no other groups; what
+    /// is below is measured once more.
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// The suites; `all` runs them in this order.
