@@ -4,23 +4,25 @@
 //! The engine is `monshm-rbuf`; here it is bound to a segment: bounds are fixed at the first use, ends are claimed in
 //! the name of our attach slot, and a dead claimant's end is taken over.
 
+mod claiming;
 mod waiting;
 
 use std::mem::ManuallyDrop;
 use std::num::NonZeroU32;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use monshm_core::header::RingWords;
-use monshm_core::{Error, ErrorKind, Operation, Result, Slot, allocator};
+use monshm_core::{Error, ErrorKind, Operation, Result, allocator};
 use monshm_rbuf::layout::{self, Control};
-use monshm_rbuf::memory::Field32;
 use monshm_rbuf::{Bounds, Label, Record, Shared};
 
 use crate::segment::Segment;
 use crate::wait;
+pub use claiming::End;
+use claiming::Role;
 use waiting::{Limit, Waiting, wait_for};
 
 const _: () = {
@@ -61,15 +63,9 @@ impl Segment {
     /// # Errors
     /// `Claimed` by a living process or by this one; `Corrupt`; else as [`Segment::ring`].
     pub fn producer(&self) -> Result<Producer> {
-        let (memory, dead) = self.claim(Role::Producer)?;
-        let me = self.claimant();
-        let engine = match dead {
-            None => monshm_rbuf::Producer::claim(memory, me),
-            Some(dead) => monshm_rbuf::Producer::take_over(memory, dead, me),
-        };
-        Ok(Producer(ManuallyDrop::new(
-            engine.map_err(|error| self.ring_error(Role::Producer.name(), error))?,
-        )))
+        let engine =
+            self.seat(Role::Producer, monshm_rbuf::Producer::claim, monshm_rbuf::Producer::take_over)?;
+        Ok(Producer(ManuallyDrop::new(engine)))
     }
 
     /// Claims the lock-free reading end. There is one at a time; a dead process's is taken over.
@@ -77,20 +73,9 @@ impl Segment {
     /// # Errors
     /// As [`Segment::producer`].
     pub fn consumer(&self) -> Result<Consumer> {
-        let (memory, dead) = self.claim(Role::Consumer)?;
-        let me = self.claimant();
-        let engine = match dead {
-            None => monshm_rbuf::Consumer::claim(memory, me),
-            Some(dead) => monshm_rbuf::Consumer::take_over(memory, dead, me),
-        };
-        Ok(Consumer(ManuallyDrop::new(
-            engine.map_err(|error| self.ring_error(Role::Consumer.name(), error))?,
-        )))
-    }
-
-    fn claimant(&self) -> NonZeroU32 {
-        // A tag is an index plus one.
-        NonZeroU32::new(self.inner().attachment.slot().tag()).unwrap_or(NonZeroU32::MIN)
+        let engine =
+            self.seat(Role::Consumer, monshm_rbuf::Consumer::claim, monshm_rbuf::Consumer::take_over)?;
+        Ok(Consumer(ManuallyDrop::new(engine)))
     }
 
     /// The ring's memory, with what keeps it mapped.
@@ -123,27 +108,6 @@ impl Segment {
         let found =
             if allocator::is_frozen(region.header()) { fix() } else { self.locked(Operation::Ring, fix) }?;
         Ok(*inner.ring_bounds.get_or_init(|| found))
-    }
-
-    /// Makes sure that this process may claim `role`, and tells whose it was if that one is dead.
-    fn claim(&self, role: Role) -> Result<(Shared<End>, Option<NonZeroU32>)> {
-        let inner = self.inner();
-        inner.check_usable(Operation::Ring)?;
-        let claimed = |by| Error::new(Operation::Ring, ErrorKind::Claimed { role: role.name(), by });
-        // Acquire: pairs with the Release in `End::drop`, so that one thread's end is over before another's begins.
-        if inner.ends[role as usize].swap(true, Ordering::Acquire) {
-            return Err(claimed(self.claimant().get()));
-        }
-        // From here on dropping the memory, on any way out, gives the role back to this process.
-        let memory = self.memory_of_ring(End { segment: self.clone(), role })?;
-        let by = memory.word32(role.claim_word()).load(Ordering::Acquire);
-        let Some(holder) = NonZeroU32::new(by) else { return Ok((memory, None)) };
-        // A claim in our name that we did not make is that of a dead process whose slot came to us.
-        let alive = match Slot::from_tag(by) {
-            Some(slot) => slot != inner.attachment.slot() && inner.attachment.liveness().is_alive(slot),
-            None => false,
-        };
-        if alive { Err(claimed(by)) } else { Ok((memory, Some(holder))) }
     }
 
     fn ring_error(&self, role: &'static str, error: monshm_rbuf::Error) -> Error {
@@ -180,8 +144,8 @@ impl Ring<'_> {
     /// Appends all of `src`.
     ///
     /// # Errors
-    /// `NoRoom` with both numbers when it does not fit now, and `SizeOverLimit` when it never can; nothing is changed.
-    /// `Corrupt` when the indices cannot be, which poisons the handle.
+    /// `NoRoom` with both numbers when it does not fit now, `SizeOverLimit` when it never can, and `Claimed` while a
+    /// lock-free producer has the ring; nothing is changed. `Corrupt` when the indices cannot be, which poisons the handle.
     pub fn append(&self, src: &[u8]) -> Result<()> {
         self.usable()?.engine.append(src).map_err(|error| self.failed(error))
     }
@@ -189,7 +153,8 @@ impl Ring<'_> {
     /// Takes `dst.len()` bytes out.
     ///
     /// # Errors
-    /// `NoData` with both numbers when there are fewer; nothing is changed, and `dst` is as it was. `Corrupt`.
+    /// `NoData` with both numbers when there are fewer, `Claimed` while a lock-free consumer has the ring; nothing is
+    /// changed, and `dst` is as it was. `Corrupt`.
     pub fn read(&self, dst: &mut [u8]) -> Result<()> {
         self.usable()?.engine.read(dst).map_err(|error| self.failed(error))
     }
@@ -197,7 +162,7 @@ impl Ring<'_> {
     /// Throws `count` bytes away.
     ///
     /// # Errors
-    /// `NoData` with both numbers when there are fewer; nothing is changed. `Corrupt`.
+    /// As [`Ring::read`].
     pub fn skip(&self, count: usize) -> Result<()> {
         self.usable()?.engine.skip(count).map_err(|error| self.failed(error))
     }
@@ -271,58 +236,7 @@ impl Ring<'_> {
 
     #[cold]
     pub(crate) fn failed(&self, error: monshm_rbuf::Error) -> Error {
-        self.segment.ring_error("ring", error)
-    }
-}
-
-/// Which end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Producer = 0,
-    Consumer = 1,
-}
-
-impl Role {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Consumer => "consumer",
-        }
-    }
-
-    fn claim_word(self) -> Field32 {
-        match self {
-            Self::Producer => Field32::ProducerClaim,
-            Self::Consumer => Field32::ConsumerClaim,
-        }
-    }
-
-    fn waiting_word(self) -> Field32 {
-        match self {
-            Self::Producer => Field32::ProducerWaiting,
-            Self::Consumer => Field32::ConsumerWaiting,
-        }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::Producer => Self::Consumer,
-            Self::Consumer => Self::Producer,
-        }
-    }
-}
-
-/// What an end of the ring keeps: the mapping, and the knowledge that this process has the role.
-#[derive(Debug)]
-pub struct End {
-    segment: Segment,
-    role: Role,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        // Release: pairs with the Acquire in `claim`.
-        self.segment.inner().ends[self.role as usize].store(false, Ordering::Release);
+        self.segment.ring_error("lock-free end", error)
     }
 }
 

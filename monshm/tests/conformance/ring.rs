@@ -134,7 +134,7 @@ fn each_end_is_claimed_by_one() {
     puppet.ask("claim consumer").unwrap();
     refused!(segment.consumer(), ErrorKind::Claimed { role: "consumer", .. });
     // A claimed end is not written or read beside its owner.
-    refused!(segment.ring().unwrap().append(b"x"), ErrorKind::Claimed { .. });
+    refused!(segment.ring().unwrap().append(b"x"), ErrorKind::Claimed { role: "lock-free end", .. });
     assert!(puppet.ask("read 0").unwrap_err().is("Claimed"));
     drop(producer);
     puppet.ask("claim producer").unwrap();
@@ -278,4 +278,37 @@ fn edited_bounds_move_nothing() {
     ring.append(b"still there").unwrap();
     let again = segment.ring().unwrap();
     assert_eq!((again.begin(), again.end(), again.len().unwrap()), (begin, end, 11));
+}
+
+/// Somebody else takes the dead claimant's end over and lets go of it, again and again: each try gets the end or finds it
+/// claimed.
+#[test]
+fn a_claim_that_changes_all_the_time_has_no_other_answer_than_claimed() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let segment = Sut::segment();
+    let over = AtomicBool::new(false);
+    // Whoever has the highest slot's tag is dead: nobody has that slot.
+    let dead = monshm_core::SLOT_COUNT;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let claims = segment.region(256, 512).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                for tag in [dead, 0] {
+                    claims.atomic_u32(8).unwrap().store(tag, Ordering::Relaxed);
+                    claims.atomic_u32(136).unwrap().store(tag, Ordering::Relaxed);
+                }
+            }
+        });
+        let begin = std::time::Instant::now();
+        let mut other = None;
+        while begin.elapsed() < Duration::from_millis(300) && other.is_none() {
+            let answers = [segment.producer().err(), segment.consumer().err()];
+            other = answers
+                .into_iter()
+                .flatten()
+                .find(|error| !matches!(error.kind(), ErrorKind::Claimed { .. }));
+        }
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(other, None);
+    });
 }
