@@ -11,6 +11,7 @@ mod cargo;
 mod chaos;
 mod demo;
 mod fuzz;
+mod hostile;
 mod matrix;
 mod run;
 mod skips;
@@ -40,6 +41,7 @@ enum Verb {
     Bench(bench::Args),
     Capi(capi::Args),
     Chaos(chaos::Args),
+    Hostile(hostile::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Capi(args) => capi::run(&args),
         Verb::Chaos(args) => chaos::run(&args),
+        Verb::Hostile(args) => hostile::run(&args),
     };
     verdict.unwrap_or_else(|error| {
         eprintln!("error: {error}");

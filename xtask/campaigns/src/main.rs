@@ -1,11 +1,14 @@
-//! `monshm-campaigns`: kills processes that share a segment, and lets a survivor judge what is left.
+//! `monshm-campaigns`: kills processes that share a segment, and lets a survivor judge what is left; with `hostile`,
+//! attacks them instead.
 //!
-//! `cargo xtask chaos` builds and runs it. Started with `--victim` it is one of the processes that are killed. No hook
-//! in the product helps: kills come from ptrace(2) at single instructions and system calls, and from SIGKILL at random.
+//! `cargo xtask chaos` and `cargo xtask hostile` build and run it. Started with `--victim` it is one of the processes that
+//! are killed. No hook in the product helps: kills come from ptrace(2) at single instructions and system calls, and from
+//! SIGKILL at random.
 
 mod cell;
 mod census;
 mod executioner;
+mod hostile;
 mod judge;
 mod ledger;
 mod leftovers;
@@ -28,12 +31,16 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(spawn::VICTIM) {
-        let operation = arguments.next().unwrap_or_default();
-        let ledger = arguments.next().and_then(|fd| fd.parse().ok()).unwrap_or(-1);
-        return victim::main(&operation, ledger);
-    }
-    match plan::main() {
+    let done = match arguments.next().as_deref() {
+        Some(spawn::VICTIM) => {
+            let operation = arguments.next().unwrap_or_default();
+            let ledger = arguments.next().and_then(|fd| fd.parse().ok()).unwrap_or(-1);
+            return victim::main(&operation, ledger);
+        }
+        Some("hostile") => hostile::main(arguments),
+        _ => plan::main(),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");

@@ -18,7 +18,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "monshm-bench",
         &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"],
     ),
-    ("monshm-campaigns", &["monshm-posix", "monshm-sysv", "monshm"]),
+    ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
     ("xtask", &[]),
 ];
 
