@@ -33,8 +33,8 @@ pub enum Removed {
 ///
 /// A segment goes if its key carries [`KEY_PREFIX`](crate::KEY_PREFIX), nobody is attached, its creator is dead, it is
 /// older than ten seconds, and it holds not one page: monshm removes the id before it uses the memory, so what holds
-/// data is another program's. A set goes if key, size and [`SET_MARK`](crate::SET_MARK) are ours and no slot is taken by
-/// a process that exists; one that was never used (its creator died while it made it) also has to be older than ten
+/// data is another program's. A set goes, whatever mode a peer has given it, if key, size and
+/// [`SET_MARK`](crate::SET_MARK) are ours and no slot is taken by a process that exists; one that was never used (its creator died while it made it) also has to be older than ten
 /// seconds. A pid that was reused, or that another PID namespace hides, counts as alive.
 ///
 /// # Examples
@@ -103,14 +103,12 @@ mod imp {
             self.line.split_whitespace().nth(column)?.parse().ok()
         }
 
-        /// What segments and sets have in common: our prefix, our mode. Gives the creator, and whether we may remove it.
+        /// What segments and sets have in common: our prefix. Gives the creator, and whether we may remove it.
         fn ours(&self, us: u32) -> Option<(u32, bool)> {
             let uid = |name| u32::try_from(self.number(name)?).ok();
             let (creator, owner) = (uid("cuid")?, uid("uid")?);
             let key = self.number("key")? as i32;
-            // "perms" is octal; 600 is read as a decimal number here.
-            let ours = key::is_ours(key) && self.number("perms")? == 600;
-            ours.then_some((creator, [0, creator, owner].contains(&us)))
+            key::is_ours(key).then_some((creator, [0, creator, owner].contains(&us)))
         }
 
         fn id(&self, name: &str) -> Option<i32> {
@@ -167,6 +165,11 @@ mod imp {
 
     fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<Found> {
         let (owner_uid, may_remove) = row.ours(us)?;
+        // "perms" is octal; 600 is read as a decimal number here. While a segment can still be found its creator has it for
+        // itself, so that no peer has changed its mode.
+        if row.number("perms")? != 600 {
+            return None;
+        }
         let attached = u32::try_from(row.number("nattch")?).ok()?;
         let creator = i32::try_from(row.number("cpid")?).ok()?;
         let state = if !may_remove {
@@ -188,6 +191,7 @@ mod imp {
     }
 
     fn set(row: &Row<'_>, us: u32, now: i64) -> Option<Found> {
+        // Whatever its mode: a hostile peer, as the owner, can have changed it.
         let (owner_uid, may_remove) = row.ours(us)?;
         let id = row.id("semid")?;
         let size = u64::try_from(row.number("nsems")?).ok()?;

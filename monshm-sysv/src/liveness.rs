@@ -144,7 +144,19 @@ impl Set {
         } else {
             sys::sem_op(self.0, give_back)
         };
+        if slot == Slot::CREATOR && self.lost_its_mark() {
+            // A hostile peer has wiped the mark out: nobody can attach any more, and `clean` would not know the set.
+            let _ = sys::sem_remove(self.0);
+        }
         self.remove_if_left();
+    }
+
+    /// Whether this is still the set that this user made, with another mark.
+    fn lost_its_mark(self) -> bool {
+        let ours = |status: sys::SemStatus| {
+            status.count == u64::from(COUNT) && status.permissions.creator_uid == sys::effective_uid()
+        };
+        self.mark().is_ok_and(|mark| mark != SET_MARK.into()) && sys::sem_status(self.0).is_ok_and(ours)
     }
 
     /// Removes the set if nobody is left in it. To be called when the creator's slot was taken once.

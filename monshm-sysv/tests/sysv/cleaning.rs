@@ -37,6 +37,24 @@ fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
     }
 }
 
+/// As its owner the peer can change the mode before it goes.
+#[test]
+fn a_set_whose_mode_was_changed_is_removed_too() {
+    let _quiet = raw::quiet();
+    for mode in [0o400, 0o666] {
+        let (mut creator, mut peer) = (Actor::start(), Actor::start());
+        let ids = creator.create(raw::uid(), LockKind::SysvSem);
+        peer.attach(ids, LockKind::SysvSem);
+        assert!(raw::chmod_set(ids.set, raw::uid(), mode));
+        creator.kill();
+        assert!(!listed(ids), "the peer lives");
+        peer.kill();
+        assert!(listed(ids), "mode {mode:o}");
+        clean(false).unwrap();
+        assert!(!raw::set_exists(ids.set));
+    }
+}
+
 #[test]
 fn another_users_leftovers_are_not_touched() {
     if !raw::can_change_user("another_users_leftovers_are_not_touched") {

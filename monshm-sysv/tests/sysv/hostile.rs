@@ -59,6 +59,17 @@ fn a_set_that_is_closed_to_us_is_gone_and_is_removed() {
     assert!(!raw::set_exists(ids.set), "its creator may remove what it cannot read");
 }
 
+/// Else it would stay for good once the peer is gone: `clean` knows a set by its mark.
+#[test]
+fn a_set_whose_mark_was_wiped_out_goes_with_its_creator() {
+    let (creator, ids) = create(SEM);
+    let mut hostile = Actor::start();
+    hostile.attach(ids, SEM);
+    assert!(raw::set_value(ids.set, raw::COUNT - 1, 7));
+    drop(creator);
+    assert!(!raw::set_exists(ids.set));
+}
+
 #[test]
 fn a_semaphore_at_its_limit_is_corrupt() {
     let (creator, ids) = create(SEM);
