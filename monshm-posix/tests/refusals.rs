@@ -99,6 +99,24 @@ fn what_is_no_memory_is_refused_by_what_it_is() {
     }
 }
 
+/// What cannot even be opened as memory is: told as what it is, not as a failure of the system.
+#[test]
+fn a_name_that_leads_to_a_directory_or_a_socket_is_refused_by_what_it_is() {
+    let name = Name::from_random(u128::from(std::process::id()) << 64 | 77);
+    let path = format!("/dev/shm{name}");
+    let mut descriptor = descriptor_of(&memfd(SIZE, ALL, MemfdFlags::empty()), SIZE);
+    descriptor.object = Object::Named { name, inode: 1 };
+    let refused = || matches!(refusal(&descriptor, None).kind(), ErrorKind::HandleType { .. });
+    std::fs::create_dir(&path).unwrap();
+    let directory = refused();
+    std::fs::remove_dir(&path).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let socket = refused();
+    std::fs::remove_file(&path).unwrap();
+    drop(listener);
+    assert!(directory && socket, "{directory} {socket}");
+}
+
 #[test]
 fn huge_pages_are_refused() {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;

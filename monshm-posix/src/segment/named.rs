@@ -119,6 +119,11 @@ pub(super) fn open(
                     let expected = "a shm_open object";
                     refusal(ErrorKind::HandleType { found: "a symbolic link", expected }, descriptor)
                 }
+                // A socket or a device without a driver cannot be opened at all.
+                Errno::ISDIR | Errno::NXIO | Errno::NODEV => {
+                    let found = if errno == Errno::ISDIR { "a directory" } else { "no file" };
+                    refusal(ErrorKind::HandleType { found, expected: "a shm_open object" }, descriptor)
+                }
                 Errno::ACCESS | Errno::PERM => {
                     refusal(ErrorKind::NoAccess { uid: sys::own_uid() }, descriptor)
                 }
