@@ -27,9 +27,10 @@ impl Segment {
     /// The `len` bytes at `offset`, both in bytes from the base of the segment.
     ///
     /// # Errors
-    /// `OutOfBounds` when they do not lie in the segment; `Poisoned`, `Forked`.
+    /// `OutOfBounds` when they do not lie in the segment; `MemoryLost`, `Poisoned`, `Forked`.
     pub fn region(&self, offset: u64, len: usize) -> Result<Region<'_>> {
         self.inner().check_usable(Operation::Address)?;
+        self.inner().kept(Operation::Address)?;
         let segment = self.inner().attachment.region();
         segment.at(offset, len as u64, 1).map_err(outside)?;
         Ok(Region { segment, loss: self.inner().loss, offset, len, _mapped: PhantomData })

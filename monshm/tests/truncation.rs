@@ -260,3 +260,13 @@ fn auto_goes_past_memory_that_is_refused() {
     assert_eq!(segment.memory(), MemoryKind::SysvShm);
     assert!(segment.selection().to_string().contains("can be truncated"), "{}", segment.selection());
 }
+
+/// All later calls of the handle, also one that touches no byte.
+#[test]
+fn where_a_copy_found_the_memory_lost_no_region_is_given_any_more() {
+    let pair = Pair::new();
+    let last = pair.creator.region(SIZE as u64 - 8, 8).unwrap();
+    pair.truncate(SIZE as u64 - 4096);
+    lost(last.copy_to(&mut [0; 8]), "copy_to");
+    lost(pair.creator.region(0, 1).map(drop), "region");
+}
