@@ -119,6 +119,8 @@ pub(crate) struct Attack {
     pub(crate) ending: Ending,
     pub(crate) victim: fn(&mut Victim<'_>) -> Played,
     pub(crate) attacker: fn(&mut Stage) -> Played,
+    /// Whether it waits for seconds: then it runs beside the others. Only on memory that has no name and no id.
+    pub(crate) slow: bool,
     /// A third process, of a third user.
     pub(crate) third: Option<fn(&mut Stage) -> Played>,
 }
@@ -140,6 +142,7 @@ impl Attack {
             ending: Ending::Survives,
             victim,
             attacker,
+            slow: false,
             third: None,
         }
     }
@@ -162,6 +165,13 @@ impl Attack {
     pub(crate) const fn with_third(mut self, third: fn(&mut Stage) -> Played) -> Self {
         self.third = Some(third);
         self.users = Users::Others;
+        self
+    }
+
+    /// For attacks that wait for seconds.
+    pub(crate) const fn slow(mut self) -> Self {
+        self.cells = Cells::One;
+        self.slow = true;
         self
     }
 

@@ -73,14 +73,13 @@ pub(crate) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, 
     let mut rows: Vec<Row> = Vec::new();
     let begin = Instant::now();
     let least = Duration::from_secs(args.seconds.unwrap_or(0));
-    let mut round = 0;
-    while round < args.rounds || begin.elapsed() < least {
-        for attack in &attacks {
-            play(&args, attack, args.seed + round, isolated, &mut rows)?;
-        }
-        round += 1;
+    let mut rounds = 0;
+    while rounds < args.rounds || begin.elapsed() < least {
+        let mut round = Round { args: &args, seed: args.seed + rounds, isolated, rows: &mut rows };
+        round.play(&attacks)?;
+        rounds += 1;
     }
-    Ok(table::print(&rows, args.json, args.seed, round, begin.elapsed()))
+    Ok(table::print(&rows, args.json, args.seed, rounds, begin.elapsed()))
 }
 
 fn chosen(args: &Args) -> Result<Vec<Attack>, Box<dyn Error>> {
@@ -100,33 +99,70 @@ fn chosen(args: &Args) -> Result<Vec<Attack>, Box<dyn Error>> {
     Ok(all.into_iter().filter(is_wanted).collect())
 }
 
-/// Plays an attack on each kind of segment, from each side.
-fn play(
-    args: &Args,
-    attack: &Attack,
+/// One round of all attacks.
+struct Round<'a> {
+    args: &'a Args,
     seed: u64,
     isolated: bool,
-    rows: &mut Vec<Row>,
-) -> Result<(), Box<dyn Error>> {
-    let wanted = |name: &str| args.backend.as_deref().is_none_or(|backend| backend == name);
-    for cell in CELLS.iter().filter(|cell| attack.cells.contains(cell) && wanted(cell.backend().name())) {
-        for side in attack.sides {
-            let row = table::row(rows, attack, *cell, *side);
-            if matches!(attack.users, Users::Others | Users::RootVictim) && !users::can_be_others() {
-                row.skipped = Some("needs root, to run as other users");
-                continue;
-            }
-            let play = Play { attack, cell: *cell, side: *side, seed, contrary: args.contrary };
-            let mut outcome = play.run(isolated)?;
-            if outcome.only_late && !args.contrary {
-                // The machine may have been busy: once more, alone. What is late twice is a finding.
-                eprintln!("note: {} on {cell}: {}; once more", attack.name, outcome.faults.join("; "));
-                outcome = play.run(isolated)?;
-            }
-            row.add(&contrary(outcome, args.contrary));
+    rows: &'a mut Vec<Row>,
+}
+
+impl Round<'_> {
+    /// Plays all; those that wait for seconds run beside the others.
+    fn play(&mut self, attacks: &[Attack]) -> Result<(), Box<dyn Error>> {
+        let mut plays = Vec::new();
+        for attack in attacks {
+            plays.extend(self.plays(attack));
         }
+        let (slow, quick): (Vec<_>, Vec<_>) = plays.into_iter().partition(|play| play.attack.slow);
+        let mut running = Vec::new();
+        for play in &slow {
+            running.push((play, play.start()?));
+        }
+        for play in &quick {
+            let outcome = play.run(self.isolated)?;
+            self.note(play, outcome)?;
+        }
+        for (play, running) in running {
+            let outcome = play.finish(running, self.isolated)?;
+            self.note(play, outcome)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// An attack on each kind of segment, from each side. What cannot be played is skipped, aloud.
+    fn plays<'a>(&mut self, attack: &'a Attack) -> Vec<Play<'a>> {
+        let mut plays = Vec::new();
+        let wanted = |name: &str| self.args.backend.as_deref().is_none_or(|backend| backend == name);
+        for cell in CELLS.iter().filter(|cell| attack.cells.contains(cell) && wanted(cell.backend().name())) {
+            for side in attack.sides {
+                let row = table::row(self.rows, attack, *cell, *side);
+                if matches!(attack.users, Users::Others | Users::RootVictim) && !users::can_be_others() {
+                    row.skipped = Some("needs root, to run as other users");
+                    continue;
+                }
+                let (cell, side, seed, contrary) = (*cell, *side, self.seed, self.args.contrary);
+                plays.push(Play { attack, cell, side, seed, contrary });
+            }
+        }
+        plays
+    }
+
+    fn note(&mut self, play: &Play<'_>, mut outcome: Outcome) -> Result<(), Box<dyn Error>> {
+        if outcome.only_late && !self.args.contrary {
+            // The machine may have been busy: once more, alone. What is late twice is a finding.
+            eprintln!(
+                "note: {} on {}: {}; once more",
+                play.attack.name,
+                play.cell,
+                outcome.faults.join("; ")
+            );
+            outcome = play.run(self.isolated)?;
+        }
+        let row = table::row(self.rows, play.attack, play.cell, play.side);
+        row.add(&contrary(outcome, self.args.contrary));
+        Ok(())
+    }
 }
 
 /// Where every expectation was turned round, a play without a fault is the fault.

@@ -79,7 +79,6 @@ impl Stage {
             cell,
             side,
             cast,
-            seed,
             random,
             report,
             other,

@@ -49,11 +49,25 @@ pub(crate) struct Outcome {
     pub(crate) only_late: bool,
 }
 
+/// A play under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    cast: Cast,
+    pipe: File,
+    children: Vec<libc::pid_t>,
+}
+
 impl Play<'_> {
     /// Plays it.
     pub(crate) fn run(&self, isolated: bool) -> io::Result<Outcome> {
+        let running = self.start()?;
+        self.finish(running, isolated)
+    }
+
+    /// Starts its processes.
+    pub(crate) fn start(&self) -> io::Result<Running> {
         let cast = self.cast();
-        let (mut pipe, report) = pipe()?;
+        let (pipe, report) = pipe()?;
         let place = format!("monshm-hostile-{}-{}", std::process::id(), users::fresh());
         let (victims, attackers) = UnixStream::pair()?;
         let (victims_third, thirds) = UnixStream::pair()?;
@@ -83,6 +97,12 @@ impl Play<'_> {
             children.push(child);
         }
         drop((all, parts, report));
+        Ok(Running { cast, pipe, children })
+    }
+
+    /// Watches them to their end, and judges. With `isolated` the system's tables are our own, and are emptied.
+    pub(crate) fn finish(&self, running: Running, isolated: bool) -> io::Result<Outcome> {
+        let Running { cast, mut pipe, children } = running;
         let mut told = Told::default();
         let end = watch(children[0], &mut pipe, &mut told)?;
         let mut ends = Vec::new();
@@ -92,8 +112,19 @@ impl Play<'_> {
             told.take(&mut pipe)?;
         }
         told.take(&mut pipe)?;
-        let left = wipe::objects_of(cast.victim);
-        if isolated {
+        let mut left = wipe::objects_of(cast.victim);
+        if !left.is_empty() {
+            // What the last process that detached could not remove, since it was killed or has closed it to itself.
+            let cleaned = fork(wipe::clean)?;
+            while look(cleaned)?.is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let still = wipe::objects_of(cast.victim);
+            *told.answers.entry("objects left, and removed by clean".to_owned()).or_default() +=
+                (left.len() - still.len()) as u64;
+            left = still;
+        }
+        if isolated && !self.attack.slow {
             wipe::everything();
         }
         Ok(self.verdict(told, end, &ends, &left))

@@ -54,7 +54,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         slow_victim,
         half_attacker,
     )
-    .on(Cells::One)
+    .slow()
     .from(PEER),
     Attack::new(
         "handover/byte-by-byte",
@@ -62,7 +62,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         slow_victim,
         bytes_attacker,
     )
-    .on(Cells::One)
+    .slow()
     .from(PEER),
     Attack::new(
         "handover/stopped",
@@ -70,7 +70,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         slow_victim,
         stopped_attacker,
     )
-    .on(Cells::One)
+    .slow()
     .from(PEER),
     Attack::new(
         "handover/answers",
@@ -81,7 +81,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     .on(Cells::Memories)
     .from(CREATOR),
     Attack::new("handover/no-answer", "takes a segment and never answers", silent_victim, silent_attacker)
-        .on(Cells::One)
+        .slow()
         .from(CREATOR),
     Attack::new(
         "handover/full-socket",
@@ -89,7 +89,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         full_socket_victim,
         silent_attacker,
     )
-    .on(Cells::One)
+    .slow()
     .from(CREATOR),
 ];
 

@@ -9,13 +9,15 @@ use crate::hostile::attack::{Attack, Cells, PEER, Played, Users};
 use crate::hostile::forge::{self, Honest, SEALS};
 use crate::hostile::frame;
 use crate::hostile::stage::Stage;
-use crate::hostile::victim::Victim;
+use crate::hostile::victim::{AT_ONCE, Victim};
 use monshm::{Segment, handover};
 use monshm_core::Object;
+use std::alloc::Layout;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::time::Duration;
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("object/memfd", "sends memfds and files that must be refused", memfd_victim, memfd_attacker)
@@ -44,6 +46,20 @@ pub(super) const ATTACKS: &[Attack] = &[
         punch_attacker,
     )
     .on(Cells::Memfd),
+    Attack::new(
+        "object/truncated",
+        "truncates the named object under use",
+        truncated_victim,
+        truncated_attacker,
+    )
+    .on(Cells::Named),
+    Attack::new(
+        "object/truncated-racing",
+        "truncates it and makes it longer again, without end",
+        racing_victim,
+        racing_attacker,
+    )
+    .on(Cells::Named),
     Attack::new(
         "object/squatted",
         "fills /dev/shm with names like ours, files and links",
@@ -319,9 +335,7 @@ fn punch_victim(victim: &mut Victim<'_>) -> Played {
                 let encoded = segment.encode();
                 if let Ok(encoded) = encoded {
                     let attach = victim.stage.attach();
-                    victim.ask("decode", std::time::Duration::ZERO, &["Header"], || {
-                        attach.decode(&encoded.bytes, encoded.fd)
-                    });
+                    victim.ask("decode", AT_ONCE, &["Header"], || attach.decode(&encoded.bytes, encoded.fd));
                 }
             }
         }
@@ -339,6 +353,110 @@ fn punch_attacker(stage: &mut Stage) -> Played {
             stage.cue()?;
             stage.keep(segment);
         }
+    }
+    stage.until_the_end();
+    Ok(())
+}
+
+/// Lengths that the object is cut to.
+const CUTS: [u64; 3] = [0, 4096, LEN - 4096];
+
+/// Uses everything, once. Any call may find that the memory is gone.
+fn use_lost(victim: &mut Victim<'_>, segment: &Segment) -> Played {
+    let any = [
+        "Ok",
+        "NoRoom",
+        "NoData",
+        "Claimed",
+        "Closed",
+        "TimedOut",
+        "MixedRing",
+        "Corrupt",
+        "Poisoned",
+        "MemoryLost",
+    ];
+    let wait = Duration::from_millis(2);
+    let taken = ["Clean", "OwnerDied", "TimedOut", "Corrupt", "Poisoned", "MemoryLost"];
+    if let Some(guard) = victim.lock(segment, wait, &taken) {
+        victim.ask("unlock", AT_ONCE, &["Ok", "Corrupt", "MemoryLost"], || guard.unlock());
+    }
+    let mut bytes = victim.buffer(400)?;
+    victim.ask("alloc", AT_ONCE, &any, || segment.alloc(Layout::new::<u64>()));
+    victim.ask("append", AT_ONCE, &any, || segment.ring()?.append(bytes.bytes()));
+    victim.ask("read", AT_ONCE, &any, || segment.ring()?.read(bytes.bytes()));
+    victim.ask("write_wait", wait, &any, || segment.producer()?.write_wait(bytes.bytes(), wait));
+    victim.ask("read_wait", wait, &any, || segment.consumer()?.read_wait(bytes.bytes(), wait));
+    let len = segment.size();
+    victim.ask("copy", AT_ONCE, &["Ok", "Poisoned", "MemoryLost"], || {
+        segment.region(len as u64 - 400, 400)?.copy_to(bytes.bytes())
+    });
+    victim.is_whole(&bytes);
+    Ok(())
+}
+
+fn truncated_victim(victim: &mut Victim<'_>) -> Played {
+    for cut in CUTS {
+        for used in [false, true] {
+            victim.scene(format!("to {cut} bytes, ring used: {used}"));
+            let segment = victim.stage.join()?;
+            if used {
+                segment.ring()?.append(b"before the attack")?;
+            }
+            victim.stage.cue()?;
+            victim.stage.await_cue()?;
+            use_lost(victim, &segment)?;
+            // The last page is gone in any case, and that was touched.
+            victim.ask("region", AT_ONCE, &["MemoryLost"], || segment.region(0, 1).map(drop));
+            drop(victim.lock(&segment, AT_ONCE, &["MemoryLost"]));
+            victim.stage.cue()?;
+        }
+    }
+    Ok(())
+}
+
+fn truncated_attacker(stage: &mut Stage) -> Played {
+    for cut in CUTS {
+        for _ in [false, true] {
+            let (segment, fd) = join_with_file(stage)?;
+            stage.await_cue()?;
+            forge::truncate(&fd, cut)?;
+            stage.did("truncated");
+            stage.cue()?;
+            stage.await_cue()?;
+            // Long again, so that our own handle can be let go of.
+            forge::truncate(&fd, LEN)?;
+            drop(segment);
+        }
+    }
+    stage.until_the_end();
+    Ok(())
+}
+
+fn racing_victim(victim: &mut Victim<'_>) -> Played {
+    for _ in 0..30 {
+        let segment = victim.stage.join()?;
+        victim.stage.cue()?;
+        for _ in 0..20 {
+            use_lost(victim, &segment)?;
+        }
+        drop(segment);
+        victim.stage.cue()?;
+    }
+    Ok(())
+}
+
+fn racing_attacker(stage: &mut Stage) -> Played {
+    for _ in 0..30 {
+        let (segment, fd) = join_with_file(stage)?;
+        stage.await_cue()?;
+        while !stage.is_called() {
+            let cut = CUTS[stage.random.below(3) as usize];
+            forge::truncate(&fd, cut)?;
+            forge::truncate(&fd, LEN)?;
+        }
+        stage.did("truncated and made longer");
+        stage.await_cue()?;
+        drop(segment);
     }
     stage.until_the_end();
     Ok(())

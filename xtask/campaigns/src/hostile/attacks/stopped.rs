@@ -1,6 +1,6 @@
 //! A peer that stops for ever, by SIGSTOP, while it holds something that the victim wants.
 
-use crate::hostile::attack::{Attack, CREATOR, Cells, Played};
+use crate::hostile::attack::{Attack, CREATOR, Played};
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
 use monshm::rbuf::Label;
@@ -15,7 +15,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         long_victim,
         lock_attacker,
     )
-    .on(Cells::One)
+    .slow()
     .from(CREATOR),
     Attack::new(
         "stopped/producing",
