@@ -79,10 +79,9 @@ impl Canaries {
 
     /// Whether every byte is as it was.
     pub(crate) fn are_whole(&self) -> bool {
-        let whole = |(shift, block): (usize, &Box<[u8]>)| {
+        self.0.iter().enumerate().all(|(shift, block)| {
             block.iter().all(|byte| std::hint::black_box(*byte) == CANARY ^ shift as u8)
-        };
-        self.0.iter().enumerate().all(whole)
+        })
     }
 }
 

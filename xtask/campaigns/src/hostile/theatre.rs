@@ -302,7 +302,7 @@ pub(crate) fn fork(part: impl FnOnce() -> i32) -> io::Result<libc::pid_t> {
 }
 
 /// A pipe whose reading end does not block.
-fn pipe() -> io::Result<(File, File)> {
+pub(crate) fn pipe() -> io::Result<(File, File)> {
     let mut fds = [0; 2];
     // SAFETY: room for two numbers.
     if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {

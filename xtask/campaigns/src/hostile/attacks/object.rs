@@ -122,7 +122,7 @@ const FORGED: &[Forged] = &[
         |_| Ok(Some(fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into())),
         "HandleType",
     ),
-    forged("a pipe", |_| Ok(Some(io::pipe()?.1.into())), "HandleType"),
+    forged("a pipe", |_| Ok(Some(crate::hostile::theatre::pipe()?.1.into())), "HandleType"),
     forged("a socket", |_| Ok(Some(std::os::unix::net::UnixStream::pair()?.0.into())), "HandleType"),
 ];
 
