@@ -50,13 +50,19 @@ const SUITES: &[(&str, &str, &str)] = &[
 /// The whole document; `folder` is where the pictures stand, relative to it.
 pub(crate) fn document(results: &Results, pictures: &[Picture], folder: &str) -> String {
     let mut text = preface(results);
-    for (suite, heading, words) in SUITES {
-        let groups: Vec<&GroupResult> = results.groups.iter().filter(|group| group.suite == *suite).collect();
+    let mut suites: Vec<(&str, &str, &str)> = SUITES.to_vec();
+    for group in &results.groups {
+        if !suites.iter().any(|(suite, ..)| *suite == group.suite) {
+            suites.push((&group.suite, &group.suite, ""));
+        }
+    }
+    for (suite, heading, words) in suites {
+        let groups: Vec<&GroupResult> = results.groups.iter().filter(|group| group.suite == suite).collect();
         if groups.is_empty() {
             continue;
         }
         let _ = write!(text, "\n## {heading}\n{words}\n");
-        for picture in pictures.iter().filter(|picture| picture.suite == *suite && picture.group.is_none()) {
+        for picture in pictures.iter().filter(|picture| picture.suite == suite && picture.group.is_none()) {
             let _ = write!(text, "\n![{}]({folder}/{})\n", picture.title, picture.file);
         }
         for group in groups {
