@@ -54,7 +54,7 @@ pub fn clean(dry_run: bool) -> Result<Vec<Removed>> {
 
 /// All names that have monshm's form, judged; with `remove`, those that nobody alive has are removed.
 pub(crate) fn survey(remove: bool) -> Result<Vec<Found>> {
-    let entries = std::fs::read_dir(PLACE).map_err(|error| {
+    let entries = sys::read_folder(PLACE).map_err(|error| {
         Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a /dev/shm that can be read" })
             .on("posix")
             .with_os_error(error.raw_os_error().unwrap_or(0))

@@ -42,12 +42,7 @@ impl Slots {
     /// Opens a description of our own for `object`.
     pub(crate) fn open(operation: Operation, object: impl AsFd) -> Result<WatchedFd> {
         WatchedFd::open(|| sys::reopen(object.as_fd())).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR if !sys::has_proc() => {
-                let what = "/proc (it must be mounted, so that the kernel can tell who lives)";
-                Error::new(operation, ErrorKind::Unsupported { what })
-                    .on("posix")
-                    .with_os_error(errno.raw_os_error())
-            }
+            Errno::NOENT | Errno::NOTDIR if sys::find_proc().is_err() => no_proc(operation, errno),
             Errno::ACCESS | Errno::PERM => Error::new(operation, ErrorKind::NoAccess { uid: sys::own_uid() })
                 .on("posix")
                 .with_os_error(errno.raw_os_error()),
@@ -77,7 +72,8 @@ impl Slots {
                 Ok(())
             }
             Ok(false) => Err(Error::new(Operation::Encode, ErrorKind::SlotsTaken)
-                .on("posix: somebody else locked the creator's slot")),
+                .on("posix: somebody else locked the creator's slot")
+                .with_os_error(Errno::AGAIN.raw_os_error())),
             Err(errno) => Err(sys::fault(Operation::Encode, "locking the creator's slot", errno)),
         }
     }
@@ -101,6 +97,21 @@ impl Slots {
         }
         Err(Error::new(Operation::Attach, ErrorKind::SlotsTaken).on("posix"))
     }
+}
+
+/// Looks whether a description of our own can be had at all, which is not needed before the object is shared: a choice of
+/// backends must know it while there is a choice.
+pub(crate) fn can_be_asked(operation: Operation) -> Result<()> {
+    sys::find_proc().map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => no_proc(operation, errno),
+        errno => sys::fault(operation, "looking for /proc", errno),
+    })
+}
+
+#[cold]
+fn no_proc(operation: Operation, errno: Errno) -> Error {
+    let what = "/proc (it must be mounted, so that the kernel can tell who lives)";
+    Error::new(operation, ErrorKind::Unsupported { what }).on("posix").with_os_error(errno.raw_os_error())
 }
 
 impl Liveness for Slots {

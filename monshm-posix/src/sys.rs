@@ -69,9 +69,9 @@ pub(crate) fn reopen(file: impl AsFd) -> Answer<OwnedFd> {
     open(&format!("/proc/thread-self/fd/{}", file.as_fd().as_raw_fd()), OFlags::empty(), Mode::empty())
 }
 
-/// Whether `/proc` is there.
-pub(crate) fn has_proc() -> bool {
-    rustix::fs::lstat("/proc/thread-self").is_ok()
+/// Answers well when `/proc` is there.
+pub(crate) fn find_proc() -> Answer<()> {
+    stat_path("/proc/thread-self").map(drop)
 }
 
 /// Another number for the same open file description, closed on exec.
@@ -165,6 +165,17 @@ pub(crate) fn read_text(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
+/// The entries of a folder.
+pub(crate) fn read_folder(path: &str) -> std::io::Result<std::fs::ReadDir> {
+    loop {
+        match std::fs::read_dir(path) {
+            // Unlike its reads, the standard library does not open again after a signal.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Maps `len` bytes of `file`, shared, for reading and writing.
 pub(crate) fn map(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
@@ -229,18 +240,28 @@ fn timespec(at_ns: u64) -> libc::timespec {
 pub(crate) mod futex {
     use std::num::NonZeroU32;
     use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
 
+    use rustix::io::Errno;
     use rustix::thread::Timespec;
     use rustix::thread::futex::{Flags, wait_bitset, wake as wake_word};
 
     const ANY: NonZeroU32 = NonZeroU32::MAX;
+
+    /// How long is slept at a time where nobody can be woken.
+    const NAP: Duration = Duration::from_millis(1);
 
     /// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) {
         let until =
             Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
         // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "look again".
-        let _ = wait_bitset(word, Flags::empty(), expected, Some(&until), ANY);
+        let answer = wait_bitset(word, Flags::empty(), expected, Some(&until), ANY);
+        if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
+            // A container that forbids it: without a sleep the caller would look again at once, and so without end.
+            let left = Duration::from_nanos(until_ns.saturating_sub(super::now_ns()));
+            std::thread::sleep(left.min(NAP));
+        }
     }
 
     /// Wakes up to `count` sleepers.
@@ -248,6 +269,17 @@ pub(crate) mod futex {
         // Fails only where the word is not mapped, which a reference excludes.
         let _ = wake_word(word, Flags::empty(), count);
     }
+}
+
+/// Whether futex(2) is there: libc's locks sleep by it, and libc ends the process when it is refused.
+#[cfg(any(feature = "pthread-mutex", feature = "semaphore"))]
+pub(crate) fn has_futex() -> bool {
+    static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *HAS.get_or_init(|| {
+        let word = std::sync::atomic::AtomicU32::new(0);
+        // SAFETY: waking reads nothing, and nobody sleeps on a word of our own stack.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 0) >= 0 }
+    })
 }
 
 #[cfg(target_pointer_width = "64")]

@@ -85,6 +85,7 @@ fn a_name_is_removed_once_and_the_handle_still_attaches() {
     assert!(!std::fs::exists(&path).unwrap());
     let error = attach(&descriptor, None).map(drop).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Gone { .. }), "{error}");
+    assert_eq!(error.os_error(), Some(libc::ENOENT));
     attach(&descriptor, Some(handle)).expect("attach by handle");
 }
 

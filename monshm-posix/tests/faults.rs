@@ -9,7 +9,10 @@ use monshm_core::backend::Backend;
 use monshm_core::descriptor::{Descriptor, Token};
 use monshm_core::error::{ErrorKind, Result};
 use monshm_core::kind::{LockKind, MemoryKind};
+use monshm_core::lock::Deadline;
 use monshm_posix::Posix;
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{MEMORIES, SIZE, attach, can_change_users, create, isolated, own_uid, request, share};
 
@@ -191,13 +194,74 @@ fn without_proc_the_error_says_so() {
         // SAFETY: a system call with a constant string.
         assert_eq!(unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) }, 0);
         let errors = [
-            live(MemoryKind::Memfd, SIZE).unwrap_err(),
+            // At once, when another backend can still be taken; not when the segment is to be shared.
+            Posix::create(&request(MemoryKind::Memfd, SIZE, own_uid())).map(drop).unwrap_err(),
+            Posix::create(&request(MemoryKind::Named, SIZE, own_uid())).map(drop).unwrap_err(),
             attach(&descriptor, Some(handle)).map(drop).unwrap_err(),
             attach(&descriptor, None).map(drop).unwrap_err(),
         ];
         for error in errors {
             assert!(error.to_string().contains("/proc (it must be mounted"), "{error}");
         }
+    });
+}
+
+/// Has all further calls of futex(2) in this process answer `errno`.
+fn forbid_futex(errno: i32) {
+    let op = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = [
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_futex as u32),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let (filter, program) = (libc::SECCOMP_MODE_FILTER, std::ptr::from_ref(&program));
+    // SAFETY: the kernel reads the program and its instructions, which live through the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, filter, program), 0);
+    }
+}
+
+#[test]
+fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_refused() {
+    const TEST: &str = "where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_refused";
+    // The filter stays, and the harness sleeps by futex(2): the process ends here, by its own hand.
+    let ends = |body: fn()| {
+        let outcome = std::panic::catch_unwind(body);
+        // SAFETY: ends this process, which nothing else goes on in.
+        unsafe { libc::_exit(i32::from(outcome.is_err())) }
+    };
+    isolated(TEST, || {
+        ends(|| {
+            let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            let ms = |time: rustix::time::Timespec| time.tv_sec * 1000 + time.tv_nsec / 1_000_000;
+            let creator = create(MemoryKind::Memfd);
+            let lock = creator.create_lock(LockKind::Futex).unwrap();
+            let (descriptor, handle) = share(&creator, LockKind::Futex);
+            let peer = attach(&descriptor, Some(handle)).unwrap();
+            let waiting = peer.open_lock(LockKind::Futex).unwrap();
+            forbid_futex(libc::EPERM);
+            assert!(lock.acquire_now().unwrap().is_some());
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+            let now_ns = (now.tv_sec * 1_000_000_000 + now.tv_nsec) as u64;
+            let before = ms(used());
+            let wait = Deadline::after(now_ns, Duration::from_millis(400));
+            let error = waiting.acquire(wait).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
+            let busy = ms(used()) - before;
+            assert!(busy < 200, "a wait of 400 ms kept the processor busy for {busy} ms");
+            lock.release().unwrap();
+            // libc would end the process at the first wait.
+            for kind in [LockKind::PthreadMutex, LockKind::Semaphore] {
+                let segment = create(MemoryKind::Memfd);
+                let error = segment.create_lock(kind).map(drop).unwrap_err();
+                assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
+                assert!(error.to_string().contains("futex(2)"), "{error}");
+                assert!(peer.open_lock(kind).is_err(), "{kind}");
+            }
+        });
     });
 }
 

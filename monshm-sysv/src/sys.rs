@@ -345,15 +345,27 @@ pub(crate) fn at_fork_in_child(handler: unsafe extern "C" fn()) -> Result<(), Er
     }
 }
 
-/// `FUTEX_WAIT` across processes, at most for `timeout`. Whether that has passed.
+/// How long is slept at a time where nobody can be woken.
 #[cfg(feature = "futex")]
-pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> bool {
-    let timeout = timespec(timeout);
+const NAP: Duration = Duration::from_millis(1);
+
+/// `FUTEX_WAIT` across processes, at most for `longest`. Whether that has passed.
+#[cfg(feature = "futex")]
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, longest: Duration) -> bool {
+    let timeout = timespec(longest);
     // SAFETY: the word is valid for as long as it is borrowed, and the kernel reads it and one timespec.
     let result = unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout)
     };
-    result < 0 && last() == Errno(libc::ETIMEDOUT)
+    match if result < 0 { last() } else { Errno(0) } {
+        Errno(libc::ETIMEDOUT) => true,
+        Errno(libc::ENOSYS | libc::EPERM) => {
+            // A container that forbids it: without a sleep the caller would look again at once, and so without end.
+            std::thread::sleep(longest.min(NAP));
+            longest <= NAP
+        }
+        _ => false,
+    }
 }
 
 /// `FUTEX_WAKE` across processes, of at most `count` waiters.

@@ -22,7 +22,11 @@ pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, remaining: Duration) {
     let slice = SLICE.min(remaining);
     let timeout = futex::Timespec { tv_sec: 0, tv_nsec: slice.subsec_nanos().into() };
     // Not private: the word is shared between processes. Any outcome, error or not, leads to another look.
-    let _ = futex::wait(word, futex::Flags::empty(), expected, Some(&timeout));
+    let answer = futex::wait(word, futex::Flags::empty(), expected, Some(&timeout));
+    if matches!(answer, Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM)) {
+        // A container that forbids it: without a sleep the caller would look again at once, and so without end.
+        std::thread::sleep(Duration::from_millis(1).min(slice));
+    }
 }
 
 /// Wakes who sleeps on `word`.

@@ -28,9 +28,15 @@ pub(crate) fn create(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result
         #[cfg(feature = "futex")]
         LockKind::Futex => Ok(futex::create(mapping, me)),
         #[cfg(feature = "pthread-mutex")]
-        LockKind::PthreadMutex => pthread::create(mapping, me),
+        LockKind::PthreadMutex => {
+            libc_can_wait(Operation::Create, kind)?;
+            pthread::create(mapping, me)
+        }
         #[cfg(feature = "semaphore")]
-        LockKind::Semaphore => semaphore::create(mapping, me),
+        LockKind::Semaphore => {
+            libc_can_wait(Operation::Create, kind)?;
+            semaphore::create(mapping, me)
+        }
         kind => {
             let _ = (mapping, me); // A build without locks has no other use for them.
             Err(refuse(Operation::Create, kind))
@@ -44,14 +50,30 @@ pub(crate) fn open(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result<B
         #[cfg(feature = "futex")]
         LockKind::Futex => Ok(futex::open(mapping, me)),
         #[cfg(feature = "pthread-mutex")]
-        LockKind::PthreadMutex => Ok(pthread::open(mapping, me)),
+        LockKind::PthreadMutex => {
+            libc_can_wait(Operation::Attach, kind)?;
+            Ok(pthread::open(mapping, me))
+        }
         #[cfg(feature = "semaphore")]
-        LockKind::Semaphore => Ok(semaphore::open(mapping, me)),
+        LockKind::Semaphore => {
+            libc_can_wait(Operation::Attach, kind)?;
+            Ok(semaphore::open(mapping, me))
+        }
         kind => {
             let _ = (mapping, me); // As above.
             Err(refuse(Operation::Attach, kind))
         }
     }
+}
+
+/// Refuses libc's locks where futex(2) is forbidden: the first wait would end the process.
+#[cfg(any(feature = "pthread-mutex", feature = "semaphore"))]
+fn libc_can_wait(operation: Operation, lock: LockKind) -> Result<()> {
+    if crate::sys::has_futex() {
+        return Ok(());
+    }
+    let what = "futex(2), by which the locks of libc wait; the lock futex does without";
+    Err(Error::new(operation, ErrorKind::Unsupported { what }).on(format!("posix lock {lock}")))
 }
 
 #[cold]

@@ -63,15 +63,20 @@ pub(super) fn open(
 fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor) -> Result<OwnedFd> {
     let gone = || refusal(ErrorKind::Gone { what: "its creator does not hold it any more" }, descriptor);
     let path = sys::open_path(&format!("/proc/{pid}/fd/{fd}")).map_err(|errno| match errno {
-        Errno::NOENT if !sys::has_proc() => {
-            refusal(ErrorKind::Unsupported { what: "/proc (it must be mounted)" }, descriptor)
+        Errno::NOENT if sys::find_proc().is_err() => {
+            let kind = ErrorKind::Unsupported { what: "/proc (it must be mounted)" };
+            refusal(kind, descriptor).with_os_error(errno.raw_os_error())
         }
         // Where processes of others are hidden, theirs look as if they were not there.
         Errno::NOENT if descriptor.owner.uid != sys::own_uid() => {
-            refusal(ErrorKind::HandleMissing, descriptor)
+            refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
         }
-        Errno::NOENT | Errno::SRCH | Errno::NXIO | Errno::NOTDIR => gone(),
-        Errno::ACCESS | Errno::PERM => refusal(ErrorKind::HandleMissing, descriptor),
+        Errno::NOENT | Errno::SRCH | Errno::NXIO | Errno::NOTDIR => {
+            gone().with_os_error(errno.raw_os_error())
+        }
+        Errno::ACCESS | Errno::PERM => {
+            refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
+        }
         errno => sys::fault(Operation::Attach, "opening the creator's descriptor", errno),
     })?;
     let stat = sys::stat(&path).map_err(|errno| sys::fault(Operation::Attach, "fstat", errno))?;
@@ -79,7 +84,9 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
         return Err(gone());
     }
     sys::reopen(&path).map_err(|errno| match errno {
-        Errno::ACCESS | Errno::PERM => refusal(ErrorKind::HandleMissing, descriptor),
+        Errno::ACCESS | Errno::PERM => {
+            refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
+        }
         errno => sys::fault(Operation::Attach, "opening the creator's memfd", errno),
     })
 }
@@ -87,9 +94,10 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
 fn check_seals(file: &OwnedFd, descriptor: &Descriptor) -> Result<()> {
     let seals = match sys::seals(file) {
         Ok(seals) => seals,
-        Err(Errno::INVAL | Errno::BADF) => {
+        Err(errno @ (Errno::INVAL | Errno::BADF)) => {
             let found = sys::stat(file).map_or("no file at all", |stat| what_it_is(&stat));
-            return Err(refusal(ErrorKind::HandleType { found, expected: "a sealed memfd" }, descriptor));
+            let kind = ErrorKind::HandleType { found, expected: "a sealed memfd" };
+            return Err(refusal(kind, descriptor).with_os_error(errno.raw_os_error()));
         }
         Err(errno) => return Err(sys::fault(Operation::Attach, "reading the seals", errno)),
     };

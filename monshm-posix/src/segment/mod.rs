@@ -60,6 +60,7 @@ struct Opened {
 /// Makes a segment.
 pub(crate) fn create(request: &Request) -> Result<Attached> {
     notice_forks(Operation::Create)?;
+    crate::liveness::can_be_asked(Operation::Create)?;
     let (file, name) = match request.memory {
         MemoryKind::Memfd => (memfd::create(request)?, None),
         MemoryKind::Named => named::create(request).map(|(file, name)| (file, Some(name)))?,

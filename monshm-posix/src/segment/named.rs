@@ -113,21 +113,21 @@ pub(super) fn open(
         Some(handle) => handle,
         None => {
             let found = sys::open(&path_of(name), OFlags::NOFOLLOW, Mode::empty());
-            found.map_err(|errno| match errno {
-                Errno::NOENT => refusal(ErrorKind::Gone { what: "its name does not exist" }, descriptor),
-                Errno::LOOP => {
-                    let expected = "a shm_open object";
-                    refusal(ErrorKind::HandleType { found: "a symbolic link", expected }, descriptor)
-                }
-                // A socket or a device without a driver cannot be opened at all.
-                Errno::ISDIR | Errno::NXIO | Errno::NODEV => {
-                    let found = if errno == Errno::ISDIR { "a directory" } else { "no file" };
-                    refusal(ErrorKind::HandleType { found, expected: "a shm_open object" }, descriptor)
-                }
-                Errno::ACCESS | Errno::PERM => {
-                    refusal(ErrorKind::NoAccess { uid: sys::own_uid() }, descriptor)
-                }
-                errno => sys::fault(Operation::Attach, "shm_open", errno),
+            found.map_err(|errno| {
+                let kind = match errno {
+                    Errno::NOENT => ErrorKind::Gone { what: "its name does not exist" },
+                    Errno::LOOP => {
+                        ErrorKind::HandleType { found: "a symbolic link", expected: "a shm_open object" }
+                    }
+                    // A socket or a device without a driver cannot be opened at all.
+                    Errno::ISDIR | Errno::NXIO | Errno::NODEV => {
+                        let found = if errno == Errno::ISDIR { "a directory" } else { "no file" };
+                        ErrorKind::HandleType { found, expected: "a shm_open object" }
+                    }
+                    Errno::ACCESS | Errno::PERM => ErrorKind::NoAccess { uid: sys::own_uid() },
+                    errno => return sys::fault(Operation::Attach, "shm_open", errno),
+                };
+                refusal(kind, descriptor).with_os_error(errno.raw_os_error())
             })?
         }
     };
