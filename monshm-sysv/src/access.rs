@@ -21,6 +21,7 @@ pub(crate) fn give(
         // EINVAL: a uid that does not exist in this user namespace.
         let kind = match errno {
             libc::EINVAL | libc::EPERM => ErrorKind::NoAccessForPeer { uid: peer.uid },
+            libc::ENOMEM => ErrorKind::LimitReached { what: "memory for identities" },
             _ => ErrorKind::System { what: "IPC_SET" },
         };
         Error::new(Operation::Create, kind).with_os_error(errno)

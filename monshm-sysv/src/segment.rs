@@ -181,6 +181,7 @@ fn not_made(size: u64, Errno(errno): Errno) -> Error {
         libc::ENOSPC => no_space(0, "all System V segments (SHMALL)"),
         libc::ENOMEM => no_space(0, "memory"),
         libc::EMFILE => ErrorKind::LimitReached { what: "attached System V segments (SHMSEG)" },
+        libc::ENFILE => ErrorKind::LimitReached { what: "open files of the system (fs.file-max)" },
         libc::EEXIST => ErrorKind::LimitReached { what: "System V keys" },
         libc::ENOSYS => ErrorKind::Unsupported { what: "System V shared memory" },
         _ => ErrorKind::System { what: "shmget or shmat" },

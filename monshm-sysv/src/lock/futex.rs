@@ -37,8 +37,8 @@ struct World<'a> {
     /// When the slice began that is being waited for, nanoseconds of CLOCK_MONOTONIC. Signals and wake-ups for nothing do
     /// not start it anew: coming fast enough, they would keep us from ever asking for the holder's life.
     slice_began_ns: Cell<Option<u64>>,
-    /// Whether the set was found to be gone: then nobody can tell any more who lives.
-    gone: Cell<bool>,
+    /// The errno by which the set was found to be gone: then nobody can tell any more who lives.
+    gone: Cell<Option<Errno>>,
 }
 
 impl Futex {
@@ -65,7 +65,7 @@ impl Futex {
 
     #[inline]
     fn world(&self, deadline: Deadline) -> World<'_> {
-        World { lock: self, deadline, slice_began_ns: Cell::new(None), gone: Cell::new(false) }
+        World { lock: self, deadline, slice_began_ns: Cell::new(None), gone: Cell::new(None) }
     }
 
     #[inline]
@@ -111,10 +111,10 @@ impl RawLock for Futex {
         let world = self.world(deadline);
         match lock_word::acquire(self.word(), self.me, &world) {
             Ok(taken) => Ok(self.entered(taken)),
-            Err(WordFault::TimedOut) if world.gone.get() => {
-                Err(failed(Operation::Lock, self.shares.set(), Errno(libc::EIDRM)))
-            }
-            Err(fault) => Err(self.fault(Operation::Lock, fault)),
+            Err(fault) => Err(match (fault, world.gone.get()) {
+                (WordFault::TimedOut, Some(errno)) => failed(Operation::Lock, self.shares.set(), errno),
+                _ => self.fault(Operation::Lock, fault),
+            }),
         }
     }
 
@@ -175,7 +175,7 @@ impl Environment for World<'_> {
 
     fn remaining(&self) -> Option<Duration> {
         match self.deadline {
-            _ if self.gone.get() => None,
+            _ if self.gone.get().is_some() => None,
             Deadline::NEVER => Some(Duration::MAX),
             deadline => deadline.remaining(sys::monotonic_ns()),
         }
@@ -184,7 +184,7 @@ impl Environment for World<'_> {
     fn is_alive(&self, slot: Slot) -> bool {
         slot == self.lock.me
             || self.lock.shares.set().lives(slot).unwrap_or_else(|errno| {
-                self.gone.set(liveness::is_gone(errno));
+                self.gone.set(Some(errno).filter(|errno| liveness::is_gone(*errno)));
                 true
             })
     }

@@ -90,7 +90,7 @@ impl SysvSem {
         let set = self.shares.set();
         sys::sem_op(set.id(), GIVE).map_err(|errno| match errno {
             // Only a value at the kernel's maximum makes it wait or fail.
-            Errno(libc::EAGAIN) => failed(operation, set, Errno(libc::ERANGE)),
+            Errno(errno @ libc::EAGAIN) => failed(operation, set, Errno(libc::ERANGE)).with_os_error(errno),
             errno => failed(operation, set, errno),
         })
     }
