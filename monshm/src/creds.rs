@@ -27,7 +27,7 @@ impl PeerCreds {
     /// pair was made (`SO_PEERCRED`, unix(7)). A process that our PID namespace does not show has pid 0.
     ///
     /// # Errors
-    /// `System` when this is not a Unix socket, or not a connected one.
+    /// `System` when this is not a Unix socket, or not a connected one; `LimitReached` when the kernel has no memory.
     pub fn of(socket: impl AsFd) -> Result<Self> {
         let mut creds = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut len = size_of::<libc::ucred>() as libc::socklen_t;
@@ -49,8 +49,12 @@ impl PeerCreds {
             (0, _) => return Ok(Self { pid: creds.pid, uid: creds.uid, gid: creds.gid }),
             _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO),
         };
-        let kind = ErrorKind::System { what: "reading the peer's credentials (SO_PEERCRED)" };
-        Err(Error::new(Operation::Send, kind).with_os_error(errno))
+        let kind = match errno {
+            libc::ENOMEM | libc::ENOBUFS => ErrorKind::LimitReached { what: "memory for sockets" },
+            _ => ErrorKind::System { what: "reading the peer's credentials (SO_PEERCRED)" },
+        };
+        let socket = format!("socket {}", socket.as_fd().as_raw_fd());
+        Err(Error::new(Operation::Send, kind).on(socket).with_os_error(errno))
     }
 
     /// The user id of no user.

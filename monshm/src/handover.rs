@@ -10,7 +10,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use monshm_core::{Deadline, Error, ErrorKind, Operation, Result};
@@ -92,7 +92,7 @@ pub fn receive(socket: impl AsFd, expected_size_bytes: usize) -> Result<Segment>
 /// Receives as `attach` wants it.
 pub(crate) fn receive_as(attach: &Attach, socket: BorrowedFd<'_>) -> Result<Segment> {
     let wire = Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) };
-    let sender = PeerCreds::of(wire.socket)?;
+    let sender = PeerCreds::of(wire.socket).map_err(|error| error.during(Operation::Receive))?;
     let attached = wire.receive_message(monshm_proto::MAX_LEN).and_then(|(bytes, fd)| {
         let descriptor =
             monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
@@ -188,7 +188,10 @@ impl Wire<'_> {
             let message = match recvmsg(self.socket, &mut parts, &mut control, flags) {
                 Ok(message) => message,
                 Err(Errno::INTR | Errno::AGAIN) => continue,
-                Err(Errno::CONNRESET) => return Err(self.error(ErrorKind::PeerGone { what: before })),
+                Err(errno @ Errno::CONNRESET) => {
+                    let gone = self.error(ErrorKind::PeerGone { what: before });
+                    return Err(gone.with_os_error(errno.raw_os_error()));
+                }
                 Err(errno) => return Err(self.system("recvmsg", errno)),
             };
             for part in control.drain() {
@@ -222,8 +225,9 @@ impl Wire<'_> {
             match sendmsg(self.socket, &[IoSlice::new(&bytes[sent..])], &mut control, flags) {
                 Ok(count) => sent += count,
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::PIPE | Errno::CONNRESET) => {
-                    return Err(self.error(ErrorKind::PeerGone { what: "all was sent" }));
+                Err(errno @ (Errno::PIPE | Errno::CONNRESET)) => {
+                    let gone = self.error(ErrorKind::PeerGone { what: "all was sent" });
+                    return Err(gone.with_os_error(errno.raw_os_error()));
                 }
                 Err(errno) => return Err(self.system("sendmsg", errno)),
             }
@@ -253,10 +257,20 @@ impl Wire<'_> {
     }
 
     fn error(&self, kind: ErrorKind) -> Error {
-        Error::new(self.operation, kind)
+        Error::new(self.operation, kind).on(name_of(self.socket))
     }
 
     fn system(&self, what: &'static str, errno: Errno) -> Error {
-        self.error(ErrorKind::System { what }).with_os_error(errno.raw_os_error())
+        let kind = match errno {
+            Errno::NOMEM | Errno::NOBUFS => ErrorKind::LimitReached { what: "memory for messages" },
+            Errno::TOOMANYREFS => ErrorKind::LimitReached { what: "file descriptors under way in sockets" },
+            _ => ErrorKind::System { what },
+        };
+        self.error(kind).with_os_error(errno.raw_os_error())
     }
+}
+
+/// What messages call a socket.
+fn name_of(socket: BorrowedFd<'_>) -> String {
+    format!("socket {}", socket.as_raw_fd())
 }

@@ -141,7 +141,7 @@ impl Segment {
             return Err(Error::new(Operation::Encode, ErrorKind::NotCreator));
         }
         let shared = inner.attachment.share()?;
-        let token = random_token()?;
+        let token = random_token().map_err(|error| error.on(shared.object.to_string()))?;
         let region = inner.attachment.region();
         region.header().issue_token(inner.tokens_issued.fetch_add(1, Ordering::Relaxed), token);
         inner.kept(Operation::Encode)?;
@@ -339,7 +339,10 @@ fn random_token() -> Result<Token> {
             Ok(len) if len == bytes.len() && Token(bytes).words()[0] != 0 => return Ok(Token(bytes)),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
-                let kind = ErrorKind::System { what: "getrandom" };
+                let kind = match errno {
+                    rustix::io::Errno::NOSYS => ErrorKind::Unsupported { what: "getrandom(2)" },
+                    _ => ErrorKind::System { what: "getrandom" },
+                };
                 return Err(Error::new(Operation::Encode, kind).with_os_error(errno.raw_os_error()));
             }
         }

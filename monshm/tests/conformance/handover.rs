@@ -110,6 +110,22 @@ fn a_peer_that_has_gone_is_told_by_both_sides() {
 }
 
 #[test]
+fn an_error_of_a_socket_names_it_and_keeps_what_the_system_answered() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    // Who closes with something unread resets the connection.
+    ours.write_all(b"unread").unwrap();
+    drop(theirs);
+    let error = refused!(handover::receive(&ours, SIZE), ErrorKind::PeerGone { .. });
+    assert_eq!(error.os_error(), Some(libc::ECONNRESET), "{error}");
+    let name = format!("socket {}", std::os::fd::AsRawFd::as_raw_fd(&ours));
+    assert_eq!(error.object(), Some(name.as_str()), "{error}");
+    let no_socket = std::fs::File::open("/dev/null").unwrap();
+    let error = refused!(handover::receive(&no_socket, SIZE), ErrorKind::System { .. });
+    assert_eq!((error.operation(), error.os_error()), (monshm::Operation::Receive, Some(libc::ENOTSOCK)));
+    assert!(error.object().is_some_and(|object| object.starts_with("socket ")), "{error}");
+}
+
+#[test]
 fn a_peer_that_dies_between_segment_and_answer_is_told() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let segment = Sut::segment();
