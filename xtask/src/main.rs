@@ -10,6 +10,7 @@ mod capi;
 mod cargo;
 mod chaos;
 mod demo;
+mod faults;
 mod fuzz;
 mod hostile;
 mod matrix;
@@ -42,6 +43,7 @@ enum Verb {
     Capi(capi::Args),
     Chaos(chaos::Args),
     Hostile(hostile::Args),
+    Faults(faults::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Capi(args) => capi::run(&args),
         Verb::Chaos(args) => chaos::run(&args),
         Verb::Hostile(args) => hostile::run(&args),
+        Verb::Faults(args) => faults::run(&args),
     };
     verdict.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -4,10 +4,13 @@
 //! `cargo xtask chaos` and `cargo xtask hostile` build and run it. Started with `--victim` it is one of the processes that
 //! are killed. No hook in the product helps: kills come from ptrace(2) at single instructions and system calls, and from
 //! SIGKILL at random.
+//! `cargo xtask faults` lets their system calls fail (`faults/`).
 
 mod cell;
 mod census;
 mod executioner;
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+mod faults;
 mod hostile;
 mod judge;
 mod ledger;
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
             let ledger = arguments.next().and_then(|fd| fd.parse().ok()).unwrap_or(-1);
             return victim::main(&operation, ledger);
         }
+        #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+        Some(faults::SUBJECT) => return faults::subject(arguments),
+        #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+        Some(faults::VERB) => faults::main(),
         Some("hostile") => hostile::main(arguments),
         _ => plan::main(),
     };

@@ -91,6 +91,12 @@ impl Pid {
         answered(unsafe { libc::ptrace(request, self.0, 0, 0) })
     }
 
+    /// Lets a stopped victim run free from here on.
+    pub(crate) fn let_go(self) -> io::Result<()> {
+        // SAFETY: the victim is stopped and ours; no signal is passed on.
+        answered(unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) })
+    }
+
     /// Ends it.
     pub(crate) fn kill(self) {
         // SAFETY: takes no pointers; the process is our child and was not waited for yet, so that the number is its.
