@@ -216,7 +216,8 @@ const TABLE: &[(i64, &str, Plausible)] = &[
     (SYS_getrandom, "getrandom", Errnos(&[EINTR, ENOSYS, EPERM, EAGAIN])),
     (SYS_unlink, "unlink", Errnos(&[EPERM, EACCES, EBUSY, ENOENT, ENOMEM, EROFS])),
     (SYS_unlinkat, "unlinkat", Errnos(&[EPERM, EACCES, EBUSY, ENOENT, ENOMEM, EROFS])),
-    (SYS_close, "close", Errnos(&[EINTR, EIO])),
+    // Not EIO: that tells of writes to a disk that failed, and nothing here lies on one.
+    (SYS_close, "close", Errnos(&[EINTR])),
     (SYS_shmget, "shmget", Errnos(&[EINTR, ENOSPC, ENOMEM, EINVAL, EEXIST, ENOSYS, EPERM, EACCES, ENFILE])),
     (SYS_shmat, "shmat", Errnos(&[ENOMEM, EINVAL, EACCES, EIDRM, EMFILE, ENOSYS])),
     (SYS_shmctl, "shmctl", Nothing("see `of_control`")),
