@@ -6,7 +6,7 @@
 use std::alloc::Layout;
 use std::time::{Duration, Instant};
 
-use monshm::{Acquired, ErrorKind, Segment};
+use monshm::{Acquired, ErrorKind, LockKind, Segment};
 
 use super::Sut;
 use crate::support::peer::add_one;
@@ -146,6 +146,33 @@ fn owner_death_is_told() {
         assert_eq!(take(&segment).unwrap(), Acquired::OwnerDied, "{name}");
         assert_eq!(take(&segment).unwrap(), Acquired::Clean, "{name}: told once");
     }
+}
+
+/// exec(2) closes what a slot's life hangs on, where that is a file. A System V slot lives as long as its process: its own
+/// test is in that crate.
+#[test]
+fn a_holder_that_becomes_another_program_counts_as_dead() {
+    if Sut::SYSV {
+        skip!("the kernel keeps SEM_UNDO across exec");
+    }
+    if Sut::CHOICE.lock == Some(LockKind::PthreadMutex) {
+        skip!("whether the kernel marks a robust mutex at exec is its own affair");
+    }
+    let segment = Sut::segment();
+    let puppet = Puppet::new();
+    puppet.take(&segment);
+    puppet.ask("lock").unwrap();
+    puppet.start("exec sleep 1000");
+    let taken = segment.lock_timeout(LONG).map(|guard| guard.acquired());
+    assert_eq!(taken.unwrap(), Acquired::OwnerDied);
+    // Nothing of ours is open in the new program.
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", puppet.pid())).unwrap().flatten();
+    let leads =
+        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).map(|path| path.display().to_string());
+    let ours: Vec<String> =
+        leads.filter(|path| path.contains("memfd:monshm") || path.contains("/dev/shm")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    puppet.kill();
 }
 
 /// A try does not ask each time who lives, so it may take some tries.

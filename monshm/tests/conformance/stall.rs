@@ -1,9 +1,10 @@
-//! A peer that stops answering in the middle of a hand-over: each side gives up in time.
+//! A peer that stops answering in the middle of a hand-over: each side gives up in time, also under a rain of signals.
 //!
 //! Costs the whole five seconds, so all of it is waited for at once, and for one cell: the socket knows no backend.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use monshm::{Error, ErrorKind, Segment, handover};
@@ -13,8 +14,33 @@ use crate::support::SIZE;
 /// A wait's end and its outcome.
 fn timed(call: impl FnOnce() -> Result<(), Error>) -> (Duration, Error) {
     let began = Instant::now();
-    let error = call().unwrap_err();
+    let error = pestered(call).unwrap_err();
     (began.elapsed(), error)
+}
+
+/// Calls while a signal reaches this thread every few milliseconds, after which no system call is restarted.
+fn pestered<T>(call: impl FnOnce() -> T) -> T {
+    extern "C" fn on_signal(_: libc::c_int) {}
+    // SAFETY: numbers and pointers, for which zero is a value; the handler does nothing, and is set without SA_RESTART.
+    let target = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_signal as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+        libc::pthread_self()
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // SAFETY: the thread waits for this one at the end of the scope, so it is there.
+                assert_eq!(unsafe { libc::pthread_kill(target, libc::SIGUSR1) }, 0);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let outcome = call();
+        done.store(true, Ordering::Relaxed);
+        outcome
+    })
 }
 
 #[test]

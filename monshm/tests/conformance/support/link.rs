@@ -13,7 +13,7 @@ use rustix::net::{
 };
 
 /// The most file descriptors in one message.
-pub(crate) const MOST_FDS: usize = 16;
+pub(crate) const MOST_FDS: usize = 200;
 
 /// One end.
 #[derive(Debug)]

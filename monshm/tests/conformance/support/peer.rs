@@ -202,6 +202,12 @@ fn obey(
             let census = census::of_process();
             Ok(format!("{} {}", census.fds.len(), census.mappings.len()))
         }
+        "exec" => {
+            let error = std::os::unix::process::CommandExt::exec(
+                std::process::Command::new(words[1]).args(&words[2..]),
+            );
+            panic!("{error}");
+        }
         "clean" => Ok(monshm::clean(words[1] == "dry")?.to_string()),
         "open" => Ok(reach(&std::fs::OpenOptions::new().read(true).write(true).open(words[1]))),
         "shmat" => Ok(attach_raw(number(words[1]))),
