@@ -23,11 +23,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::descriptor::{Descriptor, Identity, Object};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::kind::{BackendKind, LockKind, MemoryKind};
 use crate::liveness::{Liveness, Slot};
 use crate::lock::RawLock;
 use crate::loss::Loss;
+use crate::reading::ReadRegion;
 use crate::region::Region;
 use crate::survey::Found;
 
@@ -56,6 +57,9 @@ pub trait Backend {
     /// The kinds of memory that it has; the first is the default.
     const MEMORIES: &'static [MemoryKind];
 
+    /// The kinds of memory that can be made one-way: only the creator can write, by whatever means.
+    const ONE_WAY: &'static [MemoryKind] = &[];
+
     /// What travels beside the descriptor's bytes: an owned file descriptor, where there is one.
     type Handle;
 
@@ -74,6 +78,23 @@ pub trait Backend {
         descriptor: &Descriptor,
         handle: Option<Self::Handle>,
     ) -> Result<Box<dyn Attachment<Handle = Self::Handle>>>;
+
+    /// As [`Backend::create`], with memory of [`Backend::ONE_WAY`] that nobody but this attachment can write to, from before
+    /// it is shared on.
+    ///
+    /// # Errors
+    /// `Unsupported`; else as [`Backend::create`].
+    fn create_one_way(_request: &Request) -> Result<Box<dyn Attachment<Handle = Self::Handle>>> {
+        Err(Error::new(Operation::Create, ErrorKind::Unsupported { what: "one-way memory" }))
+    }
+
+    /// Opens, checks and maps for reading what `descriptor` names, which must be one-way. Takes no slot and writes nothing.
+    ///
+    /// # Errors
+    /// `Unsealed` when its creator is not the only one that can write; `Unsupported`; else as [`Backend::attach`].
+    fn attach_reader(_descriptor: &Descriptor, _handle: Option<Self::Handle>) -> Result<Box<dyn Reading>> {
+        Err(Error::new(Operation::Attach, ErrorKind::Unsupported { what: "one-way memory" }))
+    }
 
     /// Finds what of this backend's is on the machine and can be found by a name or an id, judges who has it, and with
     /// `remove` removes what nobody alive has: what two SIGKILLs leave. Never what a living process uses or is making,
@@ -99,6 +120,15 @@ pub struct Shared<Handle> {
     pub owner: Identity,
     /// What must travel beside the bytes; `None` where bytes suffice.
     pub handle: Option<Handle>,
+}
+
+/// One mapped segment that this process can read and not write.
+pub trait Reading: Debug + Send + Sync {
+    /// The mapping. Valid until the value is dropped.
+    fn region(&self) -> ReadRegion;
+
+    /// Who lives, by the kernel's books.
+    fn liveness(&self) -> &dyn Liveness;
 }
 
 /// One mapped segment, as one process sees it.

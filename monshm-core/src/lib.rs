@@ -18,6 +18,7 @@ pub mod kind;
 pub mod liveness;
 pub mod lock_word;
 pub mod loss;
+pub mod reading;
 pub mod region;
 
 #[cfg(feature = "alloc")]
@@ -36,6 +37,7 @@ pub use header::{Geometry, HEADER_SIZE, Header, MAX_SEGMENT_SIZE};
 pub use kind::{BackendKind, LockKind, MemoryKind};
 pub use liveness::{Liveness, SLOT_COUNT, Slot};
 pub use loss::Loss;
+pub use reading::ReadRegion;
 pub use region::{OutOfBounds, Region};
 
 #[cfg(feature = "alloc")]

@@ -38,7 +38,7 @@ mod sys;
 
 use std::os::fd::OwnedFd;
 
-use monshm_core::backend::{Attachment, Backend, Request};
+use monshm_core::backend::{Attachment, Backend, Reading, Request};
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::Result;
 use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
@@ -64,6 +64,8 @@ impl Backend for Posix {
 
     const MEMORIES: &'static [MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
 
+    const ONE_WAY: &'static [MemoryKind] = &[MemoryKind::Memfd];
+
     type Handle = OwnedFd;
 
     fn create(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
@@ -75,6 +77,14 @@ impl Backend for Posix {
         handle: Option<OwnedFd>,
     ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(segment::attach(descriptor, handle)?))
+    }
+
+    fn create_one_way(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+        Ok(Box::new(segment::create_one_way(request)?))
+    }
+
+    fn attach_reader(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn Reading>> {
+        Ok(Box::new(segment::attach_reader(descriptor, handle)?))
     }
 
     fn survey(remove: bool) -> Result<Vec<Found>> {

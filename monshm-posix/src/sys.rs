@@ -184,10 +184,18 @@ pub(crate) fn map(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
     NonNull::new(base.cast()).ok_or(Errno::NOMEM)
 }
 
+/// Maps `len` bytes of `file`, shared, for reading alone.
+pub(crate) fn map_readable(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
+    // SAFETY: as in `map`.
+    let base =
+        unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
+    NonNull::new(base.cast()).ok_or(Errno::NOMEM)
+}
+
 /// Unmaps.
 ///
 /// # Safety
-/// `base` and `len` came from one call of [`map`] that was not unmapped before, and nothing uses the bytes any more.
+/// `base` and `len` came from one call of [`map`] or [`map_readable`] that was not unmapped before, and nothing uses the bytes any more.
 pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
     // SAFETY: whole mapping, unused, by the contract above. It can fail only for ranges that are no mapping.
     let _ = unsafe { rustix::mm::munmap(base.as_ptr().cast(), len) };

@@ -11,6 +11,7 @@ use crate::builder::whole_pages;
 use crate::creds::PeerCreds;
 use crate::handover;
 use crate::locking::Locking;
+use crate::one_way::Reader;
 use crate::segment::{Segment, kept};
 use crate::select::{Selection, lock_missing};
 
@@ -65,6 +66,47 @@ impl Attach {
         handover::receive_as(self, socket.as_fd())
     }
 
+    /// As [`Attach::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
+    ///
+    /// # Errors
+    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`Attach::decode`].
+    pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
+        let descriptor = monshm_proto::decode(bytes.as_ref())
+            .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
+        self.attach_reader(&descriptor, fd, None)
+    }
+
+    /// As [`Attach::receive`], to a one-way segment, as its reader.
+    ///
+    /// # Errors
+    /// As [`handover::receive`] and [`Attach::decode_reader`].
+    pub fn receive_reader(&self, socket: impl AsFd) -> Result<Reader> {
+        handover::receive_with(socket.as_fd(), |descriptor, fd, sender| {
+            self.attach_reader(descriptor, fd, Some(sender))
+        })
+    }
+
+    fn attach_reader(
+        &self,
+        descriptor: &Descriptor,
+        fd: Option<OwnedFd>,
+        sender: Option<PeerCreds>,
+    ) -> Result<Reader> {
+        let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
+        let entry = self.check_object(descriptor, sender).map_err(refuse)?;
+        let reading = (entry.attach_reader)(descriptor, fd)?;
+        let region = reading.region();
+        let geometry = region.check_header(descriptor.lock);
+        let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
+        if !region.knows_token(descriptor.token) {
+            return Err(refuse(ErrorKind::TokenSpent));
+        }
+        if !reading.liveness().is_alive(Slot::CREATOR) {
+            return Err(refuse(ErrorKind::Gone { what: "its creator has let go of it" }));
+        }
+        Reader::new(reading, &geometry, sender)
+    }
+
     /// Attaches to what `descriptor` names. `sender` is who vouches for it, where that is known.
     pub(crate) fn attach(
         &self,
@@ -110,6 +152,25 @@ impl Attach {
         descriptor: &Descriptor,
         sender: Option<PeerCreds>,
     ) -> Result<&'static crate::backends::Entry, ErrorKind> {
+        let entry = self.check_object(descriptor, sender)?;
+        let (lock, ours) = (descriptor.lock, PeerCreds::ours().uid);
+        if !entry.locks.contains(&lock) {
+            return Err(lock_missing(lock, entry));
+        }
+        let creator = sender.map_or(descriptor.owner.uid, |sender| sender.uid);
+        let trusted = self.trust_creator || creator == ours || creator == 0;
+        if !trusted && !lock.safe_with_untrusted_peer() {
+            return Err(ErrorKind::LockNotTrusted { lock, peer_uid: creator });
+        }
+        Ok(entry)
+    }
+
+    /// The part of it that does not speak of the lock.
+    fn check_object(
+        &self,
+        descriptor: &Descriptor,
+        sender: Option<PeerCreds>,
+    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
         if descriptor.size != whole_pages(self.expected_size)? {
             return Err(ErrorKind::SizeMismatch {
                 expected: self.expected_size as u64,
@@ -127,16 +188,6 @@ impl Attach {
             return Err(ErrorKind::Truncatable { memory });
         }
         let backend = descriptor.backend();
-        let lock = descriptor.lock;
-        let entry = find(backend).ok_or(ErrorKind::BackendNotBuilt { backend })?;
-        if !entry.locks.contains(&lock) {
-            return Err(lock_missing(lock, entry));
-        }
-        let creator = sender.map_or(owner, |sender| sender.uid);
-        let trusted = self.trust_creator || creator == ours || creator == 0;
-        if !trusted && !lock.safe_with_untrusted_peer() {
-            return Err(ErrorKind::LockNotTrusted { lock, peer_uid: creator });
-        }
-        Ok(entry)
+        find(backend).ok_or(ErrorKind::BackendNotBuilt { backend })
     }
 }

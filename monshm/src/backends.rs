@@ -2,12 +2,16 @@
 
 use std::os::fd::OwnedFd;
 
+use monshm_core::backend::Reading;
 use monshm_core::{
     Attachment, Backend, BackendKind, Descriptor, Found, LockKind, MemoryKind, Request, Result,
 };
 
 /// One mapped segment of any backend.
 pub(crate) type AnyAttachment = Box<dyn Attachment<Handle = OwnedFd>>;
+
+/// One mapped segment of any backend, for reading.
+pub(crate) type AnyReading = Box<dyn Reading>;
 
 /// A backend as a value.
 pub(crate) struct Entry {
@@ -16,6 +20,9 @@ pub(crate) struct Entry {
     pub(crate) memories: &'static [MemoryKind],
     pub(crate) create: fn(&Request) -> Result<AnyAttachment>,
     pub(crate) attach: fn(&Descriptor, Option<OwnedFd>) -> Result<AnyAttachment>,
+    pub(crate) one_way: &'static [MemoryKind],
+    pub(crate) create_one_way: fn(&Request) -> Result<AnyAttachment>,
+    pub(crate) attach_reader: fn(&Descriptor, Option<OwnedFd>) -> Result<AnyReading>,
     pub(crate) survey: fn(bool) -> Result<Vec<Found>>,
     pub(crate) mapped: fn() -> Vec<Found>,
 }
@@ -41,6 +48,9 @@ const fn entry<B: Backend<Handle = OwnedFd>>() -> Entry {
         memories: B::MEMORIES,
         create: B::create,
         attach: B::attach,
+        one_way: B::ONE_WAY,
+        create_one_way: B::create_one_way,
+        attach_reader: B::attach_reader,
         survey: B::survey,
         mapped: B::mapped,
     }

@@ -6,6 +6,7 @@ use monshm_core::{
 };
 
 use crate::creds::PeerCreds;
+use crate::one_way::Publisher;
 use crate::segment::Segment;
 use crate::select::{self, Wanted};
 
@@ -98,6 +99,40 @@ impl Builder {
     /// `LimitReached`;
     /// `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
     pub fn create(self) -> Result<Segment> {
+        self.make(false)
+    }
+
+    /// Makes a one-way segment: we publish, and the peer can read and not write, by whatever means. It needs memory that
+    /// can be sealed so, a memfd. What was asked for as common data is of no effect: all of the segment serves.
+    ///
+    /// # Errors
+    /// `NotOneWay` where the memory or backend asked for cannot; `NoRoom` for less than 4096 bytes; else as
+    /// [`Builder::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// use std::time::Duration;
+    /// use monshm::{Attach, Segment};
+    ///
+    /// let mut publisher = Segment::builder(64 * 1024).publisher()?;
+    /// let descriptor = publisher.encode()?;
+    /// let reader = Attach::expecting(64 * 1024).decode_reader(&descriptor.bytes, descriptor.fd)?;
+    ///
+    /// publisher.publish(b"measured: 42")?;
+    /// let mut bytes = Vec::new();
+    /// assert_eq!(reader.read(&mut bytes, Duration::from_millis(10))?, 1);
+    /// assert_eq!(bytes, b"measured: 42");
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
+    pub fn publisher(mut self) -> Result<Publisher> {
+        let size = whole_pages(self.size).map_err(|kind| Error::new(Operation::Create, kind))?;
+        self.common_data = usize::try_from(Publisher::common_data(size)).unwrap_or(usize::MAX);
+        Publisher::new(self.make(true)?)
+    }
+
+    fn make(self, one_way: bool) -> Result<Segment> {
         let refuse = |kind| Error::new(Operation::Create, kind);
         let size = whole_pages(self.size).map_err(refuse)?;
         let common_data = self.common_data as u64;
@@ -114,6 +149,7 @@ impl Builder {
             peer_is_other: peer.uid != ours.uid,
             peer_is_trusted: self.trust_peer || peer.uid == ours.uid || peer.uid == 0,
             reachable_by_bytes: self.reachable_by_bytes,
+            one_way,
             refuse_truncatable: self.refuse_truncatable,
         };
         let (attachment, selection) = select::create(&wanted)?;

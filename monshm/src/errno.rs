@@ -23,6 +23,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::LockNotOfBackend { .. }
         | ErrorKind::MemoryNotOfBackend { .. }
         | ErrorKind::Truncatable { .. }
+        | ErrorKind::NotOneWay { .. }
         | ErrorKind::Unsupported { .. } => Errno::NOTSUP,
         ErrorKind::LockNotTrusted { .. }
         | ErrorKind::NoAccessForPeer { .. }

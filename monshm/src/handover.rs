@@ -13,7 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use monshm_core::{Deadline, Error, ErrorKind, Operation, Result};
+use monshm_core::{Deadline, Descriptor, Error, ErrorKind, Operation, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -23,6 +23,7 @@ use rustix::net::{
 
 use crate::attach::Attach;
 use crate::creds::PeerCreds;
+use crate::encoded::Encoded;
 use crate::errno::errno;
 use crate::segment::Segment;
 use crate::wait::now_ns;
@@ -58,7 +59,17 @@ pub fn send(segment: &Segment, socket: impl AsFd) -> Result<()> {
     if let Some(expected) = segment.peer().filter(|peer| peer.uid != found.uid) {
         return Err(wire.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
     }
-    let encoded = segment.encode().map_err(|error| error.during(Operation::Send))?;
+    let (encoded, token) = segment.encode_with_token().map_err(|error| error.during(Operation::Send))?;
+    let outcome = hand_over(&wire, encoded);
+    // Good for this one attach alone: spent by now, or void. A reader of a one-way segment could not spend it.
+    segment.inner().attachment.region().header().spend_token(token);
+    outcome?;
+    segment.inner().settle_name();
+    Ok(())
+}
+
+/// Sends what names the segment, and waits for the answer.
+fn hand_over(wire: &Wire<'_>, encoded: Encoded) -> Result<()> {
     wire.send_message(&encoded.bytes, encoded.fd.as_ref().map(AsFd::as_fd))?;
     // The peer has the descriptor in its own right now, or nobody has.
     drop(encoded);
@@ -70,10 +81,7 @@ pub fn send(segment: &Segment, socket: impl AsFd) -> Result<()> {
         return Err(wire.error(ErrorKind::Protocol { what: "the answer is no acknowledgement" }));
     }
     match u32::from_be_bytes(code) {
-        0 => {
-            segment.inner().settle_name();
-            Ok(())
-        }
+        0 => Ok(()),
         errno => Err(wire.error(ErrorKind::PeerRefused { errno })),
     }
 }
@@ -91,12 +99,20 @@ pub fn receive(socket: impl AsFd, expected_size_bytes: usize) -> Result<Segment>
 
 /// Receives as `attach` wants it.
 pub(crate) fn receive_as(attach: &Attach, socket: BorrowedFd<'_>) -> Result<Segment> {
+    receive_with(socket, |descriptor, fd, sender| attach.attach(descriptor, fd, Some(sender)))
+}
+
+/// Receives a descriptor, has `attach` attach to what it names, and acknowledges.
+pub(crate) fn receive_with<T>(
+    socket: BorrowedFd<'_>,
+    attach: impl FnOnce(&Descriptor, Option<OwnedFd>, PeerCreds) -> Result<T>,
+) -> Result<T> {
     let wire = Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) };
     let sender = PeerCreds::of(wire.socket).map_err(|error| error.during(Operation::Receive))?;
     let attached = wire.receive_message(monshm_proto::MAX_LEN).and_then(|(bytes, fd)| {
         let descriptor =
             monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
-        attach.attach(&descriptor, fd, Some(sender))
+        attach(&descriptor, fd, sender)
     });
     let code = match &attached {
         Ok(_) => 0,

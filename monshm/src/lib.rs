@@ -30,6 +30,11 @@
 //! SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`], [`Attach::refuse_truncatable`].
 //! A memfd and System V memory cannot be truncated, and no handler is installed for them.
 //!
+//! # One way
+//! [`Builder::publisher`] makes a segment that its peers can read and not write, not even by scribbling: a memfd that is
+//! sealed after its creator has mapped it. What is published is read whole or not at all. Two of them, one for each direction,
+//! let each side write only its own object.
+//!
 //! # Example
 //! The creator and the peer, here in one process:
 //!
@@ -71,6 +76,7 @@ mod encoded;
 pub mod errno;
 pub mod handover;
 mod locking;
+mod one_way;
 pub mod ring;
 mod segment;
 mod select;
@@ -83,6 +89,7 @@ pub use clean::{Report, clean, list};
 pub use creds::PeerCreds;
 pub use encoded::Encoded;
 pub use locking::Guard;
+pub use one_way::{Publisher, Reader};
 pub use segment::Segment;
 pub use select::Selection;
 

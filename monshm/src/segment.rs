@@ -135,6 +135,11 @@ impl Segment {
     /// # Errors
     /// `NotCreator`; `Unsupported`, `LimitReached`, `System` as the backend finds them.
     pub fn encode(&self) -> Result<Encoded> {
+        self.encode_with_token().map(|(encoded, _)| encoded)
+    }
+
+    /// As [`Segment::encode`], with what makes the descriptor good for one attach.
+    pub(crate) fn encode_with_token(&self) -> Result<(Encoded, Token)> {
         let inner = self.inner();
         inner.check_usable(Operation::Encode)?;
         if !self.is_master() {
@@ -154,7 +159,8 @@ impl Segment {
             owner: shared.owner,
             object: shared.object,
         };
-        Ok(Encoded { bytes: monshm_proto::encode(&descriptor).to_vec(), fd: shared.handle })
+        let bytes = monshm_proto::encode(&descriptor).to_vec();
+        Ok((Encoded { bytes, fd: shared.handle }, token))
     }
 
     /// Takes room for common data and gives its offset in bytes from the base of the segment. Takes the lock itself,

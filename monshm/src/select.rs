@@ -22,6 +22,8 @@ pub(crate) struct Wanted {
     pub(crate) peer_is_other: bool,
     pub(crate) peer_is_trusted: bool,
     pub(crate) reachable_by_bytes: bool,
+    /// Whether the peer shall only read.
+    pub(crate) one_way: bool,
     /// Whether memory that the peer could truncate is refused.
     pub(crate) refuse_truncatable: bool,
 }
@@ -150,9 +152,13 @@ fn try_candidate(wanted: &Wanted, entry: &Entry, memory: MemoryKind) -> Result<(
     if wanted.refuse_truncatable && memory.can_be_truncated() {
         return Err(Error::new(Operation::Create, ErrorKind::Truncatable { memory }));
     }
+    if wanted.one_way && !entry.one_way.contains(&memory) {
+        return Err(Error::new(Operation::Create, ErrorKind::NotOneWay { memory }));
+    }
     let reachable_by_bytes = wanted.reachable_by_bytes || memory == MemoryKind::Named;
     let request = Request { size: wanted.size, memory, peer: wanted.peer, reachable_by_bytes };
-    Ok(((entry.create)(&request)?, lock))
+    let create = if wanted.one_way { entry.create_one_way } else { entry.create };
+    Ok((create(&request)?, lock))
 }
 
 /// The lock asked for, if it is the backend's and may be shared with this peer; else the backend's first that may.

@@ -74,6 +74,12 @@ pub enum ErrorKind {
         /// The kinds of memory that it has.
         choices: Choices<MemoryKind>,
     },
+    /// The memory cannot be made one-way.
+    #[error("{memory} memory cannot be made such that the peer only reads; a memfd can")]
+    NotOneWay {
+        /// The memory.
+        memory: MemoryKind,
+    },
     /// The lock must not be shared with a peer that is not trusted.
     #[error(
         "the lock {lock} must not be shared with uid {peer_uid}, which is not trusted: by editing the lock's words it \
@@ -182,7 +188,7 @@ pub enum ErrorKind {
         missing: &'static str,
     },
     /// The memory object is sealed so that it cannot be used.
-    #[error("the memfd is sealed against writing, so the segment cannot be used by both sides")]
+    #[error("the memfd is sealed against writing: it is one-way, and can be attached to by a reader alone")]
     SealedAgainstWriting,
     /// The token in the descriptor was used, replaced or never given.
     #[error("the descriptor was used already, or is too old; ask the creator to encode a new one")]
@@ -352,6 +358,7 @@ impl ErrorKind {
             | Self::LockNotBuilt { .. }
             | Self::LockNotOfBackend { .. }
             | Self::MemoryNotOfBackend { .. }
+            | Self::NotOneWay { .. }
             | Self::LockNotTrusted { .. }
             | Self::NoAccessForPeer { .. }
             | Self::NoBackend

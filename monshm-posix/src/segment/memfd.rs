@@ -19,8 +19,11 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// Seals under which one side could not write.
 const READ_ONLY: SealFlags = SealFlags::WRITE.union(SealFlags::FUTURE_WRITE);
 
-/// Makes the object: reserved, sealed, open to us and to the peer.
-pub(super) fn create(request: &Request) -> Result<OwnedFd> {
+/// What is added to a one-way object once its creator has mapped it: nobody else writes, and no seal comes after.
+const ONE_WAY: SealFlags = SealFlags::FUTURE_WRITE.union(SealFlags::SEAL);
+
+/// Makes the object: reserved, sealed but for `later`, open to us and to the peer.
+pub(super) fn create(request: &Request, later: Later) -> Result<OwnedFd> {
     reserve::check_limits(request.size)?;
     let file = sys::memfd_create().map_err(|errno| match errno {
         Errno::NOSYS | Errno::PERM | Errno::INVAL => {
@@ -31,9 +34,36 @@ pub(super) fn create(request: &Request) -> Result<OwnedFd> {
         errno => sys::fault(Operation::Create, "memfd_create", errno),
     })?;
     reserve::reserve(&file, request.size, "memory", reserve::available_memory)?;
-    sys::add_seals(&file, SEALS).map_err(|errno| sys::fault(Operation::Create, "sealing", errno))?;
+    let seals = match later {
+        Later::Nothing => SEALS,
+        Later::OneWay => SEALS.difference(SealFlags::SEAL),
+    };
+    sys::add_seals(&file, seals).map_err(|errno| sys::fault(Operation::Create, "sealing", errno))?;
     access::grant_memfd(&file, request.peer)?;
     Ok(file)
+}
+
+/// What is sealed after the creator has mapped the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Later {
+    /// Nothing: all seals are there from the beginning.
+    Nothing,
+    /// Writing by others, see [`close_for_writing`].
+    OneWay,
+}
+
+/// Leaves what is mapped for writing as it is, and lets nobody map or write any more. For an object that was made with
+/// [`Later::OneWay`], before it is shared.
+pub(super) fn close_for_writing(file: &OwnedFd) -> Result<()> {
+    sys::add_seals(file, ONE_WAY).map_err(|errno| match errno {
+        Errno::INVAL => {
+            let what = "memory that only its creator writes (F_SEAL_FUTURE_WRITE, Linux 5.1)";
+            Error::new(Operation::Create, ErrorKind::Unsupported { what })
+                .on("posix")
+                .with_os_error(errno.raw_os_error())
+        }
+        errno => sys::fault(Operation::Create, "sealing against writing", errno),
+    })
 }
 
 /// The object as a descriptor names it.
@@ -48,12 +78,13 @@ pub(super) fn open(
     inode: u64,
     descriptor: &Descriptor,
     handle: Option<OwnedFd>,
+    later: Later,
 ) -> Result<Opened> {
     let file = match handle {
         Some(handle) => handle,
         None => open_from_creator(creator, inode, descriptor)?,
     };
-    check_seals(&file, descriptor)?;
+    check_seals(&file, descriptor, later)?;
     check(&file, inode, descriptor)?;
     Ok(Opened { file, name: None })
 }
@@ -91,7 +122,7 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
     })
 }
 
-fn check_seals(file: &OwnedFd, descriptor: &Descriptor) -> Result<()> {
+fn check_seals(file: &OwnedFd, descriptor: &Descriptor, later: Later) -> Result<()> {
     let seals = match sys::seals(file) {
         Ok(seals) => seals,
         Err(errno @ (Errno::INVAL | Errno::BADF)) => {
@@ -106,8 +137,14 @@ fn check_seals(file: &OwnedFd, descriptor: &Descriptor) -> Result<()> {
     if let Some((_, missing)) = missing.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
         return Err(refusal(ErrorKind::Unsealed { missing }, descriptor));
     }
-    if seals.intersects(READ_ONLY) {
-        return Err(refusal(ErrorKind::SealedAgainstWriting, descriptor));
+    match later {
+        Later::Nothing if seals.intersects(READ_ONLY) => {
+            Err(refusal(ErrorKind::SealedAgainstWriting, descriptor))
+        }
+        Later::OneWay if !seals.intersects(READ_ONLY) => {
+            let missing = "writing by others than its creator (it is not one-way)";
+            Err(refusal(ErrorKind::Unsealed { missing }, descriptor))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod memfd;
 mod named;
+mod reader;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use rustix::fs::{FileType, Stat};
 use crate::liveness::Slots;
 use crate::sigbus::Shield;
 use crate::{access, lock, sys};
+use memfd::Later;
 use named::PublishedName;
 
 pub(crate) use named::PLACE;
+pub(crate) use reader::attach_reader;
 
 /// The file system that memfds and `/dev/shm` live on: the only one whose pages come and go as this crate relies on.
 pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
@@ -62,7 +65,7 @@ pub(crate) fn create(request: &Request) -> Result<Attached> {
     notice_forks(Operation::Create)?;
     crate::liveness::can_be_asked(Operation::Create)?;
     let (file, name) = match request.memory {
-        MemoryKind::Memfd => (memfd::create(request)?, None),
+        MemoryKind::Memfd => (memfd::create(request, Later::Nothing)?, None),
         MemoryKind::Named => named::create(request).map(|(file, name)| (file, Some(name)))?,
         memory => return Err(not_ours(Operation::Create, memory)),
     };
@@ -74,15 +77,30 @@ pub(crate) fn create(request: &Request) -> Result<Attached> {
     Ok(Attached::new(mapping, request.memory, Some(file), name))
 }
 
+/// Makes a segment that nobody but this attachment can write to.
+pub(crate) fn create_one_way(request: &Request) -> Result<Attached> {
+    notice_forks(Operation::Create)?;
+    if request.memory != MemoryKind::Memfd {
+        return Err(
+            Error::new(Operation::Create, ErrorKind::NotOneWay { memory: request.memory }).on("posix")
+        );
+    }
+    let file = memfd::create(request, Later::OneWay)?;
+    let mapping = Mapping::new(Operation::Create, &file, request.size, request.memory, Slots::creator())?;
+    // After our own mapping, which stays as it is, and before anybody else can have one.
+    memfd::close_for_writing(&file)?;
+    Ok(Attached::new(mapping, request.memory, Some(file), None))
+}
+
 /// Opens, checks and maps the object that `descriptor` names.
 pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Attached> {
     notice_forks(Operation::Attach)?;
     let size = descriptor.size;
-    if size < HEADER_SIZE as u64 || size > MAX_SEGMENT_SIZE || size % Region::ALIGN != 0 {
-        return Err(refusal(ErrorKind::Descriptor(DescriptorFault::BadSize { found: size }), descriptor));
-    }
+    check_size(descriptor)?;
     let opened = match descriptor.object {
-        Object::Memfd { pid, fd, inode } => memfd::open((pid, fd), inode, descriptor, handle)?,
+        Object::Memfd { pid, fd, inode } => {
+            memfd::open((pid, fd), inode, descriptor, handle, Later::Nothing)?
+        }
         Object::Named { name, inode } => named::open(name, inode, descriptor, handle)?,
         Object::Sysv { .. } => return Err(not_ours(Operation::Attach, MemoryKind::SysvShm)),
     };
@@ -90,6 +108,14 @@ pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result
     let memory = descriptor.object.memory();
     let mapping = Mapping::new(Operation::Attach, &opened.file, size, memory, slots)?;
     Ok(Attached::new(mapping, memory, None, opened.name))
+}
+
+fn check_size(descriptor: &Descriptor) -> Result<()> {
+    let size = descriptor.size;
+    if size < HEADER_SIZE as u64 || size > MAX_SEGMENT_SIZE || size % Region::ALIGN != 0 {
+        return Err(refusal(ErrorKind::Descriptor(DescriptorFault::BadSize { found: size }), descriptor));
+    }
+    Ok(())
 }
 
 /// Checks an object before it is mapped: that it is memory, whose it is, who can open it, that it is the one that the

@@ -1,0 +1,255 @@
+//! One-way segments: one process publishes, others read and cannot write, not even by scribbling.
+//!
+//! The memory is a memfd that was sealed against future writing after its creator had mapped it. What is published is
+//! whole: two places take turns, and a number tells which one counts, so that a publisher that is killed at any
+//! instruction leaves what it published before. There is no lock, no ring and no slot for the reader. It waits for nobody.
+//!
+//! ```text
+//! common data: version u64 │ place 0: length u64, bytes │ place 1: length u64, bytes
+//! ```
+//! Version v, if not 0, is in place v mod 2. The publisher writes the other place, then stores v + 1. A reader copies, and
+//! believes its copy if the version is still the one that it began with.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use monshm_core::backend::Reading;
+use monshm_core::header::MIN_RING_SIZE;
+use monshm_core::{Deadline, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, Result, Slot};
+use monshm_rbuf::copy;
+
+use crate::creds::PeerCreds;
+use crate::encoded::Encoded;
+use crate::handover;
+use crate::segment::Segment;
+use crate::select::Selection;
+use crate::wait::now_ns;
+
+/// What the places and the version are aligned to, in bytes: each on lines of its own.
+const LINE: u64 = 128;
+
+/// The number of bytes before the bytes of a place: its length.
+const LENGTH: u64 = 8;
+
+/// Where things lie, from the private copy of the geometry.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    first: u64,
+    stride: u64,
+}
+
+impl Places {
+    /// The common data that a one-way segment of `size` bytes has: all but the header and the least ring.
+    fn common_data(size: u64) -> u64 {
+        size.saturating_sub(HEADER_SIZE as u64 + MIN_RING_SIZE)
+    }
+
+    /// `None` when the common data does not even hold the version and two empty places.
+    fn of(geometry: &Geometry) -> Option<Self> {
+        let first = geometry.cdata_begin.checked_add(LINE)?;
+        let stride = geometry.ring_floor.checked_sub(first)? / 2 / LINE * LINE;
+        (stride >= LINE).then_some(Self { first, stride })
+    }
+
+    fn version(self) -> u64 {
+        self.first - LINE
+    }
+
+    fn of_version(self, version: u64) -> u64 {
+        self.first + (version % 2) * self.stride
+    }
+
+    fn capacity(self) -> u64 {
+        self.stride - LENGTH
+    }
+}
+
+/// The writing side of a one-way segment; made by [`Builder::publisher`](crate::Builder::publisher).
+///
+/// Dropping it ends the segment for new readers; those that are attached go on with what was published last.
+#[derive(Debug)]
+pub struct Publisher {
+    segment: Segment,
+    places: Places,
+    /// What the shared word says: ours alone to store, so never read back.
+    version: u64,
+}
+
+/// The reading side of a one-way segment; made by [`Attach::decode_reader`](crate::Attach::decode_reader) and
+/// [`Attach::receive_reader`](crate::Attach::receive_reader). May be used by several threads at a time.
+///
+/// It takes no slot: any number of readers may attach, and the publisher does not know how many there are.
+#[derive(Debug)]
+pub struct Reader {
+    reading: Box<dyn Reading>,
+    places: Places,
+    publisher: Option<PeerCreds>,
+}
+
+impl Publisher {
+    pub(crate) fn new(segment: Segment) -> Result<Self> {
+        let geometry = segment.inner().geometry;
+        let places = places(&geometry, Operation::Create)?;
+        Ok(Self { segment, places, version: 0 })
+    }
+
+    /// The common data that a builder must reserve for a segment of `size` bytes.
+    pub(crate) fn common_data(size: u64) -> u64 {
+        Places::common_data(size)
+    }
+
+    /// Publishes `bytes` in the place of what was published before, and gives its version: 1 for the first, and one more
+    /// each time. Waits for no reader; killed at any instruction, it leaves the old bytes or the new ones.
+    ///
+    /// # Errors
+    /// `NoRoom` with both numbers when `bytes` is longer than [`Publisher::capacity`]; `Forked` in a child.
+    pub fn publish(&mut self, bytes: &[u8]) -> Result<u64> {
+        let (len, capacity) = (bytes.len() as u64, self.places.capacity());
+        if len > capacity {
+            return Err(Error::new(
+                Operation::Address,
+                ErrorKind::NoRoom { needed: len, available: capacity },
+            ));
+        }
+        let version = self.version + 1;
+        let place = self.places.of_version(version);
+        let region = self.segment.region(place, (LENGTH + len) as usize)?;
+        // Keeps the bytes behind the last store of the version: who sees a byte of ours sees that the place is not the
+        // one that counts any more. Pairs with the fence in `Reader::read`.
+        fence(Ordering::Release);
+        region.atomic_u64(0)?.store(len, Ordering::Relaxed);
+        region.part(LENGTH as usize, bytes.len())?.copy_from(bytes)?;
+        // Release: pairs with the Acquire in `Reader::read`; who sees the version sees its bytes.
+        let word = self.segment.region(self.places.version(), 8)?;
+        word.atomic_u64(0)?.store(version, Ordering::Release);
+        self.version = version;
+        Ok(version)
+    }
+
+    /// The version that was published last; 0 when nothing was.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The most bytes that can be published at a time: a little less than half the segment.
+    pub fn capacity(&self) -> usize {
+        self.places.capacity() as usize
+    }
+
+    /// Makes a descriptor for a reader. It stays good until 16 more were made, or it was handed over: a reader cannot write,
+    /// and so cannot spend it.
+    ///
+    /// # Errors
+    /// As [`Segment::encode`].
+    pub fn encode(&self) -> Result<Encoded> {
+        self.segment.encode()
+    }
+
+    /// Hands it to a reader at the other end of a Unix socket, as [`handover::send`] does. The descriptor is void then.
+    ///
+    /// # Errors
+    /// As [`handover::send`].
+    pub fn send(&self, socket: impl AsFd) -> Result<()> {
+        handover::send(&self.segment, socket)
+    }
+
+    /// Why this backend and memory.
+    pub fn selection(&self) -> &Selection {
+        self.segment.selection()
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(
+        reading: Box<dyn Reading>,
+        geometry: &Geometry,
+        publisher: Option<PeerCreds>,
+    ) -> Result<Self> {
+        let places = places(geometry, Operation::Attach)?;
+        Ok(Self { reading, places, publisher })
+    }
+
+    /// Copies what was published last to `into`, whose old contents are dropped, and gives its version. Never a mixture of
+    /// two publications of an honest publisher; a hostile one can publish what it likes, and no more.
+    ///
+    /// # Errors
+    /// `NoData` when nothing was published yet; `TimedOut` when the publisher went on publishing faster than this could
+    /// copy, or played with the version, for all of `timeout`; `Corrupt` when the length cannot be. `into` is empty then.
+    pub fn read(&self, into: &mut Vec<u8>, timeout: Duration) -> Result<u64> {
+        let outcome = self.read_until(into, Deadline::after(now_ns(), timeout));
+        if outcome.is_err() {
+            into.clear();
+        }
+        outcome
+    }
+
+    fn read_until(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<u64> {
+        let region = self.reading.region();
+        let refuse = |kind| Err(Error::new(Operation::Address, kind));
+        loop {
+            let version = self.version()?;
+            if version == 0 {
+                return refuse(ErrorKind::NoData { asked: 1, available: 0 });
+            }
+            let place = self.places.of_version(version);
+            // Loaded once, and checked before it is used. Relaxed: the Acquire of the version ordered it.
+            let len = region.load64(place, Ordering::Relaxed).map_err(outside)?;
+            let fits = len <= self.places.capacity();
+            if fits {
+                into.resize(len as usize, 0);
+                let from = region.at(place + LENGTH, len).map_err(outside)?;
+                // SAFETY: `at` gave `len` bytes that stay mapped for reading while `self` lives; `into` is private memory
+                // of that length.
+                unsafe { copy::read_from(from, into) };
+            }
+            // Keeps the copy before the second look; pairs with the fence in `Publisher::publish`.
+            fence(Ordering::Acquire);
+            if region.load64(self.places.version(), Ordering::Relaxed).map_err(outside)? == version {
+                if fits {
+                    return Ok(version);
+                }
+                return refuse(ErrorKind::Corrupt { what: "the length of a publication is over its place" });
+            }
+            if deadline.remaining(now_ns()).is_none() {
+                let what = "the publisher replaced the data faster than it could be copied";
+                return refuse(ErrorKind::TimedOut { what });
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// The version that was published last; 0 when nothing was. Cheap: one load.
+    ///
+    /// # Errors
+    /// None that can be seen: the place of the version was checked at the attach.
+    pub fn version(&self) -> Result<u64> {
+        // Acquire: pairs with the Release in `Publisher::publish`.
+        self.reading.region().load64(self.places.version(), Ordering::Acquire).map_err(outside)
+    }
+
+    /// Whether the process that publishes lives and has not let go, by the kernel's books. In a forked child: yes.
+    pub fn is_publisher_alive(&self) -> bool {
+        self.reading.liveness().is_alive(Slot::CREATOR)
+    }
+
+    /// Who handed it over; `None` when it came by bytes.
+    pub fn publisher(&self) -> Option<PeerCreds> {
+        self.publisher
+    }
+
+    /// The most bytes that can be published at a time.
+    pub fn capacity(&self) -> usize {
+        self.places.capacity() as usize
+    }
+}
+
+fn places(geometry: &Geometry, operation: Operation) -> Result<Places> {
+    let least = HEADER_SIZE as u64 + 3 * LINE + MIN_RING_SIZE;
+    let kind = ErrorKind::NoRoom { needed: least, available: geometry.size };
+    Places::of(geometry).ok_or_else(|| Error::new(operation, kind))
+}
+
+fn outside(fault: OutOfBounds) -> Error {
+    Error::new(Operation::Address, ErrorKind::OutOfBounds(fault))
+}
