@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use monshm_core::{Acquired, Deadline, Error, ErrorKind, Operation, RawLock, Result};
+use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result};
 use parking_lot::Mutex;
 
 use crate::segment::{Inner, Segment};
@@ -82,6 +82,19 @@ impl Locking {
     /// Whether the acquisition that is in force found a dead holder.
     pub(crate) fn owner_died(&self) -> bool {
         self.holder.load(Ordering::Relaxed) & DIED != 0
+    }
+
+    /// The lock was gained by a thread that is known here to hold it: a peer has declared it free. What stands in the
+    /// segment does not outweigh what we know; the guard that there is keeps the lock, and no second one is made.
+    ///
+    /// A thread's token may be that of one that ended while it held the lock, of which a robust mutex alone tells.
+    #[cold]
+    fn gained_twice(&self, acquired: Acquired) -> Result<()> {
+        if acquired == Acquired::OwnerDied && self.raw.kind() == LockKind::PthreadMutex {
+            return Ok(());
+        }
+        let what = "the lock is free, though this thread holds it";
+        Err(Error::new(Operation::Lock, ErrorKind::Corrupt { what }))
     }
 
     #[cold]
@@ -178,6 +191,9 @@ impl Segment {
     #[inline]
     fn entered(&self, acquired: Acquired) -> Result<Guard<'_>> {
         let locking = &self.inner().locking;
+        if locking.is_held_here() {
+            locking.gained_twice(acquired).map_err(|error| self.inner().noted(error))?;
+        }
         let died = if acquired == Acquired::OwnerDied { DIED } else { 0 };
         locking.holder.store(thread_token() | died, Ordering::Relaxed);
         let guard = Guard { segment: self, acquired, _not_send: PhantomData };

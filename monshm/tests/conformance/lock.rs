@@ -348,3 +348,26 @@ fn words_that_cannot_be_are_corruption_and_poison_the_handle() {
         refused!(segment.region(0, 1), ErrorKind::Poisoned);
     }
 }
+
+#[test]
+fn a_held_lock_that_a_peer_declares_free_gives_no_second_guard() {
+    // What waits asks first who holds the lock, unless the word is as free as it can be.
+    type Call = fn(&Segment) -> monshm::Result<()>;
+    let calls: [(Call, u32); 4] = [
+        (|segment| segment.lock().map(drop), 0),
+        (|segment| segment.lock_timeout(LONG).map(drop), 0),
+        (|segment| segment.try_lock().map(drop), 0),
+        (|segment| segment.try_lock().map(drop), 1 << 29),
+    ];
+    for (call, free) in calls {
+        let segment = Sut::segment();
+        if !matches!(segment.lock_kind(), monshm::LockKind::Futex | monshm::LockKind::Semaphore) {
+            skip!("the lock's state is the kernel's or libc's, not a word of ours");
+        }
+        let guard = segment.lock().unwrap();
+        segment.region(WORDS[0], 4).unwrap().copy_from(&free.to_ne_bytes()).unwrap();
+        refused!(call(&segment), ErrorKind::Corrupt { .. });
+        refused!(call(&segment), ErrorKind::Poisoned);
+        guard.unlock().unwrap();
+    }
+}
