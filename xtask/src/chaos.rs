@@ -6,7 +6,7 @@
 use crate::Verdict;
 use crate::cargo::Workspace;
 use crate::run;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::{Command, ExitCode};
 
 /// Kill processes that share a segment, and judge what is left; `cargo xtask chaos --help` is the campaign's own help.
@@ -19,6 +19,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
+    campaign(args.arguments.iter().map(OsString::as_os_str))
+}
+
+/// Builds the campaigns, and runs them with these arguments.
+pub(crate) fn campaign<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> Verdict {
     let workspace = Workspace::find()?;
     let mut build = workspace.cargo(["build", "--quiet", "--release", "-p", "monshm-campaigns"]);
     if !run::plainly(&mut build)?.succeeded {
@@ -26,6 +31,6 @@ pub(crate) fn run(args: &Args) -> Verdict {
     }
     // Run directly: under cargo, its signals and its process group would be cargo's too.
     let program = workspace.target().join("release/monshm-campaigns");
-    let ran = run::plainly(Command::new(program).args(&args.arguments))?;
+    let ran = run::plainly(Command::new(program).args(arguments))?;
     Ok(if ran.succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

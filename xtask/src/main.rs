@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod hostile;
 mod matrix;
+mod mutate_header;
 mod run;
 mod skips;
 mod tally;
@@ -44,6 +45,7 @@ enum Verb {
     Chaos(chaos::Args),
     Hostile(hostile::Args),
     Faults(faults::Args),
+    MutateHeader(mutate_header::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Chaos(args) => chaos::run(&args),
         Verb::Hostile(args) => hostile::run(&args),
         Verb::Faults(args) => faults::run(&args),
+        Verb::MutateHeader(args) => mutate_header::run(&args),
     };
     verdict.unwrap_or_else(|error| {
         eprintln!("error: {error}");

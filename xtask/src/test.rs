@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// Run every test: the workspace with its doctests, the loom models, each feature set's build, the no_std program, the C
-/// interface.
+/// Run every test: the workspace with its doctests, the loom models, each feature set's build, the fuzz corpora, the
+/// no_std program, the C interface.
 ///
 /// Ends with `N passed, M failed, K skipped`, the sum over all runners (a build without tests of its own counts as one),
 /// and exits non-zero when anything failed. What tests skipped is listed before that line, with the reasons.
@@ -35,6 +35,8 @@ enum Step {
     Loom,
     /// `cargo check` of each feature set of ci/matrix.toml.
     Features,
+    /// The fuzz targets on stable: each corpus, and seeded mutations of it.
+    Fuzz,
     /// The program in ci/no-std: built, linked without libstd, and run.
     NoStd,
     /// `cargo xtask capi --test`: the C interface, installed and tested from C, C++ and Python.
@@ -57,6 +59,7 @@ pub(crate) fn run(args: &Args) -> Verdict {
             Step::Workspace => test_workspace(&workspace, &mut found)?,
             Step::Loom => test_loom(&workspace, args.loom_preemptions, &mut found)?,
             Step::Features => check_features(&workspace, &mut found)?,
+            Step::Fuzz => replay_fuzz(&workspace, &mut found)?,
             Step::NoStd => run_no_std(&workspace, &mut found)?,
             Step::Capi => test_capi(&workspace, &mut found)?,
         }
@@ -118,6 +121,14 @@ fn check_features(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dy
         );
         count_build(ran.succeeded, &format!("check of {}", set.name), found);
     }
+    Ok(())
+}
+
+/// The bodies of the fuzz targets, in a package that is no default member.
+fn replay_fuzz(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dyn std::error::Error>> {
+    announce("the fuzz targets on stable: their corpora, and mutations of them");
+    let mut command = workspace.cargo(["test", "--package", "monshm-fuzzing"]);
+    count_tests(&mut command, "the fuzz targets on stable", found)?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! are killed. No hook in the product helps: kills come from ptrace(2) at single instructions and system calls, and from
 //! SIGKILL at random.
 //! `cargo xtask faults` lets their system calls fail (`faults/`).
+//! `cargo xtask mutate-header` runs its campaign without kills.
 
 mod cell;
 mod census;
@@ -16,6 +17,7 @@ mod judge;
 mod ledger;
 mod leftovers;
 mod life;
+mod mutation;
 mod pattern;
 mod plan;
 mod random;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
         Some(faults::VERB) => faults::main(),
         Some("hostile") => hostile::main(arguments),
+        Some("mutate-header") => mutation::main(arguments),
         _ => plan::main(),
     };
     match done {

@@ -19,6 +19,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"],
     ),
     ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
+    ("monshm-fuzzing", &["monshm-core", "monshm-rbuf", "monshm-proto", "monshm"]),
     ("xtask", &[]),
 ];
 

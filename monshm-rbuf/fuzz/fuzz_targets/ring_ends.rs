@@ -1,0 +1,5 @@
+//! libFuzzer's way into `monshm_fuzzing::ring_ends`, where the body stands.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| monshm_fuzzing::ring_ends::run(input));

@@ -1,0 +1,22 @@
+//! `cargo xtask mutate-header`: runs that campaign of `monshm-campaigns`.
+//!
+//! Its arguments and its help stand there, in `xtask/campaigns/src/mutation.rs`.
+
+use crate::Verdict;
+use crate::chaos::campaign;
+use std::ffi::{OsStr, OsString};
+
+/// Change words of a live segment's header, 10^8 times if told to, and judge each call of a victim; `--help` is the
+/// campaign's own help.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// Arguments of the campaign, such as `--count 100000000`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    arguments: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args) -> Verdict {
+    let verb = std::iter::once(OsStr::new("mutate-header"));
+    campaign(verb.chain(args.arguments.iter().map(OsString::as_os_str)))
+}
