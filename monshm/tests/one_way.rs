@@ -149,7 +149,7 @@ fn the_two_kinds_of_segment_are_not_taken_for_each_other() {
 #[test]
 fn no_read_mixes_two_publications() {
     let (mut publisher, reader) = pair();
-    publisher.publish(&[0; 8]).unwrap();
+    publisher.publish(&vec![0; length(1)]).unwrap();
     let stop = AtomicBool::new(false);
     let reads = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -236,7 +236,15 @@ fn a_hostile_publisher_costs_the_deadline_and_no_more() {
             }
             late += u32::from(began.elapsed() > Duration::from_millis(70));
         }
+        // With no time at all, the first change that it sees ends it. Long data, so that it sees one soon, also where both
+        // threads share a processor.
+        word(&fd, second).store(publisher.capacity() as u64, Ordering::Relaxed);
+        let (began, mut timed_out) = (Instant::now(), false);
+        while !timed_out && began.elapsed() < Duration::from_secs(10) {
+            timed_out = reader.read(&mut Vec::new(), Duration::ZERO).is_err();
+        }
         stop.store(true, Ordering::Relaxed);
+        assert!(timed_out, "a change was never seen, or never ended a read");
         // One may be late because this machine was busy.
         assert!(late <= 2, "{late} of 20");
     });
