@@ -55,6 +55,8 @@ pub(crate) struct Running {
     cast: Cast,
     pipe: File,
     children: Vec<libc::pid_t>,
+    /// What the victim's user had before.
+    before: Vec<String>,
 }
 
 impl Play<'_> {
@@ -67,6 +69,7 @@ impl Play<'_> {
     /// Starts its processes.
     pub(crate) fn start(&self) -> io::Result<Running> {
         let cast = self.cast();
+        let before = wipe::objects_of(cast.victim);
         let (pipe, report) = pipe()?;
         let place = format!("monshm-hostile-{}-{}", std::process::id(), users::fresh());
         let (victims, attackers) = UnixStream::pair()?;
@@ -97,12 +100,12 @@ impl Play<'_> {
             children.push(child);
         }
         drop((all, parts, report));
-        Ok(Running { cast, pipe, children })
+        Ok(Running { cast, pipe, children, before })
     }
 
     /// Watches them to their end, and judges. With `isolated` the system's tables are our own, and are emptied.
     pub(crate) fn finish(&self, running: Running, isolated: bool) -> io::Result<Outcome> {
-        let Running { cast, mut pipe, children } = running;
+        let Running { cast, mut pipe, children, before } = running;
         let mut told = Told::default();
         let end = watch(children[0], &mut pipe, &mut told)?;
         let mut ends = Vec::new();
@@ -112,14 +115,17 @@ impl Play<'_> {
             told.take(&mut pipe)?;
         }
         told.take(&mut pipe)?;
-        let mut left = wipe::objects_of(cast.victim);
+        let since = |objects: Vec<String>| -> Vec<String> {
+            objects.into_iter().filter(|object| !before.contains(object)).collect()
+        };
+        let mut left = since(wipe::objects_of(cast.victim));
         if !left.is_empty() {
             // What the last process that detached could not remove, since it was killed or has closed it to itself.
             let cleaned = fork(wipe::clean)?;
             while look(cleaned)?.is_none() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            let still = wipe::objects_of(cast.victim);
+            let still = since(wipe::objects_of(cast.victim));
             *told.answers.entry("objects left, and removed by clean".to_owned()).or_default() +=
                 (left.len() - still.len()) as u64;
             left = still;

@@ -473,6 +473,7 @@ fn squat_victim(victim: &mut Victim<'_>) -> Played {
 
 fn squat_attacker(stage: &mut Stage) -> Played {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut paths = Vec::new();
     for number in 0..400 {
         let name: String = (0..26).map(|_| DIGITS[stage.random.below(32) as usize] as char).collect();
         let path = format!("/dev/shm/mon-{name}");
@@ -481,6 +482,7 @@ fn squat_attacker(stage: &mut Stage) -> Played {
         } else {
             symlink("/etc/passwd", &path)?;
         }
+        paths.push(path);
     }
     stage.did("squatted");
     stage.cue()?;
@@ -489,5 +491,6 @@ fn squat_attacker(stage: &mut Stage) -> Played {
         stage.keep(segment);
     }
     stage.until_the_end();
+    paths.iter().try_for_each(fs::remove_file)?;
     Ok(())
 }
