@@ -50,7 +50,6 @@ pub(crate) const CONSUMER_CLAIM: usize = 264;
 pub(crate) const TAIL: usize = 384;
 pub(crate) const PRODUCER_CLAIM: usize = 392;
 pub(crate) const LOCK_AREA: usize = 512;
-pub(crate) const LOCK_AREA_LEN: usize = 64;
 pub(crate) const DIRTY: usize = 576;
 pub(crate) const SLEEPERS: usize = 580;
 pub(crate) const SLOTS: usize = 896;

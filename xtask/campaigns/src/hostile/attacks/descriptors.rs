@@ -63,6 +63,8 @@ const FORGERIES: &[Forgery] = &[
     forgery("a page less", |d, _| add(&mut d.size, 4096u64.wrapping_neg()), &["SizeMismatch"]),
     forgery("a byte more", |d, _| add(&mut d.size, 1), &["Descriptor"]),
     forgery("the largest size", |d, _| set(&mut d.size, u64::MAX), &["Descriptor"]),
+    // What the object's own header says decides.
+    forgery("layout", |d, _| set(&mut d.layout, 7), &["Ok"]),
     forgery("token", |d, _| flip(&mut d.token.0[3]), &["TokenSpent"]),
     forgery("token's second word", |d, _| flip(&mut d.token.0[12]), &["TokenSpent"]),
     forgery("no token", |d, _| set(&mut d.token.0, [0; 16]), &["TokenSpent"]),

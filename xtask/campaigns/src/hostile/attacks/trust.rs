@@ -2,7 +2,7 @@
 //! what such a peer can do. That is why the kinds are refused: it is shown, not mended.
 
 use crate::hostile::attack::{Attack, CREATOR, Cells, PEER, Played, Users};
-use crate::hostile::raw::{LOCK_AREA, LOCK_AREA_LEN, Raw};
+use crate::hostile::raw::{LOCK_AREA, Raw};
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
 use monshm::{Attach, handover};
@@ -190,6 +190,9 @@ fn waiting_victim(victim: &mut Victim<'_>) -> Played {
     Ok(())
 }
 
+/// Where the `sem_t` stands, behind the lock's own word.
+const SEMAPHORE: usize = LOCK_AREA + 8;
+
 fn semaphore_attacker(stage: &mut Stage) -> Played {
     let segment = stage.join()?;
     stage.await_cue()?;
@@ -197,9 +200,10 @@ fn semaphore_attacker(stage: &mut Stage) -> Played {
     stage.cue()?;
     let raw = Raw::of(&segment)?;
     while !stage.is_called() && !stage.is_over() {
-        for offset in (LOCK_AREA + 4..LOCK_AREA + LOCK_AREA_LEN).step_by(4) {
-            raw.word32(offset).store(stage.random.next() as u32, Ordering::Relaxed);
-        }
+        // glibc's 64-bit sem_t: the value and who waits, then the word that says whether it is private to a process. A
+        // value of 0, so that the victim sleeps.
+        raw.word32(SEMAPHORE).store(0, Ordering::SeqCst);
+        raw.word32(SEMAPHORE + 8).store(stage.random.next() as u32, Ordering::SeqCst);
     }
     stage.did("edited");
     std::mem::forget(guard);
