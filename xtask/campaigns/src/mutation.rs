@@ -31,9 +31,10 @@ struct Args {
     /// What the mutations and calls follow from.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// How many victims work side by side, each on a segment of its own; as many as there are cores unless told.
-    #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    /// How many victims work side by side, each on a segment of its own. With more than one, System V attaches of one process
+    /// can be in each other's way for longer than the backend tries, which is then told as a finding.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
     /// Of how many calls one is made beside the racing writer; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 8)]
     racing: u64,
@@ -55,7 +56,7 @@ struct Shared {
 /// Runs the campaign, with its arguments from the command line behind the verb.
 pub(crate) fn main(arguments: impl Iterator<Item = String>) -> Result<ExitCode, Box<dyn Error>> {
     let args = Args::parse_from(std::iter::once("mutate-header".to_owned()).chain(arguments));
-    let jobs = args.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let jobs = args.jobs.max(1);
     let shared = Shared { done: AtomicU64::new(0), total: Mutex::default(), findings: Mutex::default() };
     let began = Instant::now();
     thread::scope(|scope| {
