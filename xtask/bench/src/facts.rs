@@ -65,8 +65,19 @@ fn commit() -> Option<String> {
 }
 
 /// What the benchmark is not measured beside, but built with.
-const TOOLS: &[&str] =
-    &["clap", "comfy-table", "hdrhistogram", "humantime", "libc", "plotters", "serde", "serde_json", "toml"];
+const TOOLS: &[&str] = &[
+    "cc",
+    "clap",
+    "comfy-table",
+    "hdrhistogram",
+    "humantime",
+    "libc",
+    "plotters",
+    "rustix",
+    "serde",
+    "serde_json",
+    "toml",
+];
 
 /// The crates that this package names, without our own and without its tools, at the versions of the lock file.
 fn peers(lock: &str) -> BTreeMap<String, String> {

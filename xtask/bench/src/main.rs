@@ -5,6 +5,7 @@
 mod bare;
 mod check;
 mod facts;
+mod latency;
 mod limits;
 mod lock;
 mod machine;
@@ -17,6 +18,7 @@ mod rounds;
 mod scale;
 mod setup;
 mod text;
+mod transport;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -79,6 +81,7 @@ fn plans(options: &Options, floors: Option<&[Floor]>) -> Vec<Plan> {
         (Suite::Limits, limits::plan as fn(&Options) -> Plan),
         (Suite::Lock, lock::plan),
         (Suite::Ring, ring::plan),
+        (Suite::Latency, latency::plan),
         (Suite::Setup, setup::plan),
         (Suite::Scale, scale::plan),
     ];

@@ -66,6 +66,8 @@ pub(crate) enum Suite {
     Lock,
     /// One way through rings, queues and the system's channels.
     Ring,
+    /// Round trips, with their distribution.
+    Latency,
     /// Creating a segment.
     Setup,
     /// Handing 1 to 1,000 segments over to a second process.

@@ -1,21 +1,23 @@
-//! The suite of the ring: one way by message size beside its peers, records, round trips, one thread alone.
+//! The suite of the ring: one way by message size, ours beside every peer, polled and blocking apart; then ours alone.
 //!
-//! Peers run as two threads, ours as two processes over a memfd. Each consumer verifies what it reads: first
-//! and last word of each message, all of each 256th. What one message costs is seen by its consumer: it
-//! takes the time at the end of the warm-up (two laps of the ring) and at the end.
+//! Process peers and ours run in two processes, thread-only peers in two threads; each copies a message in and out, and
+//! the consumer checks it (`transport::traffic`). What one message costs is seen by its consumer: it takes the time at
+//! the end of the warm-up and at the end.
 
+mod alone;
 pub(crate) mod limits;
 mod ours;
-mod peers;
 
-use crate::machine;
-use crate::model::{Better, Chart};
+use crate::model::Better;
+use crate::model::Chart;
 use crate::options::Options;
 use crate::rounds::{Case, Group, Plan};
+use crate::transport::traffic::Load as Messages;
+use crate::transport::{self, Failure, Mode, Scope, Way};
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
-/// How a run goes: messages, of which the first are warm-up.
+/// What a measurement of the memory moves, as so many messages; the first are warm-up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     ring_len: usize,
@@ -37,106 +39,21 @@ impl Load {
     }
 }
 
-/// The writing side of a transport of N-byte messages.
-trait Sender<const N: usize> {
-    /// Sends a message, or tells that there is no room.
-    fn send(&mut self, message: &[u8; N]) -> bool;
-    /// After each attempt that found no room, and at the end.
-    fn flush(&mut self) {}
-}
-
-/// The reading side.
-trait Receiver<const N: usize> {
-    /// Receives a message, or tells that there is none.
-    fn receive(&mut self, message: &mut [u8; N]) -> bool;
-}
-
-/// Sends all messages of a load.
-#[inline(never)]
-fn send_all<const N: usize>(sender: &mut impl Sender<N>, load: Load) {
-    let mut message = [0x5A; N];
-    for number in 0..load.total {
-        message[..8].copy_from_slice(&number.to_ne_bytes());
-        message[N - 8..].copy_from_slice(&(!number).to_ne_bytes());
-        while !sender.send(&message) {
-            sender.flush();
-            std::hint::spin_loop();
-        }
-    }
-    sender.flush();
-}
-
-/// Receives all messages of a load, verifies them, and gives the time of those after the warm-up.
-#[inline(never)]
-fn receive_all<const N: usize>(receiver: &mut impl Receiver<N>, load: Load) -> u64 {
-    let mut message = [0; N];
-    let mut start = 0;
-    for number in 0..load.total {
-        if number == load.warm {
-            start = machine::now_ns();
-        }
-        while !receiver.receive(&mut message) {
-            std::hint::spin_loop();
-        }
-        let first = u64::from_ne_bytes(message[..8].try_into().expect("8 bytes"));
-        let last = u64::from_ne_bytes(message[N - 8..].try_into().expect("8 bytes"));
-        assert!(first == number && last == !number, "message {number} arrived as {first}, {last}");
-        if number % 256 == 0 {
-            let middle = message.get(8..N - 8).unwrap_or_default();
-            assert!(middle.iter().all(|byte| *byte == 0x5A), "message {number} is damaged");
-        }
-    }
-    machine::now_ns() - start
-}
-
-/// Runs a thread-only transport: sender here, receiver in a second thread.
-fn in_threads<const N: usize>(
-    load: Load,
-    mut sender: impl Sender<N>,
-    mut receiver: impl Receiver<N> + Send,
-) -> u64 {
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(move || {
-            machine::pin(load.cores.1);
-            receive_all(&mut receiver, load)
-        });
-        machine::pin(load.cores.0);
-        send_all(&mut sender, load);
-        receiving.join().expect("the receiver verified all")
-    })
-}
-
 pub(crate) fn plan(options: &Options) -> Plan {
     let mut groups = Vec::new();
-    for ring_len in [MIB, MIB / 16] {
-        groups.push(one_way::<16>(ring_len, options));
-        groups.push(one_way::<64>(ring_len, options));
-        groups.push(one_way::<256>(ring_len, options));
-        groups.push(one_way::<1024>(ring_len, options));
-        groups.push(one_way::<4096>(ring_len, options));
-        if ring_len == MIB {
-            groups.push(one_way::<65536>(ring_len, options));
+    for mode in [Mode::Polled, Mode::Blocking] {
+        for ring_len in [MIB, MIB / 16] {
+            groups.push(one_way::<16>(ring_len, mode, options));
+            groups.push(one_way::<64>(ring_len, mode, options));
+            groups.push(one_way::<256>(ring_len, mode, options));
+            groups.push(one_way::<1024>(ring_len, mode, options));
+            groups.push(one_way::<4096>(ring_len, mode, options));
+            groups.push(one_way::<65536>(ring_len, mode, options));
         }
     }
+    groups.push(records::<64>(options));
+    groups.push(records::<1024>(options));
     let cores = options.cores;
-    for (title, case) in
-        [("records 64 B", ours::records::<64> as fn(_) -> _), ("records 1024 B", ours::records::<1024>)]
-    {
-        let len = if title.contains("1024") { 1024 } else { 64 };
-        let load = Load::new(MIB, len, options);
-        let bytes = move || if len == 64 { ours::bytes::<64>(load) } else { ours::bytes::<1024>(load) };
-        groups.push(Group {
-            title: format!("{title}, 1024 KiB"),
-            unit: "M/s",
-            against: &["bytes"],
-            better: Better::Higher,
-            chart: None,
-            cases: vec![
-                Case::new("bytes", move || load.rate(bytes()) * 1e3),
-                Case::new("records", move || load.rate(case(load)) * 1e3),
-            ],
-        });
-    }
     groups.push(Group {
         title: "round trip 64 B, polled".into(),
         unit: "ns",
@@ -155,48 +72,112 @@ pub(crate) fn plan(options: &Options) -> Plan {
         better: Better::Lower,
         chart: None,
         cases: vec![
-            Case::new("rtrb", move || peers::rtrb_alone(cores.0)),
-            Case::new("monshm", move || ours::alone(cores.0)),
+            Case::new("rtrb", move || alone::rtrb(cores.0)),
+            Case::new("monshm", move || alone::monshm(cores.0)),
         ],
     });
     Plan { suite: "ring", groups }
 }
 
+/// The name of a case: ours by its use, a peer by who shares it.
+pub(crate) fn case_name(way: &Way) -> String {
+    match way.scope {
+        Scope::Threads => format!("peer {} (threads)", way.name),
+        Scope::Processes if way.name.starts_with("monshm") => way.name.to_owned(),
+        Scope::Processes => format!("peer {}", way.name),
+    }
+}
+
+/// For a case of the rounds: what cannot run is skipped there, what broke ends as a failure.
+pub(crate) fn outcome<T>(ran: Result<T, Failure>) -> Result<T, String> {
+    match ran {
+        Ok(value) => Ok(value),
+        Err(Failure::Skipped(why)) => Err(why),
+        Err(Failure::Failed(why)) => panic!("{why}"),
+    }
+}
+
+/// A way as a case: messages per nanosecond, as many in each round as take about a twelfth of a second in the first.
+fn streamed<const N: usize>(
+    way: Way,
+    plan: transport::Plan,
+    options: &Options,
+    figure: impl Fn(f64) -> f64 + 'static,
+) -> impl FnMut() -> Result<f64, String> + 'static {
+    let budget_ns = options.load(80_000_000);
+    let laps = (2 * plan.ring_len / N) as u64 + 16;
+    let mut load = None;
+    move || {
+        if load.is_none() {
+            load = Some(outcome(fitting(&way, &plan, budget_ns, laps))?);
+        }
+        let messages: Messages = load.expect("set above");
+        let ns = outcome((way.one_way)(&plan, messages))?;
+        Ok(figure((messages.total - messages.warm) as f64 / ns.max(1) as f64))
+    }
+}
+
+/// The messages that `way` passes on in the time: by ever longer trials.
+fn fitting(way: &Way, plan: &transport::Plan, budget_ns: u64, laps: u64) -> Result<Messages, Failure> {
+    const TRIAL_NS: u64 = 2_000_000;
+    let mut count = 128;
+    loop {
+        let ns = (way.one_way)(plan, Messages { warm: 16, total: 16 + count })?.max(1);
+        if ns > TRIAL_NS || count >= 1 << 19 {
+            let timed = (u128::from(count) * u128::from(budget_ns) / u128::from(ns)) as u64;
+            // A fast ring through two million messages has shown what it can.
+            let timed = timed.clamp(64, 2_000_000);
+            let warm = laps.min(timed / 3);
+            return Ok(Messages { warm, total: warm + timed });
+        }
+        count *= 16;
+    }
+}
+
 /// All transports of N-byte messages through a ring of one size.
-fn one_way<const N: usize>(ring_len: usize, options: &Options) -> Group<'static> {
-    let load = Load::new(ring_len, N, options);
+fn one_way<const N: usize>(ring_len: usize, mode: Mode, options: &Options) -> Group<'static> {
     let gib = N >= 64;
-    let figure = move |ns: u64| load.rate(ns) * if gib { N as f64 / 1.073_741_824 } else { 1e3 };
-    let case = |name: &str, run: fn(Load) -> u64| Case::new(name, move || figure(run(load)));
-    let mut cases = vec![
-        case("monshm", ours::bytes::<N>),
-        case("peer rtrb", peers::rtrb::<N>),
-        case("peer ringbuf", peers::ringbuf::<N>),
-        case("peer cueue", peers::cueue::<N>),
-        case("peer bbqueue", peers::bbqueue::<N>),
-        case("peer crossbeam", peers::crossbeam::<N>),
-    ];
-    if let Some(heapless) = peers::heapless::<N>(ring_len) {
-        cases.push(case("peer heapless", heapless));
-    }
-    if N <= 64 {
-        cases.push(case("monshm batches of 64", ours::batches::<N>));
-    }
-    if N >= 4096 {
-        cases.push(case("limit", limits::write_beside_read));
+    let figure = move |rate: f64| rate * if gib { N as f64 / 1.073_741_824 } else { 1e3 };
+    let plan = transport::Plan { ring_len, mode, cores: options.cores };
+    let mut cases: Vec<Case<'static>> = transport::ways::<N>(ring_len)
+        .into_iter()
+        .map(|way| Case::fallible(case_name(&way), streamed::<N>(way, plan, options, figure)))
+        .collect();
+    let is_limited = N >= 4096 && mode == Mode::Polled;
+    if is_limited {
+        let load = Load::new(ring_len, N, options);
+        cases.push(Case::new("limit", move || figure(load.rate(limits::write_beside_read(load)))));
     }
     Group {
-        title: format!("one way {N} B, {} KiB", ring_len / 1024),
+        title: format!("one way {N} B, {} KiB, {mode}", ring_len / 1024),
         unit: if gib { "GiB/s" } else { "M/s" },
-        against: if N >= 4096 { &["limit", "peer"] } else { &["peer"] },
+        against: if is_limited { &["limit", "peer"] } else { &["peer"] },
         better: Better::Higher,
         chart: Some(Chart::Line {
-            picture: format!("one way through {} KiB", ring_len / 1024),
+            picture: format!("one way through {} KiB, {mode}", ring_len / 1024),
             x_label: "bytes of a message".into(),
             x: N as f64,
             y_label: "GiB/s".into(),
             y_scale: if gib { 1.0 } else { N as f64 / 1.073_741_824e3 },
         }),
         cases,
+    }
+}
+
+/// Our records beside our bytes, in rounds of their own.
+fn records<const N: usize>(options: &Options) -> Group<'static> {
+    let plan = transport::Plan { ring_len: MIB, mode: Mode::Polled, cores: options.cores };
+    let case = |name: &str, way: &str| {
+        let found = transport::ways::<N>(MIB).into_iter().find(|one| one.name == way);
+        let run = streamed::<N>(found.expect("a use of ours"), plan, options, |rate| rate * 1e3);
+        Case::fallible(name, run)
+    };
+    Group {
+        title: format!("records {N} B, {} KiB", MIB / 1024),
+        unit: "M/s",
+        against: &["bytes"],
+        better: Better::Higher,
+        chart: None,
+        cases: vec![case("bytes", "monshm"), case("records", "monshm records")],
     }
 }
