@@ -3,6 +3,7 @@
 //! It knows no segment. The time of the kill is read just before the signal is sent.
 
 use crate::tracer::Pid;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -17,6 +18,7 @@ const SPIN_NS: u64 = 60_000;
 pub(crate) struct Executioner {
     orders: Option<Sender<(Pid, u64)>>,
     killed_at_ns: Arc<AtomicU64>,
+    dead_at_ns: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -25,21 +27,26 @@ impl Executioner {
     pub(crate) fn start() -> Self {
         let (orders, received) = channel::<(Pid, u64)>();
         let killed_at_ns = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&killed_at_ns);
+        let dead_at_ns = Arc::new(AtomicU64::new(0));
+        let (told, told_dead) = (Arc::clone(&killed_at_ns), Arc::clone(&dead_at_ns));
         let thread = std::thread::spawn(move || {
             for (pid, at_ns) in received {
+                let death = Death::of(pid);
                 sleep_until(at_ns);
-                // Release: pairs with the Acquire in `killed_at`.
+                // Release, here and below: pairs with the Acquire in `killed_at` and `dead_at`.
                 told.store(now_ns(), Ordering::Release);
                 pid.kill();
+                death.await_it();
+                told_dead.store(now_ns(), Ordering::Release);
             }
         });
-        Self { orders: Some(orders), killed_at_ns, thread: Some(thread) }
+        Self { orders: Some(orders), killed_at_ns, dead_at_ns, thread: Some(thread) }
     }
 
     /// Orders the kill of `pid` in `delay_ns`.
     pub(crate) fn order(&self, pid: Pid, delay_ns: u64) {
         self.killed_at_ns.store(0, Ordering::Relaxed);
+        self.dead_at_ns.store(0, Ordering::Relaxed);
         if let Some(orders) = &self.orders {
             // The thread ends when we drop the sender, not before.
             let _ = orders.send((pid, now_ns().saturating_add(delay_ns)));
@@ -50,6 +57,40 @@ impl Executioner {
     pub(crate) fn killed_at(&self) -> Option<u64> {
         // Acquire: pairs with the Release in the thread.
         Some(self.killed_at_ns.load(Ordering::Acquire)).filter(|at_ns| *at_ns != 0)
+    }
+}
+
+impl Executioner {
+    /// When the one who was killed last had ended, so that the kernel had let go of all that it held: the signal only
+    /// begins that, and on a busy machine the dying waits for a processor too. Waits for the news, not for ever.
+    pub(crate) fn dead_at(&self) -> Option<u64> {
+        let until_ns = now_ns() + 1_000_000_000;
+        while now_ns() < until_ns {
+            match self.dead_at_ns.load(Ordering::Acquire) {
+                0 => std::thread::sleep(Duration::from_micros(20)),
+                at_ns => return Some(at_ns),
+            }
+        }
+        None
+    }
+}
+
+/// A process whose end is waited for: pidfd_open(2).
+struct Death(Option<OwnedFd>);
+
+impl Death {
+    fn of(pid: Pid) -> Self {
+        // SAFETY: takes numbers only.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) };
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        Self((fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
+    }
+
+    fn await_it(&self) {
+        let Some(fd) = &self.0 else { return };
+        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd is read and written.
+        unsafe { libc::poll(&raw mut poll, 1, 5_000) };
     }
 }
 

@@ -15,12 +15,16 @@ use crate::survivor::{Survivor, Visit};
 use crate::tally::Fault;
 use crate::tracer::Stop;
 use monshm::LockKind;
+use std::cell::RefCell;
 use std::error::Error;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How many victims share a segment before a new one is made.
 const PER_SEGMENT: u64 = 200;
+
+/// From where on a recovery is told of singly, with what its time went into; nanoseconds.
+const LONG_NS: u64 = 40_000_000;
 
 /// When a round's victim is killed, and how busy it is until then.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +46,8 @@ pub(crate) struct Storm<'a> {
     stream: Stream,
     operation: &'static str,
     rounds: u64,
+    /// Visits of this round at which a death was told.
+    told: RefCell<Vec<Visit>>,
 }
 
 impl<'a> Storm<'a> {
@@ -72,7 +78,18 @@ impl<'a> Storm<'a> {
             }
             _ => "loop-holder",
         };
-        Ok(Self { cell, role, seed, ledger, executioner, survivor, stream, operation, rounds: 0 })
+        Ok(Self {
+            cell,
+            role,
+            seed,
+            ledger,
+            executioner,
+            survivor,
+            stream,
+            operation,
+            rounds: 0,
+            told: RefCell::default(),
+        })
     }
 
     /// Whether the segment has seen as many victims as one shall.
@@ -123,6 +140,7 @@ impl<'a> Storm<'a> {
         if let Some(visit) = self.survivor.visit(judge, true, Duration::ZERO) {
             self.note(judge, visit);
         }
+        self.settle(judge);
         self.judge_stream(judge)
     }
 
@@ -176,11 +194,37 @@ impl<'a> Storm<'a> {
 
     fn note(&self, judge: &mut Judge<'_>, visit: Visit) {
         match self.executioner.killed_at() {
-            Some(killed_ns) if visit.told => {
-                judge.row.recovered(visit.had_ns.saturating_sub(killed_ns.max(visit.asked_ns)));
-            }
+            Some(_) if visit.told => self.told.borrow_mut().push(visit),
             None if visit.told => judge.fault(Fault::Other, "told of a death before anybody was killed"),
             _ => {}
+        }
+    }
+
+    /// Counts the recoveries of the round, from the kill and from the death, which is known by now.
+    fn settle(&self, judge: &mut Judge<'_>) {
+        let (killed_ns, dead_ns) = (self.executioner.killed_at(), self.executioner.dead_at());
+        let (Some(killed_ns), Some(dead_ns)) = (killed_ns, dead_ns) else {
+            return self.told.borrow_mut().clear();
+        };
+        for visit in self.told.borrow_mut().drain(..) {
+            let took_ns = visit.had_ns.saturating_sub(killed_ns.max(visit.asked_ns));
+            let since_death_ns = visit.had_ns.saturating_sub(dead_ns.max(visit.asked_ns));
+            judge.row.recovered(took_ns);
+            judge.row.recovered_since_death(since_death_ns);
+            if took_ns > LONG_NS {
+                let ms = |ns: u64| ns as f64 / 1e6;
+                eprintln!(
+                    "long recovery: {:.1} ms from the kill, of which {:.1} ms until the victim had ended; {:.1} ms since \
+                     then; the survivor waited {:.1} ms for a processor; cell {}, role {}, point {}",
+                    ms(took_ns),
+                    ms(dead_ns.saturating_sub(killed_ns.max(visit.asked_ns))),
+                    ms(since_death_ns),
+                    ms(visit.starved_ns),
+                    self.cell,
+                    self.role,
+                    judge.point
+                );
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Visit {
     pub(crate) asked_ns: u64,
     pub(crate) had_ns: u64,
     pub(crate) told: bool,
+    /// For how much of that time the survivor itself could run but had no processor, in nanoseconds.
+    pub(crate) starved_ns: u64,
 }
 
 impl Survivor {
@@ -68,6 +70,7 @@ impl Survivor {
     /// Takes the lock and judges what is found; then the pattern is whole and the guard is given.
     /// `may_be_dead` says whether a death can be told of at all.
     pub(crate) fn enter(&self, judge: &mut Judge<'_>, may_be_dead: bool) -> Option<(Guard<'_>, Visit)> {
+        let starved_ns = starved_ns();
         let asked_ns = now_ns();
         let guard = match self.segment.lock_timeout(LOST_AFTER) {
             Ok(guard) => guard,
@@ -77,7 +80,9 @@ impl Survivor {
                 return None;
             }
         };
-        let visit = Visit { asked_ns, had_ns: now_ns(), told: guard.acquired() == Acquired::OwnerDied };
+        let (had_ns, told) = (now_ns(), guard.acquired() == Acquired::OwnerDied);
+        let starved_ns = self::starved_ns().saturating_sub(starved_ns);
+        let visit = Visit { asked_ns, had_ns, told, starved_ns };
         if let Err(error) = self.look(judge, visit.told, may_be_dead) {
             judge.fault(Fault::Other, error);
             return None;
@@ -160,4 +165,10 @@ impl Survivor {
         }
         Ok(())
     }
+}
+
+/// How long this thread has waited for a processor so far, as the scheduler counts it; 0 where it does not.
+fn starved_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }

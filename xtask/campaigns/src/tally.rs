@@ -39,16 +39,31 @@ pub(crate) struct Row {
     pub(crate) left: u64,
     pub(crate) faults: [u64; KINDS],
     recovery_ns: Vec<u64>,
+    since_death_ns: Vec<u64>,
 }
 
 impl Row {
     pub(crate) fn new(cell: Cell, role: Role) -> Self {
-        Self { cell, role, kills: 0, told: 0, left: 0, faults: [0; KINDS], recovery_ns: Vec::new() }
+        Self {
+            cell,
+            role,
+            kills: 0,
+            told: 0,
+            left: 0,
+            faults: [0; KINDS],
+            recovery_ns: Vec::new(),
+            since_death_ns: Vec::new(),
+        }
     }
 
     /// Notes how long the survivor waited for a lock whose holder was killed.
     pub(crate) fn recovered(&mut self, took_ns: u64) {
         self.recovery_ns.push(took_ns);
+    }
+
+    /// Notes the part of that time after the victim had ended and the kernel had let go of what it held.
+    pub(crate) fn recovered_since_death(&mut self, took_ns: u64) {
+        self.since_death_ns.push(took_ns);
     }
 
     fn add(&mut self, other: &Self) {
@@ -57,19 +72,30 @@ impl Row {
         self.left += other.left;
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, count)| *sum += count);
         self.recovery_ns.extend(&other.recovery_ns);
+        self.since_death_ns.extend(&other.since_death_ns);
     }
 
     fn failed(&self) -> bool {
         self.faults.iter().any(|count| *count != 0)
     }
 
-    /// The recovery times at 50 %, 99 % and the longest, in nanoseconds; `None` without any.
+    /// The recovery times from the kill, as [`percentiles`].
     fn recovery(&self) -> Option<[u64; 3]> {
-        let mut sorted = self.recovery_ns.clone();
-        sorted.sort_unstable();
-        let last = sorted.len().checked_sub(1)?;
-        Some([sorted[last / 2], sorted[last * 99 / 100], sorted[last]])
+        percentiles(&self.recovery_ns)
     }
+
+    /// The same from the end of the victim, of kills at random.
+    fn since_death(&self) -> Option<[u64; 3]> {
+        percentiles(&self.since_death_ns)
+    }
+}
+
+/// Times at 50 %, 99 % and the longest, in nanoseconds; `None` without any.
+fn percentiles(times_ns: &[u64]) -> Option<[u64; 3]> {
+    let mut sorted = times_ns.to_vec();
+    sorted.sort_unstable();
+    let last = sorted.len().checked_sub(1)?;
+    Some([sorted[last / 2], sorted[last * 99 / 100], sorted[last]])
 }
 
 /// One finding, with what it takes to see it again.
@@ -113,7 +139,7 @@ impl Tally {
     /// The table, a line for each cell and role, each cell's sum, and the total.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "{:<32} {:<8} {:>7} {:>7} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>8} {:>8} {:>8}\n",
+            "{:<32} {:<8} {:>7} {:>7} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>5} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
             "cell",
             "role",
             "kills",
@@ -128,7 +154,9 @@ impl Tally {
             "left",
             "p50 ms",
             "p99 ms",
-            "max ms"
+            "max ms",
+            "dead p99",
+            "dead max"
         );
         let mut total: Option<Row> = None;
         for (index, row) in self.rows.iter().enumerate() {
@@ -155,6 +183,9 @@ impl Tally {
             let recovery = row.recovery().map_or("null".to_owned(), |[p50, p99, max]| {
                 format!("{{\"count\":{},\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}", row.recovery_ns.len())
             });
+            let since_death = row.since_death().map_or("null".to_owned(), |[p50, p99, max]| {
+                format!("{{\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}")
+            });
             let comma = if index == 0 { "" } else { "," };
             // Writing to a String does not fail.
             let _ = write!(
@@ -162,7 +193,7 @@ impl Tally {
                 "{comma}{{\"cell\":\"{}\",\"role\":\"{}\",\"kills\":{},\"told\":{},\"left\":{},\
                  \"locks_lost\":{lock},\"torn_untold\":{torn},\"corrupted\":{corrupted},\
                  \"duplicated\":{duplicated},\"lost\":{lost},\"leaked\":{leaked},\"other\":{other},\
-                 \"recovery_ns\":{recovery}}}",
+                 \"recovery_ns\":{recovery},\"since_death_ns\":{since_death}}}",
                 row.cell, row.role, row.kills, row.told, row.left
             );
         }
@@ -175,9 +206,11 @@ impl Tally {
 
 fn line(text: &mut String, cell: &str, role: &str, row: &Row) {
     let [lock, torn, corrupted, duplicated, lost, leaked, other] = row.faults;
-    let recovery = row
-        .recovery()
-        .map_or(String::new(), |times| times.map(|ns| format!(" {:>8.3}", ns as f64 / 1e6)).concat());
+    let shown = |times: Vec<u64>| -> String {
+        times.into_iter().map(|ns| format!(" {:>8.3}", ns as f64 / 1e6)).collect()
+    };
+    let recovery = row.recovery().map_or(String::new(), |times| shown(times.to_vec()))
+        + &row.since_death().map_or(String::new(), |times| shown(times[1..].to_vec()));
     let _ = writeln!(
         text,
         "{cell:<32} {role:<8} {:>7} {:>7} {lock:>5} {torn:>5} {corrupted:>5} {duplicated:>5} {lost:>5} \
