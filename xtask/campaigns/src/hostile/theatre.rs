@@ -204,7 +204,7 @@ impl Play<'_> {
         };
         let mut told = told;
         match harmed {
-            Some(harm) if self.attack.ending == Ending::MayBeHarmed && end.is_some() => {
+            Some(harm) if self.attack.ending == Ending::MayBeHarmed && end.is_some() && !self.contrary => {
                 *told.answers.entry(format!("as documented: {harm}")).or_default() += 1;
             }
             Some(harm) => faults.push(harm),
