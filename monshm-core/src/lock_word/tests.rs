@@ -236,6 +236,37 @@ fn a_word_that_never_holds_still_detains_nobody() {
     }
 }
 
+/// A word of which one exchange fails: another waiter was faster.
+struct Contended {
+    word: AtomicU32,
+    failed: Cell<bool>,
+}
+
+impl Word for Contended {
+    fn peek(&self) -> u32 {
+        self.word.peek()
+    }
+    fn put(&self, value: u32) {
+        self.word.put(value);
+    }
+    fn raise(&self, bits: u32) {
+        self.word.raise(bits);
+    }
+    fn lower(&self, bits: u32) {
+        self.word.lower(bits);
+    }
+    fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
+        self.failed.replace(true) && self.word.replace(current, new, ordering)
+    }
+}
+
+#[test]
+fn who_gives_up_takes_its_promise_back_though_others_write_the_word() {
+    let word = Contended { word: AtomicU32::new(peer().tag() | WAITERS | HANDOFF), failed: Cell::new(false) };
+    assert_eq!(give_up(&word, &Alone::default()), Err(WordFault::TimedOut));
+    assert_eq!(word.peek(), peer().tag() | WAITERS, "newcomers would queue behind nobody");
+}
+
 #[test]
 fn every_word_is_either_a_state_or_corrupt() {
     let world = Alone { budget: Cell::new(u32::MAX), dead: Some(0), ..Alone::default() };
