@@ -43,9 +43,21 @@ pub struct Consumer<M: Memory> {
     pub(crate) verified: Option<u32>,
     /// The drop counters as they stood when they were last asked for.
     drops_seen: Drops,
-    /// When to look at `tail` again.
+    /// When to look at `tail` again, and how to go on.
     pace: Pace,
+    /// Whether what is read leaves the caches, and up to which line it has: inside the bounds, a multiple of
+    /// [`LINE`], at or before `head` in the order of reading.
+    evicting: bool,
+    evicted: u64,
     poison: Option<Corruption>,
+}
+
+/// Bytes of a cache line; where lines are longer or shorter, only time is lost.
+const LINE: u64 = 64;
+
+/// Where the line begins in which `position` lies. Inside the bounds if that is: rings begin at multiples of 128.
+const fn line_of(position: u64) -> u64 {
+    position & !(LINE - 1)
 }
 
 impl<M: Memory> Consumer<M> {
@@ -84,7 +96,9 @@ impl<M: Memory> Consumer<M> {
             sequence: None,
             verified: None,
             drops_seen: Drops::default(),
-            pace: Pace::new(),
+            pace: Pace::new(bounds.size()),
+            evicting: false,
+            evicted: line_of(head),
             poison: None,
         };
         consumer.refresh()?;
@@ -207,7 +221,9 @@ impl<M: Memory> Consumer<M> {
 
     /// After a release: whether the producer has announced a sleep, and must be woken. Clears that.
     ///
-    /// Costs a full fence; a caller that never sleeps on the other side need not ask.
+    /// Costs a full fence, unless the memory was made
+    /// [`with_barriers_of_sleepers`](crate::Shared::with_barriers_of_sleepers); a caller that never sleeps on the other side
+    /// need not ask.
     pub fn take_peer_wait(&self) -> bool {
         self.seat.take_peer_wait()
     }
@@ -247,10 +263,29 @@ impl<M: Memory> Consumer<M> {
     /// Gives all that was read back to the producer.
     #[inline(always)]
     pub(crate) fn release_all(&mut self) {
+        if self.evicting && self.head ^ self.evicted >= LINE {
+            self.evict();
+        }
         // Release pairs with the producer's Acquire of head: our reads of the bytes come before it writes
         // over them.
         self.seat.memory.store64(Field64::Head, self.head, Release);
         self.released = self.head;
+    }
+
+    /// Takes the lines that were read out of the caches, before they are given back.
+    fn evict(&mut self) {
+        let (memory, from, to) = (&self.seat.memory, self.evicted, line_of(self.head));
+        // SAFETY: both are inside the bounds (field invariants), and so is all between them, over the wrap where `to`
+        // comes before `from`.
+        unsafe {
+            if from <= to {
+                memory.evict(from, to - from);
+            } else {
+                memory.evict(from, self.bounds.end() - from);
+                memory.evict(self.bounds.begin(), to - self.bounds.begin());
+            }
+        }
+        self.evicted = to;
     }
 
     /// Looks for `need` bytes of data, or says why there are none.
@@ -275,7 +310,13 @@ impl<M: Memory> Consumer<M> {
         }
         let before = self.available;
         self.refresh()?;
-        self.pace.after_look(pauses, self.available - before, need, self.bounds.size());
+        let memory = &self.seat.memory;
+        let evicting = self.pace.after_look(pauses, self.available - before, need, || memory.ticks());
+        if evicting && !self.evicting {
+            // What was read before stays where it is.
+            self.evicted = line_of(self.head);
+        }
+        self.evicting = evicting;
         Ok(())
     }
 

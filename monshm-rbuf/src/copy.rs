@@ -49,6 +49,22 @@ pub unsafe fn write_to(dst: *mut u8, src: &[u8]) {
     unsafe { arch::write(src.as_ptr(), dst, src.len()) };
 }
 
+/// Takes the cache lines that lie wholly inside `[at, at + len)` out of all caches, where the CPU can.
+///
+/// # Safety
+/// `[at, at + len)` is valid for reads. Other threads and processes may read and write it.
+#[inline(always)]
+pub(crate) unsafe fn evict(at: *const u8, len: usize) {
+    // SAFETY: passed on unchanged.
+    unsafe { arch::evict(at, len) };
+}
+
+/// A clock that runs at a steady rate, where the CPU has one.
+#[inline(always)]
+pub(crate) fn ticks() -> Option<u64> {
+    arch::ticks()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,6 +60,7 @@ pub mod record;
 mod ring;
 mod seat;
 mod shared;
+mod tuner;
 
 pub use batch::{ReadBatch, WriteBatch};
 pub use consumer::{Consumer, Drops};

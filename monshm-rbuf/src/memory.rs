@@ -75,6 +75,13 @@ pub unsafe trait Memory {
     /// A sequentially consistent fence.
     fn fence(&self);
 
+    /// The fence between a publication and the look whether the other side sleeps. It may be one for the compiler alone
+    /// where whoever is about to sleep passes a barrier for all cores.
+    #[inline(always)]
+    fn wake_fence(&self) {
+        self.fence();
+    }
+
     /// Whether the memory was taken away before the last access, and reads as zeros since: asked after bytes were
     /// copied, so that zeros are never taken for data. Memory that cannot be taken away never is.
     #[inline(always)]
@@ -85,6 +92,20 @@ pub unsafe trait Memory {
     /// Lets some cycles pass without touching shared memory.
     fn pause(&self) {
         core::hint::spin_loop();
+    }
+
+    /// Takes the ring's bytes in `[offset, offset + len)` out of the caches, as far as they fill whole lines: this side
+    /// has read them and will not again. A hint; it changes nothing but time.
+    ///
+    /// # Safety
+    /// `[offset, offset + len)` lies inside `bounds()`.
+    #[inline(always)]
+    unsafe fn evict(&self, _offset: u64, _len: u64) {}
+
+    /// A clock that runs at a steady rate, to compare ways with; `None` where there is none.
+    #[inline(always)]
+    fn ticks(&self) -> Option<u64> {
+        None
     }
 
     /// Copies `src` to the ring's bytes at `offset`.

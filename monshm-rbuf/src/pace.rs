@@ -1,88 +1,107 @@
-//! When to look at the other side's index again: a little later while a stream flows, at once when it is idle.
+//! How a side moves on in a stream: how long it leaves the other side alone before it looks again, and whether what it
+//! has read leaves the caches.
 //!
-//! Pure arithmetic on private numbers; it neither pauses nor looks, its callers do. It changes no outcome
-//! of any call, only when a look takes place, and by at most [`PAUSES_MAX`] pauses (about 3 µs where a pause is 25 ns).
+//! Private numbers only; it neither pauses nor looks nor evicts, its callers do. It changes no outcome of any call,
+//! only when a look takes place, and by at most [`PATIENCE`] (about 3 µs where a pause takes 25 ns). Which setting is
+//! the fastest is found by trying: see `tuner`.
 //!
-//! # Why
-//! A side that has caught up sees each message as soon as it is published, so that each publication moves the
-//! index line and the data line between the cores, and both sides run at the speed of that. Left alone until
-//! some hundred lines have gathered, they run at the speed of the memory. So the first look after one that
-//! found something waits a little, as long as waiting is seen to pay: twice the wait must bring about twice
-//! the bytes, as only a stream does. In an exchange of messages it does not; then the wait is tried ever more
-//! seldom, and only at the moment when the next message cannot be there yet. A look after an empty one never
-//! waits.
+//! # Why to wait
+//! A side that has caught up sees each message as soon as it is published, so that each publication moves the index
+//! line and the data line between the cores, and both sides run at the speed of that. Left alone until some hundred
+//! lines have gathered, they run at the speed of the memory. Only the first look after one that found something waits: an
+//! empty ring is looked at again at once. In an exchange of messages a wait brings just the one message that would
+//! have come anyway; a trial ends with the first such look.
+//!
+//! # Why to evict
+//! A line that the consumer has read is held by both cores' caches, and before the producer can write it again the
+//! other copy must be called back: 7 ns for a line where two cores share a cache, 30 to 120 ns where they do not, one
+//! after the other. A line that the consumer has put out of the caches is written in 2 to 3 ns everywhere (measured on
+//! Zen 4). Where the memory is slower than the caches of both, the trial finds that too.
 
-/// The longest wait before a look, in pauses.
-const PAUSES_MAX: u32 = 128;
-/// The wait of a trial, in pauses: longer than a line takes from core to core, or a stream has no time to show.
-const TRIAL: u32 = 16;
-/// Looks between two trials, at first and at most.
-const TRIAL_EVERY: (u32, u32) = (4, 512);
-/// What is worth waiting for, in bytes.
-const WORTH: u64 = 16384;
+use crate::tuner::{Habit, Tuner};
+
+/// The waits to choose from, in pauses.
+const PATIENCE: [u32; 3] = [0, 32, 128];
+
+/// Bytes of a message that had better leave the caches by itself.
+const LONG: u64 = 512;
+
+/// Bytes that come by before the tuners are told, outside of trials.
+const GRAIN: u64 = 2048;
 
 /// What one side has learnt about the rhythm of the other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// Pauses before the next first look; 0 while no stream flows.
-    patience: u32,
-    /// What half that wait brought; 0 where there is nothing to compare with.
-    by_half: u64,
-    /// First looks until the next trial, and from one trial to the next.
-    trial_in: u32,
-    trial_every: u32,
+    patience: Tuner<3>,
+    /// Setting 0 is to evict.
+    eviction: Tuner<2>,
+    /// Bytes found that the tuners have not been told of.
+    gained: u64,
     /// Whether the last look found something.
     found: bool,
 }
 
 impl Pace {
-    pub(crate) const fn new() -> Self {
-        Pace { patience: 0, by_half: 0, trial_in: TRIAL_EVERY.0, trial_every: TRIAL_EVERY.0, found: false }
+    /// For a ring of `size` bytes.
+    pub(crate) const fn new(size: u64) -> Self {
+        let piece = if size / 8 < 16384 { size / 8 } else { 16384 };
+        let eighth = if size / 8 == 0 { 1 } else { size / 8 };
+        Pace {
+            patience: Tuner::new(Habit { piece, settle: 1, measure: 2, rest: (4, 1024) }),
+            // It takes a lap to show.
+            eviction: Tuner::new(Habit { piece: eighth, settle: 8, measure: 8, rest: (24, 2048) }),
+            gained: 0,
+            found: false,
+        }
     }
 
     /// Pauses to take before the look that comes now.
     #[inline]
     pub(crate) fn before_look(&mut self) -> u32 {
-        if !core::mem::take(&mut self.found) {
-            return 0;
-        }
-        if self.patience == 0 {
-            if self.trial_in > 0 {
-                self.trial_in -= 1;
-                return 0;
-            }
-            self.trial_in = self.trial_every;
-            return TRIAL;
-        }
-        self.patience
+        if core::mem::take(&mut self.found) { PATIENCE[self.patience.setting()] } else { 0 }
     }
 
-    /// Learns from a look after `waited` pauses that found `gained` more bytes, where `need` were wanted of a
-    /// ring of `size`.
+    /// Learns from a look after `waited` pauses that found `gained` more bytes, where `need` were wanted.
+    ///
+    /// Tells whether what is read of them had better leave the caches.
     #[inline]
-    pub(crate) fn after_look(&mut self, waited: u32, gained: u64, need: u64, size: u64) {
-        self.found = gained > 0;
-        if waited == 0 {
-            return;
+    pub(crate) fn after_look(
+        &mut self,
+        waited: u32,
+        gained: u64,
+        need: u64,
+        clock: impl Fn() -> Option<u64>,
+    ) -> bool {
+        if gained == 0 {
+            return false;
         }
-        let worth = WORTH.min(size / 8);
-        if gained >= worth {
-            self.patience = if gained > 2 * worth { waited * 3 / 4 } else { waited };
-            self.by_half = 0;
-            self.trial_every = TRIAL_EVERY.0;
-        } else if gained < need.saturating_mul(2) || gained * 2 < self.by_half * 3 {
-            // What came is one exchange: it would have come as well without the wait.
-            self.patience = 0;
-            self.by_half = 0;
-            self.trial_every = (self.trial_every * 2).min(TRIAL_EVERY.1);
-        } else if waited < PAUSES_MAX {
-            self.patience = (waited * 2).min(PAUSES_MAX);
-            self.by_half = gained;
+        self.found = true;
+        if waited > 0 && gained <= need {
+            // One message, which would have come as well without the wait.
+            self.patience.give_up();
+        }
+        self.gained += gained;
+        if self.gained >= GRAIN || self.patience.is_trying() || self.eviction.is_trying() {
+            let gained = core::mem::take(&mut self.gained);
+            self.count(gained, clock);
+        }
+        self.eviction.setting() == 0 && (waited > 0 || gained > need || gained >= LONG)
+    }
+
+    /// Tells the tuners of bytes that came by.
+    #[cold]
+    #[inline(never)]
+    fn count(&mut self, gained: u64, clock: impl Fn() -> Option<u64>) {
+        // One trial at a time: while one is under way, what the other would measure is not its own.
+        if self.eviction.is_trying() {
+            self.patience.interrupt();
         } else {
-            // As long as it gets. Half of it next, so that the comparison goes on.
-            self.patience = PAUSES_MAX / 2;
-            self.by_half = 0;
-            self.trial_every = TRIAL_EVERY.0;
+            self.patience.count(gained, &clock);
+        }
+        if self.patience.is_trying() {
+            self.eviction.interrupt();
+        } else if self.eviction.count(gained, &clock) {
+            self.patience.start_over();
         }
     }
 }
@@ -90,52 +109,78 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
 
-    /// Pauses for each of many exchanges: `found` bytes come in one go, whatever the wait, then nothing.
-    fn exchange(found: u64, need: u64) -> f64 {
-        const EXCHANGES: u32 = 100_000;
-        let mut pace = Pace::new();
+    const RING: u64 = 1 << 20;
+
+    /// Lets looks and what they bring follow each other: `look(waited)` gives the bytes that a look after that wait
+    /// finds, and the ticks until the next. Gives the pauses per look.
+    fn looks(pace: &mut Pace, count: u32, need: u64, look: impl Fn(u32) -> (u64, u64)) -> f64 {
+        let now = Cell::new(0);
         let mut pauses = 0;
-        for _ in 0..EXCHANGES {
+        for _ in 0..count {
             let waited = pace.before_look();
             pauses += waited;
-            pace.after_look(waited, found, need, 1 << 20);
-            let waited = pace.before_look();
-            pauses += waited;
-            pace.after_look(waited, 0, need, 1 << 20);
-            assert_eq!(pace.before_look(), 0, "never after an empty look");
-            pace.found = true;
+            let (gained, ticks) = look(waited);
+            now.set(now.get() + ticks);
+            pace.after_look(waited, gained, need, || Some(now.get()));
         }
-        f64::from(pauses) / f64::from(EXCHANGES)
+        f64::from(pauses) / f64::from(count)
     }
 
     #[test]
     fn exchanges_are_hardly_ever_waited_for() {
-        assert!(exchange(64, 64) < 0.1, "single messages");
-        assert!(exchange(72, 8) < 0.25, "a header and a body");
-        assert!(exchange(4000, 1) < 0.25, "whatever is there");
-    }
-
-    /// The wait that a stream of `per_pause` bytes settles at.
-    fn stream(pace: &mut Pace, per_pause: u64) -> u32 {
-        pace.found = true;
-        for _ in 0..100 {
-            let waited = pace.before_look();
-            pace.after_look(waited, 64 + per_pause * u64::from(waited), 64, 1 << 20);
-        }
-        pace.patience
+        let exchange = |len| move |waited: u32| (len, 500 + 64 * u64::from(waited));
+        assert!(looks(&mut Pace::new(RING), 200_000, 64, exchange(64)) < 0.1, "single messages");
+        assert!(looks(&mut Pace::new(RING), 200_000, 8, exchange(72)) < 0.5, "a header and a body");
+        assert!(looks(&mut Pace::new(RING), 200_000, 1, exchange(4000)) < 0.5, "whatever is there");
     }
 
     #[test]
-    fn a_stream_is_given_time_to_gather_and_a_flood_is_not() {
-        let mut pace = Pace::new();
-        assert!((32..=64).contains(&stream(&mut pace, 512)), "16 KiB gather in 32 pauses: {pace:?}");
-        let mut pace = Pace::new();
-        assert!(stream(&mut pace, 64) >= PAUSES_MAX / 2, "a slow stream is given the longest: {pace:?}");
-        for _ in 0..100 {
+    fn an_empty_look_is_followed_at_once() {
+        let mut pace = Pace::new(RING);
+        // A stream, for which a wait pays.
+        looks(&mut pace, 10_000, 64, |waited| (64 + 64 * u64::from(waited), 1000 + u64::from(waited)));
+        assert!(pace.before_look() > 0);
+        pace.after_look(32, 0, 64, || Some(0));
+        assert_eq!(pace.before_look(), 0);
+    }
+
+    #[test]
+    fn a_stream_that_gathers_is_given_time_and_one_that_does_not_is_not() {
+        // Each look costs 1000 ticks of both sides' time, a pause 64; the stream flows meanwhile.
+        let pays = |waited: u32| (64 + 32 * u64::from(waited), 1000 + 64 * u64::from(waited));
+        assert!(looks(&mut Pace::new(RING), 20_000, 64, pays) > 16.0);
+        // More is there at each look than anybody waits for.
+        let full = |waited: u32| (1 << 19, 100_000 + 6400 * u64::from(waited));
+        assert!(looks(&mut Pace::new(RING), 20_000, 64, full) < 2.0);
+    }
+
+    #[test]
+    fn single_messages_stay_in_the_caches_and_a_stream_leaves_them() {
+        let mut pace = Pace::new(RING);
+        assert!(!pace.after_look(0, 64, 64, || Some(1)));
+        assert!(pace.after_look(0, 640, 64, || Some(2)));
+        assert!(pace.after_look(32, 64, 64, || Some(3)));
+    }
+
+    #[test]
+    fn where_eviction_costs_time_it_ends() {
+        let mut pace = Pace::new(RING);
+        let now = Cell::new(0);
+        let mut evicted = true;
+        for _ in 0..10_000 {
             let waited = pace.before_look();
-            pace.after_look(waited, 1 << 19, 64, 1 << 20);
+            now.set(now.get() + if evicted { 9000 } else { 3000 });
+            evicted = pace.after_look(waited, 8192, 64, || Some(now.get()));
         }
-        assert!(pace.patience <= TRIAL, "more is there than is worth a wait: {pace:?}");
+        assert!(!evicted);
+    }
+
+    #[test]
+    fn the_smallest_rings_have_a_pace_too() {
+        for size in [8, 16, 64] {
+            looks(&mut Pace::new(size), 1000, 1, |_| (size - 1, 10));
+        }
     }
 }

@@ -77,7 +77,7 @@ impl<M: Memory> Producer<M> {
             free: 0,
             drops,
             sequence: None,
-            pace: Pace::new(),
+            pace: Pace::new(bounds.size()),
             poison: None,
         };
         producer.refresh()?;
@@ -179,7 +179,9 @@ impl<M: Memory> Producer<M> {
 
     /// After a publication: whether the consumer has announced a sleep, and must be woken. Clears that.
     ///
-    /// Costs a full fence; a caller that never sleeps on the other side need not ask.
+    /// Costs a full fence, unless the memory was made
+    /// [`with_barriers_of_sleepers`](crate::Shared::with_barriers_of_sleepers); a caller that never sleeps on the other side
+    /// need not ask.
     pub fn take_peer_wait(&self) -> bool {
         self.seat.take_peer_wait()
     }
@@ -232,7 +234,8 @@ impl<M: Memory> Producer<M> {
         }
         let before = self.free;
         self.refresh()?;
-        self.pace.after_look(pauses, self.free - before, need, self.bounds.size());
+        let memory = &self.seat.memory;
+        self.pace.after_look(pauses, self.free - before, need, || memory.ticks());
         Ok(())
     }
 

@@ -115,7 +115,7 @@ impl<M: Memory, R: Role> Seat<M, R> {
     /// Whether the peer must be woken, after a publication; lowers its flag.
     pub(crate) fn take_peer_wait(&self) -> bool {
         // Pairs with the fence in `begin_wait`.
-        self.memory.fence();
+        self.memory.wake_fence();
         if self.memory.load32(<R::Peer as Role>::WAITING, Relaxed) == 0 {
             return false;
         }

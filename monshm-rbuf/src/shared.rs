@@ -6,7 +6,7 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
 use crate::copy;
 use crate::layout::{CONTROL_LEN, Control};
@@ -28,6 +28,8 @@ pub struct Shared<K = ()> {
     bounds: Bounds,
     /// Set once the memory was taken away; `None` where that cannot be.
     loss: Option<&'static AtomicBool>,
+    /// Whether a sleeper's barrier reaches this process.
+    sleepers_have_barriers: bool,
     keep: K,
 }
 
@@ -52,7 +54,7 @@ impl<K> Shared<K> {
     ///
     /// Other processes may write any byte at any time.
     pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
-        Shared { control, base, bounds, loss: None, keep }
+        Shared { control, base, bounds, loss: None, sleepers_have_barriers: false, keep }
     }
 
     /// Has each call look, after it used the memory, whether `mark` says that the memory was taken away: another
@@ -61,6 +63,16 @@ impl<K> Shared<K> {
     #[must_use]
     pub fn with_loss_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
         self.loss = mark;
+        self
+    }
+
+    /// Says that whoever is about to sleep on the ring passes a barrier, after
+    /// [`begin_wait`](crate::Consumer::begin_wait) and before its last look, that reaches every thread of this
+    /// process: membarrier(2) on Linux. Then `take_peer_wait` needs no fence of its own, which costs more than all the
+    /// rest of a write. Where it is said and not so, a wake-up can be lost.
+    #[must_use]
+    pub const fn with_barriers_of_sleepers(mut self, reach_us: bool) -> Self {
+        self.sleepers_have_barriers = reach_us;
         self
     }
 
@@ -174,6 +186,26 @@ unsafe impl<K> Memory for Shared<K> {
             fence(Ordering::Acquire);
             mark.load(Ordering::Relaxed)
         })
+    }
+
+    #[inline(always)]
+    fn wake_fence(&self) {
+        if self.sleepers_have_barriers {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn evict(&self, offset: u64, len: u64) {
+        // SAFETY: the range is inside the bounds by the caller, hence readable by invariant (valid).
+        unsafe { copy::evict(self.address(offset), len as usize) };
+    }
+
+    #[inline(always)]
+    fn ticks(&self) -> Option<u64> {
+        copy::ticks()
     }
 
     #[inline(always)]

@@ -104,7 +104,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "seat.rs",
-        "// Pairs with the fence in `begin_wait`.\n        self.memory.fence();",
+        "// Pairs with the fence in `begin_wait`.\n        self.memory.wake_fence();",
         "",
         Loom("no_wake_up"),
     ),

@@ -58,3 +58,16 @@ pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
         }
     }
 }
+
+/// Does nothing: lines are left to the caches.
+///
+/// # Safety
+/// None is asked for.
+#[inline]
+pub(super) unsafe fn evict(_at: *const u8, _len: usize) {}
+
+/// No clock is known here.
+#[inline]
+pub(super) fn ticks() -> Option<u64> {
+    None
+}

@@ -7,7 +7,7 @@
 //! No `nomem` or `readonly` on any block: the compiler must not move one over an atomic access.
 
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count, __m128i};
+use core::arch::x86_64::{__cpuid, __cpuid_count, __m128i, _rdtsc};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 /// From these lengths on, bytes, a write to shared memory and a read from it are one `rep movsb`: below, its
@@ -306,6 +306,9 @@ const AVX: u8 = 2;
 /// The CPU says that `rep movsb` is fast (ERMS).
 const STRING: u8 = 4;
 
+/// The CPU has CLFLUSHOPT.
+const EVICT: u8 = 8;
+
 /// What the CPU can do; asked of it once.
 #[inline]
 fn features() -> u8 {
@@ -339,9 +342,15 @@ fn ask() -> u8 {
             found |= AVX;
         }
     }
-    // SAFETY: leaf 7 exists, by the test before.
-    if last_leaf >= 7 && unsafe { __cpuid_count(7, 0) }.ebx & 1 << 9 != 0 {
-        found |= STRING;
+    if last_leaf >= 7 {
+        // SAFETY: leaf 7 exists, by the test before.
+        let leaf_7 = unsafe { __cpuid_count(7, 0) }.ebx;
+        if leaf_7 & 1 << 9 != 0 {
+            found |= STRING;
+        }
+        if leaf_7 & 1 << 23 != 0 {
+            found |= EVICT;
+        }
     }
     found
 }
@@ -365,6 +374,37 @@ pub(super) unsafe fn read(src: *const u8, dst: *mut u8, len: usize) {
 pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: passed on unchanged.
     unsafe { copy::<Write>(src, dst, len) };
+}
+
+/// Bytes of a cache line, on every x86-64.
+const LINE: usize = 64;
+
+/// Takes the lines that lie wholly inside `[at, at + len)` out of all caches.
+///
+/// # Safety
+/// `[at, at + len)` is valid for reads.
+#[inline]
+pub(super) unsafe fn evict(at: *const u8, len: usize) {
+    if features() & EVICT == 0 {
+        return;
+    }
+    let mut passed = at.addr().wrapping_neg() % LINE;
+    while passed + LINE <= len {
+        // SAFETY: a line inside the range, on a CPU with the instruction; it changes no byte, and is a read to
+        // the rules of access. No stack, no flags.
+        unsafe {
+            asm!("clflushopt [{at}]", at = in(reg) at.add(passed), options(nostack, preserves_flags));
+        }
+        passed += LINE;
+    }
+}
+
+/// The time stamp counter.
+#[inline]
+#[allow(unused_unsafe, reason = "for the same reason as CPUID")]
+pub(super) fn ticks() -> Option<u64> {
+    // SAFETY: every x86-64 has RDTSC.
+    Some(unsafe { _rdtsc() })
 }
 
 #[cfg(test)]

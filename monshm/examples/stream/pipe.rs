@@ -16,21 +16,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The end that the sender writes to.
 #[derive(Debug)]
 pub(crate) enum Inlet<'a> {
-    LockFree(Producer),
+    LockFree(Box<Producer>),
     Locked(&'a Segment),
 }
 
 /// The end that the receiver reads from.
 #[derive(Debug)]
 pub(crate) enum Outlet<'a> {
-    LockFree(Consumer),
+    LockFree(Box<Consumer>),
     Locked(&'a Segment),
 }
 
 impl<'a> Inlet<'a> {
     pub(crate) fn new(segment: &'a Segment, ring: RingUse) -> Result<Self, Failure> {
         Ok(match ring {
-            RingUse::LockFree => Self::LockFree(segment.producer()?),
+            RingUse::LockFree => Self::LockFree(Box::new(segment.producer()?)),
             RingUse::Locked => Self::Locked(segment),
         })
     }
@@ -66,7 +66,7 @@ impl<'a> Inlet<'a> {
 impl<'a> Outlet<'a> {
     pub(crate) fn new(segment: &'a Segment, ring: RingUse) -> Result<Self, Failure> {
         Ok(match ring {
-            RingUse::LockFree => Self::LockFree(segment.consumer()?),
+            RingUse::LockFree => Self::LockFree(Box::new(segment.consumer()?)),
             RingUse::Locked => Self::Locked(segment),
         })
     }
