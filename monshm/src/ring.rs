@@ -93,6 +93,7 @@ impl Segment {
         // long as the segment, which the caller's `keep` owns or its result borrows; nothing in it is ever covered by
         // a reference but to atomics.
         let memory = unsafe { Shared::new(control, region.base(), bounds, keep) };
+        let memory = memory.with_barriers_of_sleepers(wait::barriers_reach_us());
         Ok(memory.with_loss_mark(inner.loss.mark()))
     }
 

@@ -5,6 +5,9 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::thread::{MembarrierCommand, membarrier};
+
 /// The longest sleep before a waiter looks again by itself.
 const SLICE: Duration = Duration::from_millis(5);
 
@@ -14,6 +17,31 @@ pub(crate) fn now_ns() -> u64 {
     // Positive since boot; 2^64 ns are 584 years.
     (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
+
+/// Asks that every [`barrier_everywhere`] reach the threads of this process too; whether they do.
+#[cfg(target_os = "linux")]
+pub(crate) fn barriers_reach_us() -> bool {
+    // Once for the process: the kernel keeps it with the address space.
+    static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *REGISTERED.get_or_init(|| membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok())
+}
+
+/// A full barrier on every core that runs a process which asked for it (membarrier(2), Linux 4.16). Where it fails, a
+/// wake-up can be lost to a process that counts on it, and costs a slice.
+#[cfg(target_os = "linux")]
+pub(crate) fn barrier_everywhere() {
+    let _ = membarrier(MembarrierCommand::GlobalExpedited);
+}
+
+/// Barriers are passed by both sides here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn barriers_reach_us() -> bool {
+    false
+}
+
+/// Nothing to do: both sides pass barriers.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn barrier_everywhere() {}
 
 /// Sleeps while `word` is `expected`, until woken, at most for one slice or `remaining`.
 #[cfg(target_os = "linux")]

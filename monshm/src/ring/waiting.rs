@@ -88,6 +88,8 @@ fn wait_on<E: Waiting, T>(
         let over = is_over(end);
         let remaining = limit.remaining();
         end.begin_wait();
+        // The other end passes no barrier when it looks whether we sleep: ours is for both.
+        wait::barrier_everywhere();
         let outcome = attempt(end);
         if let (Ok(None), false, Some(remaining)) = (&outcome, over, remaining) {
             wait::sleep_on(end.word(end.end().role), 1, remaining);
