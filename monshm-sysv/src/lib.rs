@@ -47,6 +47,7 @@ mod lock;
 mod reserve;
 mod segment;
 mod sys;
+mod turn;
 
 pub use clean::{Removed, clean};
 pub use key::KEY_PREFIX;

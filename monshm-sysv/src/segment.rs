@@ -13,12 +13,14 @@ use monshm_core::{
 };
 
 use crate::sys::{self, Errno};
+use crate::turn::Turn;
 use crate::{access, key, reserve};
 
 /// Whether a segment can be attached to after `IPC_RMID`.
 const REMOVE_EARLY: bool = cfg!(target_os = "linux");
 
-/// How often an address is chosen anew when another thread has mapped something there.
+/// How often an address is chosen anew when another thread has mapped something there. Threads that attach take turns, but
+/// others map what they like.
 const ADDRESSES: u32 = 64;
 
 /// A mapped segment.
@@ -150,6 +152,7 @@ fn check(id: i32, descriptor: &Descriptor) -> Result<()> {
 fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
     let name = || format!("sysv segment {id}");
     let unit = 4 * sys::page_size();
+    let _turn = Turn::take();
     for _ in 0..ADDRESSES {
         let free =
             sys::free_range(len + 4 * unit).map_err(|errno| access::refused(errno, "mmap").on(name()))?;
@@ -160,7 +163,6 @@ fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
             // Gone, or another thread was faster to map here, or huge pages.
             Err(Errno(libc::EINVAL)) => {
                 check(id, descriptor)?;
-                // Threads that attach at one time are shown the same free range; eight tries were seen not to do.
                 std::thread::yield_now();
             }
             Err(errno) => return Err(access::refused(errno, "shmat").on(name())),

@@ -42,6 +42,17 @@ fn the_memory_is_there_and_the_id_is_removed_when_create_returns() {
     assert_eq!(raw::segment_column(ids.segment, "perms"), 1600, "SHM_DEST and mode 0600");
 }
 
+/// The kernel shows all threads that look for free addresses at one time the same ones.
+#[test]
+fn threads_that_attach_at_one_time_are_not_in_each_others_way() {
+    let (_creator, ids) = create(LockKind::SysvSem);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..200).for_each(|_| drop(attach(ids, LockKind::SysvSem).unwrap())));
+        }
+    });
+}
+
 #[test]
 fn no_count_is_lost_between_processes() {
     for &kind in KINDS {
