@@ -27,6 +27,7 @@ impl Slot {
     }
 
     /// The value that stands for this slot in a shared word where 0 means nobody: index + 1.
+    #[inline]
     pub const fn tag(self) -> u32 {
         self.index() + 1
     }

@@ -106,6 +106,7 @@ impl Region {
     }
 
     /// The header at the start of the segment.
+    #[inline]
     pub const fn header(&self) -> &Header {
         const { assert!(size_of::<Header>() == HEADER_SIZE && align_of::<Header>() == 128) };
         // SAFETY: MAPPED gives HEADER_SIZE mapped bytes at a multiple of 4096, and Header holds nothing but atomics, for

@@ -9,9 +9,7 @@ use monshm_core::backend::Backend;
 use monshm_core::descriptor::{Descriptor, Token};
 use monshm_core::error::{ErrorKind, Result};
 use monshm_core::kind::{LockKind, MemoryKind};
-use monshm_core::lock::Deadline;
 use monshm_posix::Posix;
-use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{MEMORIES, SIZE, attach, can_change_users, create, isolated, own_uid, request, share};
@@ -207,6 +205,7 @@ fn without_proc_the_error_says_so() {
 }
 
 /// Has all further calls of futex(2) in this process answer `errno`.
+#[cfg(all(feature = "futex", feature = "pthread-mutex", feature = "semaphore"))]
 fn forbid_futex(errno: i32) {
     let op = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = [
@@ -225,6 +224,7 @@ fn forbid_futex(errno: i32) {
 }
 
 #[test]
+#[cfg(all(feature = "futex", feature = "pthread-mutex", feature = "semaphore"))]
 fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_refused() {
     const TEST: &str = "where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_refused";
     // The filter stays, and the harness sleeps by futex(2): the process ends here, by its own hand.
@@ -247,7 +247,7 @@ fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_r
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
             let now_ns = (now.tv_sec * 1_000_000_000 + now.tv_nsec) as u64;
             let before = ms(used());
-            let wait = Deadline::after(now_ns, Duration::from_millis(400));
+            let wait = monshm_core::Deadline::after(now_ns, std::time::Duration::from_millis(400));
             let error = waiting.acquire(wait).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
             let busy = ms(used()) - before;

@@ -293,7 +293,7 @@ impl Producer {
     /// Writes a record, waiting until it fits.
     ///
     /// # Errors
-    /// `SizeOverLimit` beyond the engine's `record_limit`; `Misaligned` when plain bytes were written in between; else
+    /// `SizeOverLimit` beyond the engine's `record_limit`; `MixedRing` when plain bytes were written in between; else
     /// as [`Producer::write_all`], with nothing written.
     pub fn push_wait(&mut self, label: Label, payload: &[u8], timeout: Duration) -> Result<()> {
         wait_for(&mut **self, &mut Limit::of(timeout), |end| unless_full(end.push(label, payload)))
