@@ -14,9 +14,9 @@
 //!
 //! # Why to evict
 //! A line that the consumer has read is held by both cores' caches, and before the producer can write it again the
-//! other copy must be called back: 7 ns for a line where two cores share a cache, 30 to 120 ns where they do not, one
-//! after the other. A line that the consumer has put out of the caches is written in 2 to 3 ns everywhere (measured on
-//! Zen 4). Where the memory is slower than the caches of both, the trial finds that too.
+//! other copy must be called back, one line after the other. A line that the consumer has put out of the caches is
+//! written without that. Where the memory is slower than the caches of both, the trial finds that too. Figures are in
+//! `SPEED.md`.
 
 use crate::tuner::{Habit, Tuner};
 

@@ -3,6 +3,8 @@
 //! Nothing of ours and no peer is here. A limit that a group of another suite is compared with is measured there again,
 //! in the same rounds.
 
+mod lines;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::machine::{self, Pages};
@@ -10,6 +12,8 @@ use crate::model::Better;
 use crate::options::Options;
 use crate::ring;
 use crate::rounds::{Case, Group, Plan};
+
+use lines::Side;
 
 pub(crate) fn plan(options: &Options) -> Plan {
     let cores = options.cores;
@@ -42,10 +46,23 @@ pub(crate) fn plan(options: &Options) -> Plan {
             load.rate(ring::limits::write_beside_read(load)) * 4096.0 / 1.073_741_824
         }));
     }
+    let laps = options.load(40).max(4);
+    let mut lines: Vec<Case<'static>> = Vec::new();
+    for (len, kib) in [(64 << 10, 64), (1 << 20, 1024)] {
+        for (evicts, what) in [(false, ""), (true, ", and evicted")] {
+            for (side, verb) in
+                [(Side::Writer, "write what was read"), (Side::Reader, "read what was written")]
+            {
+                let name = format!("{verb}{what}, {kib} KiB");
+                lines.push(Case::new(name, move || lines::in_turn(len, laps, cores, evicts, side)));
+            }
+        }
+    }
     Plan {
         suite: "limits",
         groups: vec![
             limit("calls and lines", "ns", Better::Lower, times),
+            limit("a line, in turn with the other core", "ns", Better::Lower, lines),
             limit("memory", "GiB/s", Better::Higher, rates),
         ],
     }
