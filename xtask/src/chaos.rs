@@ -1,13 +1,7 @@
-//! `cargo xtask chaos`: builds the campaign package `monshm-campaigns` in release, and runs it.
-//!
-//! Campaigns, their arguments and their help stand in that package (`xtask/campaigns`), which imports the product; this
-//! crate does not.
+//! `cargo xtask chaos`: kills processes that share a segment. See `campaign` and `xtask/campaigns`.
 
-use crate::Verdict;
-use crate::cargo::Workspace;
-use crate::run;
-use std::ffi::{OsStr, OsString};
-use std::process::{Command, ExitCode};
+use crate::{Verdict, campaign};
+use std::ffi::OsString;
 
 /// Kill processes that share a segment, and judge what is left; `cargo xtask chaos --help` is the campaign's own help.
 #[derive(Debug, clap::Args)]
@@ -19,18 +13,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
-    campaign(args.arguments.iter().map(OsString::as_os_str))
-}
-
-/// Builds the campaigns, and runs them with these arguments.
-pub(crate) fn campaign<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> Verdict {
-    let workspace = Workspace::find()?;
-    let mut build = workspace.cargo(["build", "--quiet", "--release", "-p", "monshm-campaigns"]);
-    if !run::plainly(&mut build)?.succeeded {
-        return Err("the campaigns did not build (see above)".into());
-    }
-    // Run directly: under cargo, its signals and its process group would be cargo's too.
-    let program = workspace.target().join("release/monshm-campaigns");
-    let ran = run::plainly(Command::new(program).args(arguments))?;
-    Ok(if ran.succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    campaign::run(None, &args.arguments)
 }

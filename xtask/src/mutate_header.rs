@@ -1,10 +1,7 @@
-//! `cargo xtask mutate-header`: runs that campaign of `monshm-campaigns`.
-//!
-//! Its arguments and its help stand there, in `xtask/campaigns/src/mutation.rs`.
+//! `cargo xtask mutate-header`: changes the header of a live segment. See `campaign` and `xtask/campaigns/src/mutation.rs`.
 
-use crate::Verdict;
-use crate::chaos::campaign;
-use std::ffi::{OsStr, OsString};
+use crate::{Verdict, campaign};
+use std::ffi::OsString;
 
 /// Change words of a live segment's header, 10^8 times if told to, and judge each call of a victim; `--help` is the
 /// campaign's own help.
@@ -17,6 +14,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
-    let verb = std::iter::once(OsStr::new("mutate-header"));
-    campaign(verb.chain(args.arguments.iter().map(OsString::as_os_str)))
+    campaign::run(Some("mutate-header"), &args.arguments)
 }
