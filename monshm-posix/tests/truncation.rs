@@ -200,6 +200,8 @@ fn other_faults_kill_as_they_did() {
     };
     set_action(disposition, if role == "reset" { libc::SA_RESETHAND } else { 0 }, 0);
     let (segment, file) = named();
+    // This process ends by a signal, and nobody else will remove the name.
+    segment.remove_name();
     match role.as_str() {
         "default-sent" => kill_ourselves(),
         "reset" => {
