@@ -137,6 +137,23 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_ends_with_the_first_single_message() {
+        let mut pace = Pace::new(RING);
+        let (mut now, mut trials) = (0, 0);
+        for _ in 0..100_000 {
+            let waited = pace.before_look();
+            now += 500 + 64 * u64::from(waited);
+            pace.after_look(waited, 64, 64, || Some(now));
+            if waited > 0 {
+                trials += 1;
+                assert_eq!(pace.before_look(), 0, "the wait brought what would have come anyway");
+                pace.after_look(0, 64, 64, || Some(now));
+            }
+        }
+        assert!(trials > 2, "{trials}");
+    }
+
+    #[test]
     fn an_empty_look_is_followed_at_once() {
         let mut pace = Pace::new(RING);
         // A stream, for which a wait pays.

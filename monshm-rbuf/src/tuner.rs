@@ -225,17 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_trial_costs_two_pieces_of_time_at_most() {
-        let (mut tuner, now) = (Tuner::<2>::new(HABIT), Cell::new(0));
-        while !tuner.is_trying() {
-            run(&mut tuner, &now, [1600; 2], 1);
-        }
-        let began = now.get();
-        while tuner.is_trying() {
-            run(&mut tuner, &now, [1600, 160_000], 1);
-        }
-        // One message of 64 bytes is a sixteenth of a piece: 10,000 ticks here, and seen at its end.
-        assert!(now.get() - began < 2 * 1600 + 2 * 10_000, "{}", now.get() - began);
+    fn a_bad_trial_ends_within_the_piece() {
+        let (mut tuner, mut now) = (Tuner::<2>::new(HABIT), 0);
+        let mut message = |ticks: u64| {
+            now += ticks;
+            tuner.count(64, || Some(now));
+            tuner.is_trying()
+        };
+        // A sixteenth of a piece each, up to the very first moment of a trial.
+        while !message(100) {}
+        assert!(message(1000) && message(1000) && message(1000), "not yet twice the time of a piece");
+        assert!(!message(1000), "that is seen at once, and not at the end of the piece");
     }
 
     #[test]
