@@ -16,12 +16,15 @@ use crate::record::{Label, Record};
 #[derive(Debug)]
 pub struct WriteBatch<'a, M: Memory> {
     producer: &'a mut Producer<M>,
+    /// Where what was not published begins.
+    from: u64,
 }
 
 impl<M: Memory> Producer<M> {
     /// Begins a batch.
     pub fn batch(&mut self) -> WriteBatch<'_, M> {
-        WriteBatch { producer: self }
+        let from = self.cursor.at();
+        WriteBatch { producer: self, from }
     }
 }
 
@@ -32,7 +35,7 @@ impl<M: Memory> WriteBatch<'_, M> {
     /// As for [`Producer::write`].
     #[inline]
     pub fn write(&mut self, src: &[u8]) -> Result<(), Error> {
-        match self.producer.stage(src) {
+        match self.producer.stage(src, self.from) {
             Ok(()) => Ok(()),
             refusal => self.flush(refusal),
         }
@@ -44,7 +47,7 @@ impl<M: Memory> WriteBatch<'_, M> {
     /// As for [`Producer::push`].
     #[inline]
     pub fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
-        match self.producer.stage_record(label, payload) {
+        match self.producer.stage_record(label, payload, self.from) {
             Ok(()) => Ok(()),
             refusal => self.flush(refusal),
         }
@@ -53,12 +56,13 @@ impl<M: Memory> WriteBatch<'_, M> {
     /// Makes all that was written so far visible.
     #[inline]
     pub fn publish(&mut self) {
-        self.producer.publish();
+        self.producer.publish(self.from);
+        self.from = self.producer.cursor.at();
     }
 
     #[cold]
     fn flush(&mut self, refusal: Result<(), Error>) -> Result<(), Error> {
-        self.producer.publish();
+        self.publish();
         refusal
     }
 }
@@ -66,7 +70,7 @@ impl<M: Memory> WriteBatch<'_, M> {
 impl<M: Memory> Drop for WriteBatch<'_, M> {
     #[inline]
     fn drop(&mut self) {
-        self.producer.publish();
+        self.publish();
     }
 }
 
@@ -77,12 +81,15 @@ impl<M: Memory> Drop for WriteBatch<'_, M> {
 #[derive(Debug)]
 pub struct ReadBatch<'a, M: Memory> {
     consumer: &'a mut Consumer<M>,
+    /// Where what was not released begins.
+    from: u64,
 }
 
 impl<M: Memory> Consumer<M> {
     /// Begins a batch.
     pub fn batch(&mut self) -> ReadBatch<'_, M> {
-        ReadBatch { consumer: self }
+        let from = self.cursor.at();
+        ReadBatch { consumer: self, from }
     }
 }
 
@@ -93,7 +100,7 @@ impl<M: Memory> ReadBatch<'_, M> {
     /// As for [`Consumer::read`].
     #[inline]
     pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
-        match self.consumer.take(dst) {
+        match self.consumer.take(dst, self.from) {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.flush(refusal)),
         }
@@ -105,7 +112,7 @@ impl<M: Memory> ReadBatch<'_, M> {
     /// As for [`Consumer::pop`].
     #[inline]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        match self.consumer.take_record(dst) {
+        match self.consumer.take_record(dst, self.from) {
             Ok(record) => Ok(record),
             Err(refusal) => Err(self.flush(refusal)),
         }
@@ -115,11 +122,12 @@ impl<M: Memory> ReadBatch<'_, M> {
     #[inline]
     pub fn release(&mut self) {
         self.consumer.release_all();
+        self.from = self.consumer.cursor.at();
     }
 
     #[cold]
     fn flush(&mut self, refusal: Error) -> Error {
-        self.consumer.release_all();
+        self.release();
         refusal
     }
 }
@@ -127,6 +135,6 @@ impl<M: Memory> ReadBatch<'_, M> {
 impl<M: Memory> Drop for ReadBatch<'_, M> {
     #[inline]
     fn drop(&mut self) {
-        self.consumer.release_all();
+        self.release();
     }
 }

@@ -6,10 +6,11 @@
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::cursor::Cursor;
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, get};
 use crate::pace::Pace;
-use crate::position::Bounds;
+use crate::position::LINE;
 use crate::seat::{AsConsumer, Seat};
 
 /// What the producer dropped because the ring was full.
@@ -29,14 +30,9 @@ pub struct Drops {
 #[derive(Debug)]
 pub struct Consumer<M: Memory> {
     pub(crate) seat: Seat<M, AsConsumer>,
-    pub(crate) bounds: Bounds,
-    /// The first byte that was not read yet. Ours alone; inside the bounds, always.
-    pub(crate) head: u64,
-    /// What the shared `head` says: ours alone to store, so never read back.
-    released: u64,
-    /// Bytes that are published from `head` on for certain. The producer can only add to them; refreshed when
-    /// a call needs more. At most capacity less what was read and not released.
-    pub(crate) available: u64,
+    /// The first byte that was not read yet; the goal is the last `tail` that was seen. The producer can only take it
+    /// further; looked at when a call needs more.
+    pub(crate) cursor: Cursor,
     /// The number of the next checked record. `None`: not known yet.
     pub(crate) sequence: Option<u32>,
     /// The number after that of the checked record at `head`, once its copy was verified.
@@ -46,14 +42,11 @@ pub struct Consumer<M: Memory> {
     /// When to look at `tail` again, and how to go on.
     pace: Pace,
     /// Whether what is read leaves the caches, and up to which line it has: inside the bounds, a multiple of
-    /// [`LINE`], at or before `head` in the order of reading.
+    /// [`LINE`], at or before the cursor in the order of reading.
     evicting: bool,
     evicted: u64,
     poison: Option<Corruption>,
 }
-
-/// Bytes of a cache line; where lines are longer or shorter, only time is lost.
-const LINE: u64 = 64;
 
 /// Where the line begins in which `position` lies. Inside the bounds if that is: rings begin at multiples of 128.
 const fn line_of(position: u64) -> u64 {
@@ -89,10 +82,7 @@ impl<M: Memory> Consumer<M> {
         }
         let mut consumer = Consumer {
             seat,
-            bounds,
-            head,
-            released: head,
-            available: 0,
+            cursor: Cursor::new(bounds, head),
             sequence: None,
             verified: None,
             drops_seen: Drops::default(),
@@ -101,7 +91,7 @@ impl<M: Memory> Consumer<M> {
             evicted: line_of(head),
             poison: None,
         };
-        consumer.refresh()?;
+        consumer.refresh(head)?;
         Ok(consumer)
     }
 
@@ -111,7 +101,7 @@ impl<M: Memory> Consumer<M> {
     /// [`Error::Empty`] or [`Error::TooLong`], and nothing was read; [`Error::Corrupt`].
     #[inline]
     pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
-        self.take(dst)?;
+        self.take(dst, self.cursor.at())?;
         self.release_all();
         Ok(())
     }
@@ -121,12 +111,11 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn read_some(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
-        if dst.len() as u64 > self.available {
-            self.look(1)?;
+        if dst.len() as u64 > self.cursor.left() {
+            self.look(1, self.cursor.at())?;
         }
-        let count = self.available.min(dst.len() as u64) as usize;
-        self.take(&mut dst[..count])?;
-        self.release_all();
+        let count = self.cursor.left().min(dst.len() as u64) as usize;
+        self.read(&mut dst[..count])?;
         Ok(count)
     }
 
@@ -145,13 +134,13 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn available(&mut self) -> Result<usize, Error> {
-        self.refresh()?;
-        Ok(self.available as usize)
+        self.refresh(self.cursor.at())?;
+        Ok(self.cursor.left() as usize)
     }
 
     /// The most bytes that the ring can hold.
     pub fn capacity(&self) -> usize {
-        self.bounds.capacity()
+        self.cursor.bounds().capacity()
     }
 
     /// All that was ever dropped on this ring, as the producer says.
@@ -233,109 +222,117 @@ impl<M: Memory> Consumer<M> {
         &self.seat.memory
     }
 
-    /// Copies the next `dst.len()` bytes out, not yet released.
+    /// Copies the next `dst.len()` bytes out, not yet released; what was read from `from` on is not either.
     #[inline(always)]
-    pub(crate) fn take(&mut self, dst: &mut [u8]) -> Result<(), Error> {
-        let len = dst.len() as u64;
-        if len > self.available {
-            self.look_for(len)?;
-        }
-        // SAFETY: bounds are the memory's own and contain head (field invariants); len ≤ available < size.
-        let after = unsafe { get(&self.seat.memory, self.bounds, self.head, dst) };
+    pub(crate) fn take(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
+        let Some(after) = self.cursor.ahead(dst.len() as u64) else { return self.take_far(dst, from) };
+        // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
+        unsafe { self.seat.memory.copy_out(self.cursor.at(), dst) };
         self.kept()?;
-        self.head = after;
-        self.available -= len;
+        self.cursor.step_to(after);
+        Ok(())
+    }
+
+    /// The same, where data must be looked for, or the end of the ring is reached.
+    #[inline(never)]
+    fn take_far(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
+        let len = dst.len() as u64;
+        self.look_for(len, from)?;
+        // SAFETY: bounds are the memory's own and contain the cursor; len ≤ left < size.
+        unsafe { get(&self.seat.memory, self.cursor.bounds(), self.cursor.at(), dst) };
+        self.kept()?;
+        self.cursor.pass(len);
         Ok(())
     }
 
     /// Passes over the next `count` bytes, not yet released.
     #[inline]
     pub(crate) fn pass(&mut self, count: usize) -> Result<(), Error> {
-        let len = count as u64;
-        if len > self.available {
-            self.look_for(len)?;
-        }
-        self.head = self.bounds.advance(self.head, len);
-        self.available -= len;
+        self.look_for(count as u64, self.cursor.at())?;
+        self.cursor.pass(count as u64);
         Ok(())
     }
 
     /// Gives all that was read back to the producer.
     #[inline(always)]
     pub(crate) fn release_all(&mut self) {
-        if self.evicting && self.head ^ self.evicted >= LINE {
+        let head = self.cursor.at();
+        if self.evicting && head ^ self.evicted >= LINE {
             self.evict();
         }
         // Release pairs with the producer's Acquire of head: our reads of the bytes come before it writes
         // over them.
-        self.seat.memory.store64(Field64::Head, self.head, Release);
-        self.released = self.head;
+        self.seat.memory.store64(Field64::Head, head, Release);
     }
 
     /// Takes the lines that were read out of the caches, before they are given back.
     fn evict(&mut self) {
-        let (memory, from, to) = (&self.seat.memory, self.evicted, line_of(self.head));
+        let (memory, bounds) = (&self.seat.memory, self.cursor.bounds());
+        let (from, to) = (self.evicted, line_of(self.cursor.at()));
         // SAFETY: both are inside the bounds (field invariants), and so is all between them, over the wrap where `to`
         // comes before `from`.
         unsafe {
             if from <= to {
                 memory.evict(from, to - from);
             } else {
-                memory.evict(from, self.bounds.end() - from);
-                memory.evict(self.bounds.begin(), to - self.bounds.begin());
+                memory.evict(from, bounds.end() - from);
+                memory.evict(bounds.begin(), to - bounds.begin());
             }
         }
         self.evicted = to;
     }
 
-    /// Looks for `need` bytes of data, or says why there are none.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn look_for(&mut self, need: u64) -> Result<(), Error> {
-        self.look(need)?;
-        if need > self.bounds.capacity() as u64 {
-            return Err(Error::TooLong { requested: need as usize, limit: self.bounds.capacity() });
+    /// Sees to it that there are `need` bytes of data, or says why there are not; what was read from `from` on is not
+    /// released.
+    pub(crate) fn look_for(&mut self, need: u64, from: u64) -> Result<(), Error> {
+        if need <= self.cursor.left() && self.poison.is_none() {
+            return Ok(());
         }
-        if need > self.available {
-            return Err(Error::Empty { requested: need as usize, available: self.available as usize });
+        self.look(need, from)?;
+        if need > self.capacity() as u64 {
+            return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
+        }
+        let available = self.cursor.left();
+        if need > available {
+            return Err(Error::Empty { requested: need as usize, available: available as usize });
         }
         Ok(())
     }
 
     /// Looks at the producer's index, for `need` bytes, at the pace that pays.
-    fn look(&mut self, need: u64) -> Result<(), Error> {
+    fn look(&mut self, need: u64, from: u64) -> Result<(), Error> {
         let pauses = self.pace.before_look();
         for _ in 0..pauses {
             self.seat.memory.pause();
         }
-        let before = self.available;
-        self.refresh()?;
+        let before = self.cursor.left();
+        self.refresh(from)?;
         let memory = &self.seat.memory;
-        let evicting = self.pace.after_look(pauses, self.available - before, need, || memory.ticks());
+        let evicting = self.pace.after_look(pauses, self.cursor.left() - before, need, || memory.ticks());
         if evicting && !self.evicting {
             // What was read before stays where it is.
-            self.evicted = line_of(self.head);
+            self.evicted = line_of(self.cursor.at());
         }
         self.evicting = evicting;
         Ok(())
     }
 
     /// Loads the producer's index, checks it, and takes the data it gives.
-    pub(crate) fn refresh(&mut self) -> Result<(), Error> {
+    pub(crate) fn refresh(&mut self, from: u64) -> Result<(), Error> {
         if let Some(what) = self.poison {
             return Err(Error::Corrupt(what));
         }
+        let bounds = self.cursor.bounds();
         // Acquire pairs with the producer's Release of tail: the bytes before it are seen.
         let tail = self.seat.memory.load64(Field64::Tail, Acquire);
-        if !self.bounds.contains(tail) {
+        if !bounds.contains(tail) {
             return Err(self.poison(Corruption::TailOutOfRange));
         }
-        let published = self.bounds.distance(self.released, tail);
-        let known = self.bounds.distance(self.released, self.head) + self.available;
-        if published < known {
+        let known = bounds.distance(from, self.cursor.at()) + self.cursor.left();
+        if bounds.distance(from, tail) < known {
             return Err(self.poison(Corruption::TailWentBack));
         }
-        self.available += published - known;
+        self.cursor.set_goal(tail);
         Ok(())
     }
 
@@ -351,11 +348,11 @@ impl<M: Memory> Consumer<M> {
         if self.seat.memory.is_lost() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
-    /// Stops the handle for good: without data, each later call comes to `refresh` and is refused there.
+    /// Stops the handle for good: each later call comes to `refresh` and is refused there.
     #[cold]
     pub(crate) fn poison(&mut self, what: Corruption) -> Error {
         self.poison = Some(what);
-        self.available = 0;
+        self.cursor.stop();
         Error::Corrupt(what)
     }
 }

@@ -26,9 +26,7 @@ impl<M: Memory> Producer<M> {
     /// [`Error::Full`], [`Error::TooLong`], [`Error::Corrupt`].
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<WriteGrant<'_, M>, Error> {
-        if len as u64 > self.free {
-            self.make_room(len as u64)?;
-        }
+        self.make_room(len as u64, self.cursor.at())?;
         Ok(WriteGrant { producer: self, len })
     }
 }
@@ -52,9 +50,10 @@ impl<M: Memory> WriteGrant<'_, M> {
     pub fn write_at(&mut self, offset: usize, src: &[u8]) -> Result<(), Error> {
         inside(offset, src.len(), self.len)?;
         let producer = &*self.producer;
-        let at = producer.bounds.advance(producer.tail, offset as u64);
-        // SAFETY: advance keeps inside the bounds; offset + src.len() ≤ len ≤ free < size.
-        unsafe { put(&producer.seat.memory, producer.bounds, at, src) };
+        let bounds = producer.cursor.bounds();
+        let at = bounds.advance(producer.cursor.at(), offset as u64);
+        // SAFETY: advance keeps inside the bounds; offset + src.len() ≤ len ≤ left < size.
+        unsafe { put(&producer.seat.memory, bounds, at, src) };
         Ok(())
     }
 
@@ -66,9 +65,9 @@ impl<M: Memory> WriteGrant<'_, M> {
     pub fn commit(self, count: usize) -> Result<(), Error> {
         inside(0, count, self.len)?;
         let producer = self.producer;
-        producer.tail = producer.bounds.advance(producer.tail, count as u64);
-        producer.free -= count as u64;
-        producer.publish();
+        let from = producer.cursor.at();
+        producer.cursor.pass(count as u64);
+        producer.publish(from);
         producer.kept()
     }
 }
@@ -89,8 +88,8 @@ impl<M: Memory> Consumer<M> {
     /// [`Error::Corrupt`].
     #[inline]
     pub fn peek(&mut self) -> Result<ReadGrant<'_, M>, Error> {
-        self.refresh()?;
-        let len = self.available as usize;
+        self.refresh(self.cursor.at())?;
+        let len = self.cursor.left() as usize;
         Ok(ReadGrant { consumer: self, len })
     }
 }
@@ -114,9 +113,10 @@ impl<M: Memory> ReadGrant<'_, M> {
     pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), Error> {
         inside(offset, dst.len(), self.len)?;
         let consumer = &*self.consumer;
-        let at = consumer.bounds.advance(consumer.head, offset as u64);
-        // SAFETY: advance keeps inside the bounds; offset + dst.len() ≤ len ≤ available < size.
-        unsafe { get(&consumer.seat.memory, consumer.bounds, at, dst) };
+        let bounds = consumer.cursor.bounds();
+        let at = bounds.advance(consumer.cursor.at(), offset as u64);
+        // SAFETY: advance keeps inside the bounds; offset + dst.len() ≤ len ≤ left < size.
+        unsafe { get(&consumer.seat.memory, bounds, at, dst) };
         consumer.still_there()
     }
 

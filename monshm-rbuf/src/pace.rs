@@ -1,16 +1,19 @@
-//! How a side moves on in a stream: how long it leaves the other side alone before it looks again, and whether what it
-//! has read leaves the caches.
+//! How a consumer moves on in a stream: how long it leaves the producer alone before it looks again, and whether what
+//! it has read leaves the caches.
 //!
-//! Private numbers only; it neither pauses nor looks nor evicts, its callers do. It changes no outcome of any call,
-//! only when a look takes place, and by at most [`PATIENCE`] (about 3 µs where a pause takes 25 ns). Which setting is
-//! the fastest is found by trying: see `tuner`.
+//! Private numbers only; it neither pauses nor looks nor evicts, its caller does. It changes no outcome of any call,
+//! only when a look takes place, and by at most 256 pauses (about 6 µs where a pause takes 25 ns). Whether a wait
+//! pays, and whether an eviction does, is found by trying: see `patience` and `tuner`.
 //!
 //! # Why to wait
-//! A side that has caught up sees each message as soon as it is published, so that each publication moves the index
-//! line and the data line between the cores, and both sides run at the speed of that. Left alone until some hundred
-//! lines have gathered, they run at the speed of the memory. Only the first look after one that found something waits: an
-//! empty ring is looked at again at once. In an exchange of messages a wait brings just the one message that would
-//! have come anyway; a trial ends with the first such look.
+//! A consumer that has caught up sees each message as soon as it is published, so that each publication moves the index
+//! line and the data line between the cores, and both sides run at the speed of that. Let some hundred lines gather, and
+//! both run at the speed of the memory. Only the first look after one that found something waits: an empty ring is looked
+//! at again at once. In an exchange of messages a wait brings just the one message that would have come anyway; a trial
+//! ends with the first such look.
+//!
+//! A producer never waits. One that finds the ring full has a whole ring between itself and the consumer, and nothing
+//! but the index line moves; a wait there was seen to cost up to three quarters of the rate.
 //!
 //! # Why to evict
 //! A line that the consumer has read is held by both cores' caches, and before the producer can write it again the
@@ -18,24 +21,22 @@
 //! written without that. Where the memory is slower than the caches of both, the trial finds that too. Figures are in
 //! `SPEED.md`.
 
+use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
-
-/// The waits to choose from, in pauses.
-const PATIENCE: [u32; 3] = [0, 32, 128];
 
 /// Bytes of a message that had better leave the caches by itself.
 const LONG: u64 = 512;
 
-/// Bytes that come by before the tuners are told, outside of trials.
+/// Bytes that come by before the tuner is told, outside of trials.
 const GRAIN: u64 = 2048;
 
-/// What one side has learnt about the rhythm of the other.
+/// What a consumer has learnt about the rhythm of the producer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    patience: Tuner<3>,
+    patience: Patience,
     /// Setting 0 is to evict.
     eviction: Tuner<2>,
-    /// Bytes found that the tuners have not been told of.
+    /// Bytes found that the tuner has not been told of.
     gained: u64,
     /// Whether the last look found something.
     found: bool,
@@ -44,10 +45,9 @@ pub(crate) struct Pace {
 impl Pace {
     /// For a ring of `size` bytes.
     pub(crate) const fn new(size: u64) -> Self {
-        let piece = if size / 8 < 16384 { size / 8 } else { 16384 };
         let eighth = if size / 8 == 0 { 1 } else { size / 8 };
         Pace {
-            patience: Tuner::new(Habit { piece, settle: 1, measure: 2, rest: (4, 1024) }),
+            patience: Patience::new(if size / 2 < 65536 { size / 2 } else { 65536 }),
             // It takes a lap to show.
             eviction: Tuner::new(Habit { piece: eighth, settle: 8, measure: 8, rest: (24, 2048) }),
             gained: 0,
@@ -56,15 +56,15 @@ impl Pace {
     }
 
     /// Pauses to take before the look that comes now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn before_look(&mut self) -> u32 {
-        if core::mem::take(&mut self.found) { PATIENCE[self.patience.setting()] } else { 0 }
+        if core::mem::take(&mut self.found) { self.patience.pauses() } else { 0 }
     }
 
     /// Learns from a look after `waited` pauses that found `gained` more bytes, where `need` were wanted.
     ///
     /// Tells whether what is read of them had better leave the caches.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn after_look(
         &mut self,
         waited: u32,
@@ -76,32 +76,25 @@ impl Pace {
             return false;
         }
         self.found = true;
-        if waited > 0 && gained <= need {
-            // One message, which would have come as well without the wait.
-            self.patience.give_up();
+        // One trial at a time: while one is under way, what the other would measure is not its own.
+        if !self.eviction.is_trying() {
+            self.patience.after_look(gained, need, &clock);
         }
         self.gained += gained;
-        if self.gained >= GRAIN || self.patience.is_trying() || self.eviction.is_trying() {
-            let gained = core::mem::take(&mut self.gained);
-            self.count(gained, clock);
+        if self.gained >= GRAIN || self.eviction.is_trying() {
+            self.count(clock);
         }
         self.eviction.setting() == 0 && (waited > 0 || gained > need || gained >= LONG)
     }
 
-    /// Tells the tuners of bytes that came by.
-    #[cold]
+    /// Tells the tuner of bytes that came by.
     #[inline(never)]
-    fn count(&mut self, gained: u64, clock: impl Fn() -> Option<u64>) {
-        // One trial at a time: while one is under way, what the other would measure is not its own.
-        if self.eviction.is_trying() {
-            self.patience.interrupt();
-        } else {
-            self.patience.count(gained, &clock);
-        }
+    fn count(&mut self, clock: impl Fn() -> Option<u64>) {
+        let gained = core::mem::take(&mut self.gained);
         if self.patience.is_trying() {
             self.eviction.interrupt();
-        } else if self.eviction.count(gained, &clock) {
-            self.patience.start_over();
+        } else {
+            self.eviction.count(gained, clock);
         }
     }
 }

@@ -27,7 +27,7 @@ impl<M: Memory> Consumer<M> {
     /// in between; [`Error::Corrupt`].
     #[inline]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        let record = self.take_record(dst)?;
+        let record = self.take_record(dst, self.cursor.at())?;
         self.release_all();
         Ok(record)
     }
@@ -38,7 +38,7 @@ impl<M: Memory> Consumer<M> {
     /// [`Error::Empty`], [`Error::Unaligned`], [`Error::Corrupt`].
     #[inline]
     pub fn peek_record(&mut self) -> Result<RecordReadGrant<'_, M>, Error> {
-        let header = self.next_header()?;
+        let header = self.next_header(self.cursor.at())?;
         Ok(RecordReadGrant { consumer: self, header })
     }
 
@@ -58,10 +58,11 @@ impl<M: Memory> Consumer<M> {
         buffer: &mut [u8],
         mut each: impl FnMut(Record, &[u8]),
     ) -> Result<usize, Error> {
+        let from = self.cursor.at();
         let mut count = 0;
         let mut outcome = Ok(());
         while count < most {
-            match self.take_record(buffer) {
+            match self.take_record(buffer, from) {
                 Ok(record) => {
                     count += 1;
                     each(record, &buffer[..record.len]);
@@ -77,10 +78,10 @@ impl<M: Memory> Consumer<M> {
         outcome.map(|()| count)
     }
 
-    /// Copies the next record out, not yet released.
+    /// Copies the next record out, not yet released; what was read from `from` on is not either.
     #[inline(always)]
-    pub(crate) fn take_record(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        let header = self.next_header()?;
+    pub(crate) fn take_record(&mut self, dst: &mut [u8], from: u64) -> Result<Record, Error> {
+        let header = self.next_header(from)?;
         self.copy_record(header, dst)?;
         self.pass_record(header);
         Ok(header.to_record())
@@ -91,15 +92,15 @@ impl<M: Memory> Consumer<M> {
     /// After `Ok(header)`: head is a multiple of 8, and `[head, head + header.extent())` is published and
     /// inside the bounds.
     #[inline(always)]
-    fn next_header(&mut self) -> Result<Header, Error> {
-        let header = self.header_at_head()?;
+    fn next_header(&mut self, from: u64) -> Result<Header, Error> {
+        let header = self.header_at_head(from)?;
         if !header.is_padding() {
             return Ok(header);
         }
         self.pass_record(header);
         // Padding moved head to begin, where padding would have to be as long as the whole ring, more than
         // can be published: the second header is a record or corrupt.
-        match self.header_at_head() {
+        match self.header_at_head(from) {
             Ok(header) => Ok(header),
             Err(Error::Empty { requested, available }) => {
                 // Nothing behind the padding yet: give its room back now.
@@ -111,28 +112,29 @@ impl<M: Memory> Consumer<M> {
     }
 
     #[inline(always)]
-    fn header_at_head(&mut self) -> Result<Header, Error> {
-        if self.head & 7 != 0 {
+    fn header_at_head(&mut self, from: u64) -> Result<Header, Error> {
+        let head = self.cursor.at();
+        if head & 7 != 0 {
             return Err(Error::Unaligned);
         }
-        if self.available == 0 {
-            self.look_for(8)?;
+        if self.cursor.ahead(1).is_none() {
+            self.look_for(8, from)?;
         }
-        if self.available & 7 != 0 {
+        if self.cursor.goal() & 7 != 0 {
             return Err(self.poison(Corruption::TailMisaligned));
         }
         // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.
-        let word = unsafe { self.seat.memory.load_header(self.head) };
+        let word = unsafe { self.seat.memory.load_header(head) };
         let header = match Header::from_word(word) {
             Ok(header) => header,
             Err(_) => return Err(self.poison(Corruption::HeaderInvalid)),
         };
         let extent = header.extent();
-        let until_end = self.bounds.end() - self.head;
+        let until_end = self.cursor.bounds().end() - head;
         if extent > until_end {
             return Err(self.poison(Corruption::RecordOverWrap));
         }
-        if extent > self.available {
+        if extent > self.cursor.left() {
             return Err(self.poison(Corruption::RecordBeyondTail));
         }
         if header.is_padding() && extent != until_end {
@@ -149,7 +151,7 @@ impl<M: Memory> Consumer<M> {
             return Err(Error::TooSmall { requested: len, available: dst.len() });
         };
         // SAFETY: the extent of the record, payload included, is inside the bounds (`next_header`).
-        unsafe { self.seat.memory.copy_out(self.head + header.overhead(), dst) };
+        unsafe { self.seat.memory.copy_out(self.cursor.at() + header.overhead(), dst) };
         self.kept()?;
         if header.is_checked() {
             self.verify(header, dst)?;
@@ -162,7 +164,7 @@ impl<M: Memory> Consumer<M> {
     #[inline(never)]
     fn verify(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
         // SAFETY: the check word is the second word of the extent, inside the bounds and aligned to 8.
-        let word = unsafe { self.seat.memory.load_header(self.head + 8) };
+        let word = unsafe { self.seat.memory.load_header(self.cursor.at() + 8) };
         let (sum, sequence) = ((word >> 32) as u32, word as u32);
         if checksum(header, sequence, payload) != sum {
             return Err(self.poison(Corruption::Checksum));
@@ -181,8 +183,10 @@ impl<M: Memory> Consumer<M> {
             // What was verified on the private copy; a record that was passed over unread tells nothing.
             self.sequence = self.verified.take();
         }
-        self.head = self.bounds.advance(self.head, header.extent());
-        self.available -= header.extent();
+        match self.cursor.ahead(header.extent()) {
+            Some(after) => self.cursor.step_to(after),
+            None => self.cursor.pass(header.extent()),
+        }
     }
 }
 
@@ -208,7 +212,7 @@ impl<M: Memory> RecordReadGrant<'_, M> {
     #[inline]
     pub fn read_at(&self, offset: usize, dst: &mut [u8]) -> Result<(), Error> {
         inside(offset, dst.len(), self.header.payload_len())?;
-        let at = self.consumer.head + self.header.overhead() + offset as u64;
+        let at = self.consumer.cursor.at() + self.header.overhead() + offset as u64;
         // SAFETY: the extent of the record is inside the bounds (`next_header`); offset + dst.len() ≤ payload.
         unsafe { self.consumer.seat.memory.copy_out(at, dst) };
         self.consumer.still_there()

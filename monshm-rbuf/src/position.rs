@@ -5,6 +5,9 @@
 
 use crate::error::{BoundsFault, Error};
 
+/// Bytes of a cache line; where lines are longer or shorter, only time is lost.
+pub(crate) const LINE: u64 = 64;
+
 /// Where the bytes of a ring lie: the offsets `[begin, end)` from the base of the segment.
 ///
 /// Checked once, at construction, and kept in private memory from then on; the shared `begin` and `end` are
@@ -82,6 +85,12 @@ impl Bounds {
     #[inline]
     pub(crate) const fn distance(&self, from: u64, to: u64) -> u64 {
         if to >= from { to - from } else { to + self.size() - from }
+    }
+
+    /// The position one byte before `position`.
+    #[inline]
+    pub(crate) const fn before(&self, position: u64) -> u64 {
+        if position == self.begin { self.end - 1 } else { position - 1 }
     }
 
     /// The position `count` bytes after `position`; `count` is at most `size()`.

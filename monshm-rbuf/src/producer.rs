@@ -6,10 +6,10 @@
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::cursor::Cursor;
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, put};
-use crate::pace::Pace;
-use crate::position::Bounds;
+use crate::position::LINE;
 use crate::seat::{AsProducer, Seat};
 
 /// The one writer of a ring.
@@ -20,20 +20,13 @@ use crate::seat::{AsProducer, Seat};
 #[derive(Debug)]
 pub struct Producer<M: Memory> {
     pub(crate) seat: Seat<M, AsProducer>,
-    pub(crate) bounds: Bounds,
-    /// The first byte that was not written yet. Ours alone; inside the bounds, always.
-    pub(crate) tail: u64,
-    /// What the shared `tail` says: ours alone to store, so never read back.
-    published: u64,
-    /// Bytes that are free from `tail` on for certain. The consumer can only add to them; refreshed when a
-    /// call needs more. At most capacity less what was written and not published.
-    pub(crate) free: u64,
+    /// The first byte that was not written yet; the goal is the byte before the last `head` that was seen. The consumer
+    /// can only take it further; looked at when a call needs more.
+    pub(crate) cursor: Cursor,
     /// Messages dropped, and their bytes: the truth of the two shared counters.
     drops: (u64, u64),
     /// The number of the next checked record; wraps. `None`: none was written by this handle.
     pub(crate) sequence: Option<u32>,
-    /// When to look at `head` again.
-    pace: Pace,
     poison: Option<Corruption>,
 }
 
@@ -71,16 +64,12 @@ impl<M: Memory> Producer<M> {
         );
         let mut producer = Producer {
             seat,
-            bounds,
-            tail,
-            published: tail,
-            free: 0,
+            cursor: Cursor::new(bounds, tail),
             drops,
             sequence: None,
-            pace: Pace::new(bounds.size()),
             poison: None,
         };
-        producer.refresh()?;
+        producer.refresh(tail)?;
         Ok(producer)
     }
 
@@ -90,8 +79,9 @@ impl<M: Memory> Producer<M> {
     /// [`Error::Full`] or [`Error::TooLong`], and nothing was written; [`Error::Corrupt`].
     #[inline]
     pub fn write(&mut self, src: &[u8]) -> Result<(), Error> {
-        self.stage(src)?;
-        self.publish();
+        let from = self.cursor.at();
+        self.stage(src, from)?;
+        self.publish(from);
         Ok(())
     }
 
@@ -100,12 +90,11 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn write_some(&mut self, src: &[u8]) -> Result<usize, Error> {
-        if src.len() as u64 > self.free {
-            self.look(1)?;
+        if src.len() as u64 > self.cursor.left() {
+            self.refresh(self.cursor.at())?;
         }
-        let count = self.free.min(src.len() as u64) as usize;
-        self.stage(&src[..count])?;
-        self.publish();
+        let count = self.cursor.left().min(src.len() as u64) as usize;
+        self.write(&src[..count])?;
         Ok(count)
     }
 
@@ -128,13 +117,13 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn available(&mut self) -> Result<usize, Error> {
-        self.refresh()?;
-        Ok(self.free as usize)
+        self.refresh(self.cursor.at())?;
+        Ok(self.cursor.left() as usize)
     }
 
     /// The most bytes that the ring can hold.
     pub fn capacity(&self) -> usize {
-        self.bounds.capacity()
+        self.cursor.bounds().capacity()
     }
 
     /// Who claimed the role: this handle.
@@ -191,74 +180,88 @@ impl<M: Memory> Producer<M> {
         &self.seat.memory
     }
 
-    /// Copies `src` behind what was written, not yet visible.
+    /// Copies `src` behind what was written, not yet visible; what was written from `from` on is not either.
     #[inline(always)]
-    pub(crate) fn stage(&mut self, src: &[u8]) -> Result<(), Error> {
-        let len = src.len() as u64;
-        if len > self.free {
-            self.make_room(len)?;
-        }
-        // SAFETY: bounds are the memory's own and contain tail (field invariants); len ≤ free < size.
-        self.tail = unsafe { put(&self.seat.memory, self.bounds, self.tail, src) };
-        self.free -= len;
+    pub(crate) fn stage(&mut self, src: &[u8], from: u64) -> Result<(), Error> {
+        let Some(after) = self.cursor.ahead(src.len() as u64) else { return self.stage_far(src, from) };
+        // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
+        unsafe { self.seat.memory.copy_in(self.cursor.at(), src) };
+        self.cursor.step_to(after);
         self.kept()
     }
 
-    /// Makes all that was written visible.
-    #[inline(always)]
-    pub(crate) fn publish(&mut self) {
-        // Release pairs with the consumer's Acquire of tail: the bytes before it are seen.
-        self.seat.memory.store64(Field64::Tail, self.tail, Release);
-        self.published = self.tail;
-    }
-
-    /// Looks for `need` bytes of room, or says why there is none.
-    #[cold]
+    /// The same, where room must be looked for, or the end of the ring is reached.
     #[inline(never)]
-    pub(crate) fn make_room(&mut self, need: u64) -> Result<(), Error> {
-        self.look(need)?;
-        if need > self.bounds.capacity() as u64 {
-            return Err(Error::TooLong { requested: need as usize, limit: self.bounds.capacity() });
-        }
-        if need > self.free {
-            return Err(Error::Full { requested: need as usize, available: self.free as usize });
-        }
-        Ok(())
+    fn stage_far(&mut self, src: &[u8], from: u64) -> Result<(), Error> {
+        let len = src.len() as u64;
+        self.make_room(len, from)?;
+        // SAFETY: bounds are the memory's own and contain the cursor; len ≤ left < size.
+        unsafe { put(&self.seat.memory, self.cursor.bounds(), self.cursor.at(), src) };
+        self.cursor.pass(len);
+        self.kept()
     }
 
-    /// Looks at the consumer's index, for `need` bytes, at the pace that pays.
-    fn look(&mut self, need: u64) -> Result<(), Error> {
-        let pauses = self.pace.before_look();
-        for _ in 0..pauses {
-            self.seat.memory.pause();
+    /// Makes all that was written, from `from` on, visible.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self, from: u64) {
+        let tail = self.cursor.at();
+        // Release pairs with the consumer's Acquire of tail: the bytes before it are seen.
+        self.seat.memory.store64(Field64::Tail, tail, Release);
+        if (from ^ tail) >= LINE {
+            self.fetch_next_line();
         }
-        let before = self.free;
-        self.refresh()?;
-        let memory = &self.seat.memory;
-        self.pace.after_look(pauses, self.free - before, need, || memory.ticks());
+    }
+
+    /// Brings the next line that will be written into this side's cache, for writing: by a store to it, for nothing
+    /// less does. An exchange of messages has the time for that while it waits for the answer, not when it writes.
+    #[inline(always)]
+    fn fetch_next_line(&mut self) {
+        let next = self.cursor.at().next_multiple_of(LINE);
+        // A free byte more: the cursor stands at or before `next`.
+        if self.cursor.ahead(next + 8 - self.cursor.at()).is_some() {
+            // SAFETY: free, and so inside the bounds; a multiple of 8.
+            unsafe { self.seat.memory.store_header(next, 0) };
+        }
+    }
+
+    /// Sees to it that there are `need` bytes of room, or says why there are not; what was written from `from` on is not
+    /// published.
+    pub(crate) fn make_room(&mut self, need: u64, from: u64) -> Result<(), Error> {
+        if need <= self.cursor.left() && self.poison.is_none() {
+            return Ok(());
+        }
+        self.refresh(from)?;
+        if need > self.capacity() as u64 {
+            return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
+        }
+        let free = self.cursor.left();
+        if need > free {
+            return Err(Error::Full { requested: need as usize, available: free as usize });
+        }
         Ok(())
     }
 
     /// Loads the consumer's index, checks it, and takes the room it gives.
-    pub(crate) fn refresh(&mut self) -> Result<(), Error> {
+    pub(crate) fn refresh(&mut self, from: u64) -> Result<(), Error> {
         if let Some(what) = self.poison {
             return Err(Error::Corrupt(what));
         }
+        let bounds = self.cursor.bounds();
         // Acquire pairs with the consumer's Release of head: its reads of the bytes that it releases came
         // before our writes over them.
         let head = self.seat.memory.load64(Field64::Head, Acquire);
-        if !self.bounds.contains(head) {
+        if !bounds.contains(head) {
             return Err(self.poison(Corruption::HeadOutOfRange));
         }
-        let used = self.bounds.distance(head, self.tail);
-        if used < self.bounds.distance(self.published, self.tail) {
+        let tail = self.cursor.at();
+        let used = bounds.distance(head, tail);
+        if used < bounds.distance(from, tail) {
             return Err(self.poison(Corruption::HeadPassedTail));
         }
-        let free = self.bounds.size() - 1 - used;
-        if free < self.free {
+        if bounds.size() - 1 - used < self.cursor.left() {
             return Err(self.poison(Corruption::HeadWentBack));
         }
-        self.free = free;
+        self.cursor.set_goal(bounds.before(head));
         Ok(())
     }
 
@@ -268,11 +271,11 @@ impl<M: Memory> Producer<M> {
         if self.seat.memory.is_lost() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
-    /// Stops the handle for good: without room, each later call comes to `refresh` and is refused there.
+    /// Stops the handle for good: each later call comes to `refresh` and is refused there.
     #[cold]
     pub(crate) fn poison(&mut self, what: Corruption) -> Error {
         self.poison = Some(what);
-        self.free = 0;
+        self.cursor.stop();
         Error::Corrupt(what)
     }
 

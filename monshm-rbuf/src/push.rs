@@ -37,8 +37,9 @@ impl<M: Memory> Producer<M> {
     /// [`Error::Unaligned`] when bytes were written in between; [`Error::Corrupt`].
     #[inline]
     pub fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
-        self.stage_record(label, payload)?;
-        self.publish();
+        let from = self.cursor.at();
+        self.stage_record(label, payload, from)?;
+        self.publish(from);
         Ok(())
     }
 
@@ -51,7 +52,8 @@ impl<M: Memory> Producer<M> {
         self.check_len(payload.len(), Header::record(label, 0).checked(false).overhead())?;
         let header = Header::record(label, payload.len()).checked(self.sequence.is_none());
         let sequence = self.sequence.unwrap_or(0);
-        let place = self.place(header.extent())?;
+        let from = self.cursor.at();
+        let place = self.place(header.extent(), from)?;
         let sum = checksum(header, sequence, payload);
         // SAFETY: `place` found room for the whole extent from place.at on, contiguous and aligned to 8; the
         // check word follows the header, the payload the check word.
@@ -61,7 +63,7 @@ impl<M: Memory> Producer<M> {
         }
         self.finish(place, header);
         self.sequence = Some(sequence.wrapping_add(1));
-        self.publish();
+        self.publish(from);
         self.kept()
     }
 
@@ -85,21 +87,21 @@ impl<M: Memory> Producer<M> {
     /// As for [`push`](Self::push).
     pub fn reserve_record(&mut self, label: Label, len: usize) -> Result<RecordWriteGrant<'_, M>, Error> {
         self.check_len(len, Header::record(label, 0).overhead())?;
-        let place = self.place(Header::record(label, len).extent())?;
+        let place = self.place(Header::record(label, len).extent(), self.cursor.at())?;
         Ok(RecordWriteGrant { producer: self, label, len, place })
     }
 
     /// The longest payload of a record, bytes: about half the ring, since a record is contiguous.
     pub fn record_limit(&self) -> usize {
-        (self.bounds.record_limit() as usize).saturating_sub(8).min(PAYLOAD_MAX)
+        (self.cursor.bounds().record_limit() as usize).saturating_sub(8).min(PAYLOAD_MAX)
     }
 
-    /// Writes a record, not yet visible.
+    /// Writes a record, not yet visible; what was written from `from` on is not either.
     #[inline(always)]
-    pub(crate) fn stage_record(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
+    pub(crate) fn stage_record(&mut self, label: Label, payload: &[u8], from: u64) -> Result<(), Error> {
         self.check_len(payload.len(), Header::record(label, 0).overhead())?;
         let header = Header::record(label, payload.len());
-        let place = self.place(header.extent())?;
+        let place = self.place(header.extent(), from)?;
         // SAFETY: `place` found room for the whole extent from place.at on, contiguous; the payload follows
         // the header in it.
         unsafe { self.seat.memory.copy_in(place.at + header.overhead(), payload) };
@@ -109,8 +111,8 @@ impl<M: Memory> Producer<M> {
 
     #[inline(always)]
     fn check_len(&self, payload_len: usize, overhead: u64) -> Result<(), Error> {
-        let limit = (self.bounds.record_limit() as usize).saturating_sub(overhead as usize).min(PAYLOAD_MAX);
-        let fits = self.bounds.record_limit() >= overhead && payload_len <= limit;
+        let limit = (self.cursor.bounds().record_limit() as usize).saturating_sub(overhead as usize).min(PAYLOAD_MAX);
+        let fits = self.cursor.bounds().record_limit() >= overhead && payload_len <= limit;
         if fits { Ok(()) } else { Err(Error::TooLong { requested: payload_len, limit }) }
     }
 
@@ -119,36 +121,56 @@ impl<M: Memory> Producer<M> {
     /// After `Ok(place)`: `place.at` is a multiple of 8, `[place.at, place.at + extent)` is inside the bounds,
     /// and `place.padding + extent` bytes are free.
     #[inline(always)]
-    fn place(&mut self, extent: u64) -> Result<Place, Error> {
-        if self.tail & 7 != 0 {
+    fn place(&mut self, extent: u64, from: u64) -> Result<Place, Error> {
+        let at = self.cursor.at();
+        if at & 7 != 0 {
             return Err(Error::Unaligned);
         }
-        let until_end = self.bounds.end() - self.tail;
-        let (at, padding) =
-            if extent <= until_end { (self.tail, 0) } else { (self.bounds.begin(), until_end) };
-        if padding + extent > self.free {
-            self.make_room(padding + extent)?;
-        }
-        // With tail and head both at multiples of 8, what is free is 1 short of one.
-        if (self.free + 1) & 7 != 0 {
+        let place = match self.cursor.ahead(extent) {
+            Some(_) => Place { at, padding: 0 },
+            None => self.place_far(extent, from)?,
+        };
+        // The goal is the byte before `head`.
+        if self.cursor.goal() & 7 != 7 {
             return Err(self.poison(Corruption::HeadMisaligned));
         }
-        Ok(Place { at, padding })
+        Ok(place)
+    }
+
+    /// The same, where room must be looked for, or the end of the ring is reached.
+    #[inline(never)]
+    fn place_far(&mut self, extent: u64, from: u64) -> Result<Place, Error> {
+        let (at, bounds) = (self.cursor.at(), self.cursor.bounds());
+        let until_end = bounds.end() - at;
+        let place = if extent <= until_end {
+            Place { at, padding: 0 }
+        } else {
+            Place { at: bounds.begin(), padding: until_end }
+        };
+        self.make_room(place.padding + extent, from)?;
+        Ok(place)
     }
 
     /// Writes the headers of a placed record and moves the cursor behind it.
     #[inline(always)]
     fn finish(&mut self, place: Place, header: Header) {
-        // SAFETY: padding, where there is any, begins at tail, a multiple of 8 below end; place.at is a
-        // multiple of 8 with room for the record (`place`).
-        unsafe {
-            if place.padding != 0 {
-                self.seat.memory.store_header(self.tail, Header::padding(place.padding).word);
-            }
-            self.seat.memory.store_header(place.at, header.word);
+        let extent = header.extent();
+        // SAFETY: place.at is a multiple of 8 with room for the record (`place`).
+        unsafe { self.seat.memory.store_header(place.at, header.word) };
+        match self.cursor.ahead(extent) {
+            Some(after) if place.padding == 0 => self.cursor.step_to(after),
+            _ => self.finish_far(place.padding, extent),
         }
-        self.tail = self.bounds.advance(place.at, header.extent());
-        self.free -= place.padding + header.extent();
+    }
+
+    /// The same, where the end of the ring is reached.
+    #[inline(never)]
+    fn finish_far(&mut self, padding: u64, extent: u64) {
+        if padding != 0 {
+            // SAFETY: padding begins at the cursor, a multiple of 8 below end.
+            unsafe { self.seat.memory.store_header(self.cursor.at(), Header::padding(padding).word) };
+        }
+        self.cursor.pass(padding + extent);
     }
 }
 
@@ -183,8 +205,9 @@ impl<M: Memory> RecordWriteGrant<'_, M> {
     #[inline]
     pub fn commit(self, count: usize) -> Result<(), Error> {
         inside(0, count, self.len)?;
+        let from = self.producer.cursor.at();
         self.producer.finish(self.place, Header::record(self.label, count));
-        self.producer.publish();
+        self.producer.publish(from);
         self.producer.kept()
     }
 }

@@ -1,0 +1,120 @@
+//! A side's own place in the ring, and how far it may go from there before it has to look at the other side.
+//!
+//! Private numbers only, and all of them checked: no memory, no atomics. One comparison tells whether the next bytes lie
+//! in one piece before anything that is not this side's; all else is for the calls that come to the end of the piece.
+
+use crate::position::Bounds;
+
+/// **Invariant (inside):** `at` and `goal` are inside the bounds. Unless the cursor was stopped, `until` is `goal`, or
+/// the last byte of the ring where `goal` lies before `at`; stopped, it is 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    bounds: Bounds,
+    at: u64,
+    until: u64,
+    goal: u64,
+}
+
+impl Cursor {
+    /// At a place inside the bounds, with nothing to pass over.
+    pub(crate) fn new(bounds: Bounds, at: u64) -> Self {
+        debug_assert!(bounds.contains(at));
+        Cursor { bounds, at, until: at, goal: at }
+    }
+
+    #[inline(always)]
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// The place: the first byte that was not passed over.
+    #[inline(always)]
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The place that may be gone to, and not beyond.
+    #[inline(always)]
+    pub(crate) fn goal(&self) -> u64 {
+        self.goal
+    }
+
+    /// Bytes that may be passed over.
+    #[inline(always)]
+    pub(crate) fn left(&self) -> u64 {
+        self.bounds.distance(self.at, self.goal)
+    }
+
+    /// The place after the next `count` bytes, if these may be passed over and neither end at the end of the ring nor
+    /// reach over it. `count` is at most `isize::MAX`.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, count: u64) -> Option<u64> {
+        let after = self.at + count;
+        if after <= self.until { Some(after) } else { None }
+    }
+
+    /// Goes to a place that [`ahead`](Self::ahead) gave.
+    #[inline(always)]
+    pub(crate) fn step_to(&mut self, after: u64) {
+        debug_assert!(after >= self.at && after <= self.until);
+        self.at = after;
+    }
+
+    /// Passes over `count` bytes, at most [`left`](Self::left), over the end of the ring if need be.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: u64) {
+        debug_assert!(count <= self.left());
+        self.at = self.bounds.advance(self.at, count);
+        self.set_goal(self.goal);
+    }
+
+    /// Says how far to go: a place inside the bounds.
+    #[inline]
+    pub(crate) fn set_goal(&mut self, goal: u64) {
+        debug_assert!(self.bounds.contains(goal));
+        self.goal = goal;
+        self.until = if goal >= self.at { goal } else { self.bounds.end() - 1 };
+    }
+
+    /// Ends here: nothing may be passed over any more.
+    pub(crate) fn stop(&mut self) {
+        self.goal = self.at;
+        self.until = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_ahead_is_in_one_piece_and_allowed() {
+        let bounds = Bounds::new(128, 128 + 24, 4096).unwrap();
+        for at in 128..152 {
+            for goal in 128..152 {
+                let mut cursor = Cursor::new(bounds, at);
+                cursor.set_goal(goal);
+                assert_eq!(cursor.left(), bounds.distance(at, goal));
+                for count in 0..40 {
+                    let fits = count <= cursor.left() && at + count < bounds.end();
+                    assert_eq!(cursor.ahead(count), fits.then_some(at + count), "{count} from {at}, to {goal}");
+                }
+                for count in 0..=cursor.left() {
+                    let mut cursor = cursor;
+                    cursor.pass(count);
+                    assert_eq!(cursor.at(), bounds.advance(at, count));
+                    assert_eq!(cursor.left(), bounds.distance(at, goal) - count);
+                    assert_eq!(cursor.ahead(0), Some(cursor.at()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stopped_cursor_goes_nowhere() {
+        let mut cursor = Cursor::new(Bounds::new(128, 256, 4096).unwrap(), 140);
+        cursor.set_goal(150);
+        cursor.stop();
+        assert_eq!((cursor.left(), cursor.ahead(1), cursor.ahead(0)), (0, None, None));
+    }
+}
