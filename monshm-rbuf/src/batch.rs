@@ -112,7 +112,15 @@ impl<M: Memory> ReadBatch<'_, M> {
     /// As for [`Consumer::pop`].
     #[inline]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        match self.consumer.take_record(dst, self.from) {
+        match self.consumer.take_plain(dst, self.from) {
+            Some(header) => Ok(header.to_record()),
+            None => self.pop_far(dst),
+        }
+    }
+
+    #[inline(never)]
+    fn pop_far(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
+        match self.consumer.take_record_far(dst, self.from) {
             Ok(record) => Ok(record),
             Err(refusal) => Err(self.flush(refusal)),
         }

@@ -48,6 +48,9 @@ pub struct Consumer<M: Memory> {
     poison: Option<Corruption>,
 }
 
+/// Bytes of a message that had better leave the caches by itself.
+const LONG: u64 = 512;
+
 /// Where the line begins in which `position` lies. Inside the bounds if that is: rings begin at multiples of 128.
 const fn line_of(position: u64) -> u64 {
     position & !(LINE - 1)
@@ -225,12 +228,29 @@ impl<M: Memory> Consumer<M> {
     /// Copies the next `dst.len()` bytes out, not yet released; what was read from `from` on is not either.
     #[inline(always)]
     pub(crate) fn take(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
-        let Some(after) = self.cursor.ahead(dst.len() as u64) else { return self.take_far(dst, from) };
+        let len = dst.len() as u64;
+        let Some(after) = self.cursor.ahead(len).or_else(|| self.glance(len, from)) else {
+            return self.take_far(dst, from);
+        };
         // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
         unsafe { self.seat.memory.copy_out(self.cursor.at(), dst) };
         self.kept()?;
         self.cursor.step_to(after);
         Ok(())
+    }
+
+    /// The place after the next `len` bytes, if a look at once finds them, in one piece. Whatever else it finds is left
+    /// for a look that takes its time.
+    #[inline(always)]
+    pub(crate) fn glance(&mut self, len: u64, from: u64) -> Option<u64> {
+        if self.pace.due() > 0 || from > self.cursor.at() {
+            return None;
+        }
+        // Acquire: as in `refresh`.
+        let tail = self.seat.memory.load64(Field64::Tail, Acquire);
+        let gained = self.cursor.extend(tail)?;
+        self.learn(gained, len);
+        self.cursor.ahead(len)
     }
 
     /// The same, where data must be looked for, or the end of the ring is reached.
@@ -266,6 +286,9 @@ impl<M: Memory> Consumer<M> {
     }
 
     /// Takes the lines that were read out of the caches, before they are given back.
+    ///
+    /// Not inline: with the instruction between the copies of short messages these took half as long again.
+    #[inline(never)]
     fn evict(&mut self) {
         let (memory, bounds) = (&self.seat.memory, self.cursor.bounds());
         let (from, to) = (self.evicted, line_of(self.cursor.at()));
@@ -301,20 +324,39 @@ impl<M: Memory> Consumer<M> {
 
     /// Looks at the producer's index, for `need` bytes, at the pace that pays.
     fn look(&mut self, need: u64, from: u64) -> Result<(), Error> {
-        let pauses = self.pace.before_look();
-        for _ in 0..pauses {
+        for _ in 0..self.pace.due() {
             self.seat.memory.pause();
         }
         let before = self.cursor.left();
         self.refresh(from)?;
+        match self.cursor.left() - before {
+            0 => self.pace.after_nothing(),
+            gained => self.learn(gained, need),
+        }
+        Ok(())
+    }
+
+    /// Learns from a look that found something how to go on.
+    #[inline(always)]
+    fn learn(&mut self, gained: u64, need: u64) {
         let memory = &self.seat.memory;
-        let evicting = self.pace.after_look(pauses, self.cursor.left() - before, need, || memory.ticks());
+        self.pace.after_look(gained, need, || memory.ticks());
+        // A message that comes alone, and is short, had better stay.
+        let in_numbers = gained > need.min(LONG - 1);
+        if in_numbers || self.evicting {
+            self.evict_from_here(in_numbers);
+        }
+    }
+
+    /// Decides whether what is read from here on leaves the caches.
+    #[inline(always)]
+    fn evict_from_here(&mut self, in_numbers: bool) {
+        let evicting = in_numbers && self.pace.evicts();
         if evicting && !self.evicting {
             // What was read before stays where it is.
             self.evicted = line_of(self.cursor.at());
         }
         self.evicting = evicting;
-        Ok(())
     }
 
     /// Loads the producer's index, checks it, and takes the data it gives.

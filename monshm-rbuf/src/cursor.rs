@@ -5,13 +5,15 @@
 
 use crate::position::Bounds;
 
-/// **Invariant (inside):** `at` and `goal` are inside the bounds. Unless the cursor was stopped, `until` is `goal`, or
-/// the last byte of the ring where `goal` lies before `at`; stopped, it is 0.
+/// **Invariant (inside):** `at` and the goal are inside the bounds. Where the goal lies at or after `at`, `until` is the
+/// goal and `limit` the end of the ring. Where it lies before, `until` is the last byte of the ring, `limit` is 0, and
+/// `goal` is the goal. Stopped, `until` and `limit` are 0, and `goal` is `at`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
     bounds: Bounds,
     at: u64,
     until: u64,
+    limit: u64,
     goal: u64,
 }
 
@@ -19,7 +21,7 @@ impl Cursor {
     /// At a place inside the bounds, with nothing to pass over.
     pub(crate) fn new(bounds: Bounds, at: u64) -> Self {
         debug_assert!(bounds.contains(at));
-        Cursor { bounds, at, until: at, goal: at }
+        Cursor { bounds, at, until: at, limit: bounds.end(), goal: at }
     }
 
     #[inline(always)]
@@ -36,13 +38,13 @@ impl Cursor {
     /// The place that may be gone to, and not beyond.
     #[inline(always)]
     pub(crate) fn goal(&self) -> u64 {
-        self.goal
+        if self.limit == 0 { self.goal } else { self.until }
     }
 
     /// Bytes that may be passed over.
     #[inline(always)]
     pub(crate) fn left(&self) -> u64 {
-        self.bounds.distance(self.at, self.goal)
+        self.bounds.distance(self.at, self.goal())
     }
 
     /// The place after the next `count` bytes, if these may be passed over and neither end at the end of the ring nor
@@ -64,22 +66,37 @@ impl Cursor {
     #[inline]
     pub(crate) fn pass(&mut self, count: u64) {
         debug_assert!(count <= self.left());
+        let goal = self.goal();
         self.at = self.bounds.advance(self.at, count);
-        self.set_goal(self.goal);
+        self.set_goal(goal);
     }
 
     /// Says how far to go: a place inside the bounds.
     #[inline]
     pub(crate) fn set_goal(&mut self, goal: u64) {
         debug_assert!(self.bounds.contains(goal));
-        self.goal = goal;
-        self.until = if goal >= self.at { goal } else { self.bounds.end() - 1 };
+        if goal >= self.at {
+            (self.until, self.limit) = (goal, self.bounds.end());
+        } else {
+            (self.until, self.limit, self.goal) = (self.bounds.end() - 1, 0, goal);
+        }
+    }
+
+    /// Takes the goal further, to a place that nobody has checked yet, if that is all there is to it: forward from the goal
+    /// as it is, without the end of the ring in between. Gives by how many bytes, at least 1.
+    #[inline(always)]
+    pub(crate) fn extend(&mut self, goal: u64) -> Option<u64> {
+        if goal <= self.until || goal >= self.limit {
+            return None;
+        }
+        let gained = goal - self.until;
+        self.until = goal;
+        Some(gained)
     }
 
     /// Ends here: nothing may be passed over any more.
     pub(crate) fn stop(&mut self) {
-        self.goal = self.at;
-        self.until = 0;
+        (self.until, self.limit, self.goal) = (0, 0, self.at);
     }
 }
 
@@ -97,7 +114,11 @@ mod tests {
                 assert_eq!(cursor.left(), bounds.distance(at, goal));
                 for count in 0..40 {
                     let fits = count <= cursor.left() && at + count < bounds.end();
-                    assert_eq!(cursor.ahead(count), fits.then_some(at + count), "{count} from {at}, to {goal}");
+                    assert_eq!(
+                        cursor.ahead(count),
+                        fits.then_some(at + count),
+                        "{count} from {at}, to {goal}"
+                    );
                 }
                 for count in 0..=cursor.left() {
                     let mut cursor = cursor;
@@ -111,10 +132,30 @@ mod tests {
     }
 
     #[test]
+    fn a_goal_is_extended_forward_alone() {
+        let bounds = Bounds::new(128, 128 + 24, 4096).unwrap();
+        for at in 128..152 {
+            for before in 128..152 {
+                for after in 120..160 {
+                    let mut cursor = Cursor::new(bounds, at);
+                    cursor.set_goal(before);
+                    let plain = before >= at && after > before && bounds.contains(after);
+                    assert_eq!(cursor.extend(after), plain.then(|| after - before));
+                    assert_eq!(cursor.goal(), if plain { after } else { before });
+                    assert_eq!(cursor.left(), bounds.distance(at, cursor.goal()));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_stopped_cursor_goes_nowhere() {
         let mut cursor = Cursor::new(Bounds::new(128, 256, 4096).unwrap(), 140);
         cursor.set_goal(150);
         cursor.stop();
-        assert_eq!((cursor.left(), cursor.ahead(1), cursor.ahead(0)), (0, None, None));
+        assert_eq!(
+            (cursor.left(), cursor.ahead(1), cursor.ahead(0), cursor.extend(150)),
+            (0, None, None, None)
+        );
     }
 }

@@ -24,22 +24,20 @@
 use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
 
-/// Bytes of a message that had better leave the caches by itself.
-const LONG: u64 = 512;
-
-/// Bytes that come by before the tuner is told, outside of trials.
-const GRAIN: u64 = 2048;
+/// Bytes that come by before anything is learnt from them, outside of trials.
+const GRAIN: u64 = 512;
 
 /// What a consumer has learnt about the rhythm of the producer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    patience: Patience,
-    /// Setting 0 is to evict.
-    eviction: Tuner<2>,
-    /// Bytes found that the tuner has not been told of.
+    /// Pauses to take before the next look.
+    due: u32,
+    /// Bytes found that `patience` and `eviction` have not been told of, and how many they want to be told of at once.
     gained: u64,
-    /// Whether the last look found something.
-    found: bool,
+    grain: u64,
+    patience: Patience,
+    /// The second way is not to evict.
+    eviction: Tuner,
 }
 
 impl Pace {
@@ -47,55 +45,62 @@ impl Pace {
     pub(crate) const fn new(size: u64) -> Self {
         let eighth = if size / 8 == 0 { 1 } else { size / 8 };
         Pace {
+            due: 0,
+            gained: 0,
+            grain: GRAIN,
             patience: Patience::new(if size / 2 < 65536 { size / 2 } else { 65536 }),
             // It takes a lap to show.
             eviction: Tuner::new(Habit { piece: eighth, settle: 8, measure: 8, rest: (24, 2048) }),
-            gained: 0,
-            found: false,
         }
     }
 
     /// Pauses to take before the look that comes now.
     #[inline(always)]
-    pub(crate) fn before_look(&mut self) -> u32 {
-        if core::mem::take(&mut self.found) { self.patience.pauses() } else { 0 }
+    pub(crate) fn due(&self) -> u32 {
+        self.due
     }
 
-    /// Learns from a look after `waited` pauses that found `gained` more bytes, where `need` were wanted.
-    ///
-    /// Tells whether what is read of them had better leave the caches.
+    /// Learns from a look that found nothing.
     #[inline(always)]
-    pub(crate) fn after_look(
-        &mut self,
-        waited: u32,
-        gained: u64,
-        need: u64,
-        clock: impl Fn() -> Option<u64>,
-    ) -> bool {
-        if gained == 0 {
-            return false;
+    pub(crate) fn after_nothing(&mut self) {
+        self.due = 0;
+    }
+
+    /// Learns from a look, after the pauses that were due, that found `gained` more bytes, where `need` were
+    /// wanted.
+    #[inline(always)]
+    pub(crate) fn after_look(&mut self, gained: u64, need: u64, clock: impl FnOnce() -> Option<u64>) {
+        self.gained += gained;
+        if self.gained >= self.grain {
+            self.learn(need, clock);
         }
-        self.found = true;
+        self.due = self.patience.pauses();
+    }
+
+    /// Whether what comes in numbers, or is long, had better leave the caches once it is read.
+    #[inline(always)]
+    pub(crate) fn evicts(&self) -> bool {
+        !self.eviction.is_second()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, need: u64, clock: impl FnOnce() -> Option<u64>) {
+        let gained = core::mem::take(&mut self.gained);
+        let mut time = None;
+        let mut clock = Some(clock);
+        let mut now = || *time.get_or_insert_with(|| clock.take().and_then(|clock| clock()));
         // One trial at a time: while one is under way, what the other would measure is not its own.
         if !self.eviction.is_trying() {
-            self.patience.after_look(gained, need, &clock);
+            self.patience.after_looks(gained, need, &mut now);
         }
-        self.gained += gained;
-        if self.gained >= GRAIN || self.eviction.is_trying() {
-            self.count(clock);
-        }
-        self.eviction.setting() == 0 && (waited > 0 || gained > need || gained >= LONG)
-    }
-
-    /// Tells the tuner of bytes that came by.
-    #[inline(never)]
-    fn count(&mut self, clock: impl Fn() -> Option<u64>) {
-        let gained = core::mem::take(&mut self.gained);
         if self.patience.is_trying() {
             self.eviction.interrupt();
         } else {
-            self.eviction.count(gained, clock);
+            self.eviction.count(gained, &mut now);
         }
+        let each_look = self.eviction.is_trying() || self.patience.wants_each_look();
+        self.grain = if each_look { 0 } else { GRAIN };
     }
 }
 
@@ -104,93 +109,56 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
-    const RING: u64 = 1 << 20;
-
-    /// Lets looks and what they bring follow each other: `look(waited)` gives the bytes that a look after that wait
-    /// finds, and the ticks until the next. Gives the pauses per look.
-    fn looks(pace: &mut Pace, count: u32, need: u64, look: impl Fn(u32) -> (u64, u64)) -> f64 {
-        let now = Cell::new(0);
-        let mut pauses = 0;
-        for _ in 0..count {
-            let waited = pace.before_look();
-            pauses += waited;
-            let (gained, ticks) = look(waited);
-            now.set(now.get() + ticks);
-            pace.after_look(waited, gained, need, || Some(now.get()));
-        }
-        f64::from(pauses) / f64::from(count)
-    }
-
-    #[test]
-    fn exchanges_are_hardly_ever_waited_for() {
-        let exchange = |len| move |waited: u32| (len, 500 + 64 * u64::from(waited));
-        assert!(looks(&mut Pace::new(RING), 200_000, 64, exchange(64)) < 0.1, "single messages");
-        assert!(looks(&mut Pace::new(RING), 200_000, 8, exchange(72)) < 0.5, "a header and a body");
-        assert!(looks(&mut Pace::new(RING), 200_000, 1, exchange(4000)) < 0.5, "whatever is there");
-    }
-
-    #[test]
-    fn a_trial_ends_with_the_first_single_message() {
-        let mut pace = Pace::new(RING);
-        let (mut now, mut trials) = (0, 0);
-        for _ in 0..100_000 {
-            let waited = pace.before_look();
-            now += 500 + 64 * u64::from(waited);
-            pace.after_look(waited, 64, 64, || Some(now));
-            if waited > 0 {
-                trials += 1;
-                assert_eq!(pace.before_look(), 0, "the wait brought what would have come anyway");
-                pace.after_look(0, 64, 64, || Some(now));
-            }
-        }
-        assert!(trials > 2, "{trials}");
-    }
-
     #[test]
     fn an_empty_look_is_followed_at_once() {
-        let mut pace = Pace::new(RING);
+        let mut pace = Pace::new(1 << 20);
+        let now = Cell::new(0);
         // A stream, for which a wait pays.
-        looks(&mut pace, 10_000, 64, |waited| (64 + 64 * u64::from(waited), 1000 + u64::from(waited)));
-        assert!(pace.before_look() > 0);
-        pace.after_look(32, 0, 64, || Some(0));
-        assert_eq!(pace.before_look(), 0);
-    }
-
-    #[test]
-    fn a_stream_that_gathers_is_given_time_and_one_that_does_not_is_not() {
-        // Each look costs 1000 ticks of both sides' time, a pause 64; the stream flows meanwhile.
-        let pays = |waited: u32| (64 + 32 * u64::from(waited), 1000 + 64 * u64::from(waited));
-        assert!(looks(&mut Pace::new(RING), 20_000, 64, pays) > 16.0);
-        // More is there at each look than anybody waits for.
-        let full = |waited: u32| (1 << 19, 100_000 + 6400 * u64::from(waited));
-        assert!(looks(&mut Pace::new(RING), 20_000, 64, full) < 2.0);
-    }
-
-    #[test]
-    fn single_messages_stay_in_the_caches_and_a_stream_leaves_them() {
-        let mut pace = Pace::new(RING);
-        assert!(!pace.after_look(0, 64, 64, || Some(1)));
-        assert!(pace.after_look(0, 640, 64, || Some(2)));
-        assert!(pace.after_look(32, 64, 64, || Some(3)));
+        for _ in 0..1000 {
+            now.set(now.get() + 1000 + u64::from(pace.due()));
+            let gained = 65 + 64 * u64::from(pace.due());
+            pace.after_look(gained, 64, || Some(now.get()));
+        }
+        assert!(pace.due() > 0);
+        pace.after_nothing();
+        assert_eq!(pace.due(), 0);
+        pace.after_look(4096, 64, || Some(now.get()));
+        assert!(pace.due() > 0);
     }
 
     #[test]
     fn where_eviction_costs_time_it_ends() {
-        let mut pace = Pace::new(RING);
-        let now = Cell::new(0);
-        let mut evicted = true;
+        let (mut pace, now) = (Pace::new(1 << 20), Cell::new(0));
+        assert!(pace.evicts());
         for _ in 0..10_000 {
-            let waited = pace.before_look();
-            now.set(now.get() + if evicted { 9000 } else { 3000 });
-            evicted = pace.after_look(waited, 8192, 64, || Some(now.get()));
+            now.set(now.get() + if pace.evicts() { 9000 } else { 3000 });
+            pace.after_look(8192, 64, || Some(now.get()));
         }
-        assert!(!evicted);
+        assert!(!pace.evicts());
+    }
+
+    #[test]
+    fn one_thing_is_tried_at_a_time() {
+        let (mut pace, now) = (Pace::new(1 << 16), Cell::new(0));
+        let (mut waits, mut evictions) = (0, 0);
+        for _ in 0..1_000_000 {
+            now.set(now.get() + 100 + 64 * u64::from(pace.due()));
+            pace.after_look(100 + 64 * u64::from(pace.due()), 64, || Some(now.get()));
+            assert!(!(pace.patience.is_trying() && pace.eviction.is_trying()));
+            waits += u32::from(pace.patience.is_trying());
+            evictions += u32::from(pace.eviction.is_trying());
+        }
+        assert!(waits > 0 && evictions > 0, "{waits} {evictions}");
     }
 
     #[test]
     fn the_smallest_rings_have_a_pace_too() {
         for size in [8, 16, 64] {
-            looks(&mut Pace::new(size), 1000, 1, |_| (size - 1, 10));
+            let (mut pace, now) = (Pace::new(size), Cell::new(0));
+            for _ in 0..100_000 {
+                now.set(now.get() + 10);
+                pace.after_look(size - 1, 1, || Some(now.get()));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Corruption, Error};
 use crate::grant::inside;
 use crate::memory::Memory;
 use crate::push::checksum;
-use crate::record::{Header, Record};
+use crate::record::{HEADER_LEN, Header, Record};
 
 /// A record that can be copied out, and stays until [`release`](Self::release).
 ///
@@ -27,7 +27,18 @@ impl<M: Memory> Consumer<M> {
     /// in between; [`Error::Corrupt`].
     #[inline]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        let record = self.take_record(dst, self.cursor.at())?;
+        match self.take_plain(dst, self.cursor.at()) {
+            Some(header) => {
+                self.release_all();
+                Ok(header.to_record())
+            }
+            None => self.pop_far(dst),
+        }
+    }
+
+    #[inline(never)]
+    fn pop_far(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
+        let record = self.take_record_far(dst, self.cursor.at())?;
         self.release_all();
         Ok(record)
     }
@@ -81,6 +92,50 @@ impl<M: Memory> Consumer<M> {
     /// Copies the next record out, not yet released; what was read from `from` on is not either.
     #[inline(always)]
     pub(crate) fn take_record(&mut self, dst: &mut [u8], from: u64) -> Result<Record, Error> {
+        match self.take_plain(dst, from) {
+            Some(header) => Ok(header.to_record()),
+            None => self.take_record_far(dst, from),
+        }
+    }
+
+    /// The same, if it is a plain one. `None` has consumed nothing; a second look tells why.
+    ///
+    /// Callers make their answer of the header itself: one that comes through memory, put together of small parts and then
+    /// moved as a whole, costs as much as all the rest.
+    #[inline(always)]
+    pub(crate) fn take_plain(&mut self, dst: &mut [u8], from: u64) -> Option<Header> {
+        let (header, after) = self.plain_record(from)?;
+        let dst = dst.get_mut(..header.payload_len())?;
+        // SAFETY: [at, after) is inside the bounds (`Cursor::ahead`), and the payload in it (`Header::plain_extent`).
+        unsafe { self.seat.memory.copy_out(self.cursor.at() + HEADER_LEN as u64, dst) };
+        self.kept().ok()?;
+        self.cursor.step_to(after);
+        Some(header)
+    }
+
+    /// The next record and the place after it, if it is neither padding nor checked, and plainly there. Whatever else
+    /// stands there is left for a second look, at a header that is loaded anew.
+    #[inline(always)]
+    fn plain_record(&mut self, from: u64) -> Option<(Header, u64)> {
+        let head = self.cursor.at();
+        if self.cursor.ahead(1).is_none() {
+            self.glance(8, from)?;
+            if self.cursor.goal() & 7 != 0 {
+                return None;
+            }
+        }
+        if head & 7 != 0 {
+            return None;
+        }
+        // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.
+        let header = Header { word: unsafe { self.seat.memory.load_header(head) } };
+        let after = self.cursor.ahead(header.plain_extent()?)?;
+        Some((header, after))
+    }
+
+    /// The same, for every record.
+    #[inline(never)]
+    pub(crate) fn take_record_far(&mut self, dst: &mut [u8], from: u64) -> Result<Record, Error> {
         let header = self.next_header(from)?;
         self.copy_record(header, dst)?;
         self.pass_record(header);
@@ -183,10 +238,7 @@ impl<M: Memory> Consumer<M> {
             // What was verified on the private copy; a record that was passed over unread tells nothing.
             self.sequence = self.verified.take();
         }
-        match self.cursor.ahead(header.extent()) {
-            Some(after) => self.cursor.step_to(after),
-            None => self.cursor.pass(header.extent()),
-        }
+        self.cursor.pass(header.extent());
     }
 }
 

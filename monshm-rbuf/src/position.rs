@@ -128,6 +128,7 @@ mod tests {
                 let to = bounds.advance(from, count);
                 assert!(bounds.contains(to));
                 assert_eq!(bounds.distance(from, to), count);
+                assert_eq!(bounds.before(bounds.advance(from, count + 1)), to);
             }
             assert_eq!(bounds.advance(from, 24), from);
         }

@@ -10,6 +10,7 @@ use crate::cursor::Cursor;
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, put};
 use crate::position::LINE;
+use crate::record::{HEADER_LEN, PAYLOAD_MAX};
 use crate::seat::{AsProducer, Seat};
 
 /// The one writer of a ring.
@@ -23,6 +24,8 @@ pub struct Producer<M: Memory> {
     /// The first byte that was not written yet; the goal is the byte before the last `head` that was seen. The consumer
     /// can only take it further; looked at when a call needs more.
     pub(crate) cursor: Cursor,
+    /// The longest record, header included and padding to 8 not, bytes.
+    pub(crate) longest: u64,
     /// Messages dropped, and their bytes: the truth of the two shared counters.
     drops: (u64, u64),
     /// The number of the next checked record; wraps. `None`: none was written by this handle.
@@ -62,9 +65,11 @@ impl<M: Memory> Producer<M> {
             seat.memory.load64(Field64::DroppedRecords, Relaxed),
             seat.memory.load64(Field64::DroppedBytes, Relaxed),
         );
+        let longest = bounds.record_limit().min((HEADER_LEN + PAYLOAD_MAX) as u64);
         let mut producer = Producer {
             seat,
             cursor: Cursor::new(bounds, tail),
+            longest,
             drops,
             sequence: None,
             poison: None,

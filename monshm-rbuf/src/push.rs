@@ -7,7 +7,7 @@ use crate::error::{Corruption, Error};
 use crate::grant::inside;
 use crate::memory::Memory;
 use crate::producer::Producer;
-use crate::record::{Header, Label, PAYLOAD_MAX};
+use crate::record::{HEADER_LEN, Header, Label};
 
 /// A record being written, invisible until [`commit`](Self::commit). Dropping it aborts.
 ///
@@ -93,7 +93,7 @@ impl<M: Memory> Producer<M> {
 
     /// The longest payload of a record, bytes: about half the ring, since a record is contiguous.
     pub fn record_limit(&self) -> usize {
-        (self.cursor.bounds().record_limit() as usize).saturating_sub(8).min(PAYLOAD_MAX)
+        (self.longest as usize).saturating_sub(HEADER_LEN)
     }
 
     /// Writes a record, not yet visible; what was written from `from` on is not either.
@@ -109,11 +109,14 @@ impl<M: Memory> Producer<M> {
         self.kept()
     }
 
+    /// Whether a payload can be in a record of this ring at all.
     #[inline(always)]
     fn check_len(&self, payload_len: usize, overhead: u64) -> Result<(), Error> {
-        let limit = (self.cursor.bounds().record_limit() as usize).saturating_sub(overhead as usize).min(PAYLOAD_MAX);
-        let fits = self.cursor.bounds().record_limit() >= overhead && payload_len <= limit;
-        if fits { Ok(()) } else { Err(Error::TooLong { requested: payload_len, limit }) }
+        if payload_len as u64 + overhead <= self.longest {
+            return Ok(());
+        }
+        let limit = (self.longest as usize).saturating_sub(overhead as usize);
+        Err(Error::TooLong { requested: payload_len, limit })
     }
 
     /// Finds room for `extent` contiguous bytes, a multiple of 8, at most the record limit.
@@ -126,15 +129,10 @@ impl<M: Memory> Producer<M> {
         if at & 7 != 0 {
             return Err(Error::Unaligned);
         }
-        let place = match self.cursor.ahead(extent) {
-            Some(_) => Place { at, padding: 0 },
-            None => self.place_far(extent, from)?,
-        };
-        // The goal is the byte before `head`.
-        if self.cursor.goal() & 7 != 7 {
-            return Err(self.poison(Corruption::HeadMisaligned));
+        match self.cursor.ahead(extent) {
+            Some(_) => Ok(Place { at, padding: 0 }),
+            None => self.place_far(extent, from),
         }
-        Ok(place)
     }
 
     /// The same, where room must be looked for, or the end of the ring is reached.
@@ -147,8 +145,12 @@ impl<M: Memory> Producer<M> {
         } else {
             Place { at: bounds.begin(), padding: until_end }
         };
-        self.make_room(place.padding + extent, from)?;
-        Ok(place)
+        let room = self.make_room(place.padding + extent, from);
+        // The goal is the byte before `head`.
+        if self.cursor.goal() & 7 != 7 && !matches!(room, Err(Error::Corrupt(_))) {
+            return Err(self.poison(Corruption::HeadMisaligned));
+        }
+        room.map(|()| place)
     }
 
     /// Writes the headers of a placed record and moves the cursor behind it.

@@ -98,6 +98,15 @@ impl Header {
         Ok(header)
     }
 
+    /// The extent of a record that is neither padding nor checked; `None` of any other, and of what is no header.
+    #[inline(always)]
+    pub(crate) const fn plain_extent(self) -> Option<u64> {
+        if self.word & (RECORD | PADDING | CHECKED | FIRST) != RECORD {
+            return None;
+        }
+        Some(HEADER_LEN as u64 + ((self.payload_len() as u64 + 7) & !7))
+    }
+
     #[inline(always)]
     pub(crate) const fn is_padding(self) -> bool {
         self.word & PADDING != 0
@@ -158,6 +167,8 @@ mod tests {
             assert_eq!(checked.to_record(), Record { label, len, checked: true });
             assert_eq!(checked.extent(), header.extent() + 8);
             assert_eq!(Header::from_word(checked.word), Ok(checked));
+            assert_eq!(header.plain_extent(), Some(header.extent()));
+            assert_eq!(checked.plain_extent(), None);
         }
     }
 
@@ -172,5 +183,8 @@ mod tests {
         assert_eq!(Header::from_word(RECORD | PADDING | 1 << 32), bad);
         assert_eq!(Header::from_word(RECORD | PADDING | 1 << 63), bad);
         assert!(Header::from_word(Header::padding(8).word).unwrap().is_padding());
+        for word in [0, 16, !RECORD, RECORD | FIRST, Header::padding(8).word] {
+            assert_eq!(Header { word }.plain_extent(), None);
+        }
     }
 }

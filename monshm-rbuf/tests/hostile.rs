@@ -33,6 +33,8 @@ fn poisoned_producer(producer: &mut Producer<Shared>, what: Corruption) {
     assert_eq!(producer.write_or_drop(&[1]), Err(corrupt));
     assert_eq!(producer.available(), Err(corrupt));
     assert_eq!(producer.reserve(1).err(), Some(corrupt));
+    assert_eq!(producer.write(&[]), Err(corrupt));
+    assert_eq!(producer.reserve(0).err(), Some(corrupt));
     assert_eq!(producer.batch().write(&[1]), Err(corrupt));
     let outcome = producer.push(LABEL, &[]);
     assert!([Err(corrupt), Err(Error::Unaligned)].contains(&outcome), "{outcome:?}");
@@ -43,11 +45,45 @@ fn poisoned_consumer(consumer: &mut Consumer<Shared>, what: Corruption) {
     assert_eq!(consumer.read(&mut [0]), Err(corrupt));
     assert_eq!(consumer.read_some(&mut [0]), Err(corrupt));
     assert_eq!(consumer.skip(1), Err(corrupt));
+    assert_eq!(consumer.read(&mut []), Err(corrupt));
+    assert_eq!(consumer.skip(0), Err(corrupt));
     assert_eq!(consumer.available(), Err(corrupt));
     assert_eq!(consumer.peek().err(), Some(corrupt));
     assert_eq!(consumer.batch().read(&mut [0]), Err(corrupt));
     let outcome = consumer.pop(&mut [0; 64]);
     assert!([Err(corrupt), Err(Error::Unaligned)].contains(&outcome), "{outcome:?}");
+}
+
+/// What a producer writes besides the message: the first word of the next line, when the message comes to it or ends
+/// before it, and only if it is free.
+#[test]
+fn a_write_touches_the_next_free_line_and_nothing_else() {
+    const MARK: u64 = 0xABAB_ABAB_ABAB_ABAB;
+    const WORDS: usize = PAGE / 8;
+    let touched = |held: usize, len: usize| -> Vec<usize> {
+        let ring = Guarded::new(PAGE);
+        let (mut producer, mut consumer) = handles(&ring);
+        producer.write(&[1; PAGE / 2]).unwrap();
+        consumer.skip(PAGE / 2).unwrap();
+        // `held` bytes before the message that the consumer has not read.
+        producer.write(&vec![2; held]).unwrap();
+        let at = (PAGE / 2 + held) % PAGE / 8;
+        (0..WORDS).for_each(|word| ring.set_data(8 * word, MARK));
+        producer.write(&vec![3; len]).unwrap();
+        let changed = (0..WORDS).filter(|word| ring.get_data(8 * word) != MARK);
+        changed.filter(|word| !(at..at + len / 8).contains(word)).collect()
+    };
+    let half = PAGE / 16;
+    assert_eq!(touched(0, 64), [half + 8], "to the end of a line");
+    assert_eq!(touched(0, 56), [], "within a line");
+    assert_eq!(touched(8, 56), [half + 8], "to the end of a line");
+    assert_eq!(touched(8, 64), [half + 16], "into the next line");
+    assert_eq!(touched(0, PAGE / 2 - 64), [WORDS - 8], "to the last line of the ring");
+    assert_eq!(touched(0, PAGE / 2), [0], "to the end of the ring");
+    assert_eq!(touched(PAGE - 136, 64), [half - 8], "to a line that is free but for one byte");
+    assert_eq!(touched(PAGE - 128, 64), [half - 8], "to a line of which 63 bytes are free");
+    assert_eq!(touched(PAGE - 72, 64), [], "to a line of which 7 bytes are free");
+    assert_eq!(touched(PAGE - 80, 72), [], "into the last free line");
 }
 
 #[test]
@@ -105,13 +141,24 @@ fn an_index_that_goes_back_is_refused() {
 }
 
 #[test]
-fn a_tail_inside_what_was_read_and_not_released_is_refused() {
+fn a_tail_inside_what_a_batch_has_read_is_refused() {
     let ring = Guarded::new(PAGE);
     let (mut producer, mut consumer) = handles(&ring);
     producer.write(&[1; 100]).unwrap();
     let mut batch = consumer.batch();
     batch.read(&mut [0; 100]).unwrap();
     ring.set(TAIL_OFFSET, ring.begin() + 60);
+    assert_eq!(batch.read(&mut [0; 8]), Err(Error::Corrupt(Corruption::TailWentBack)));
+
+    // The same where the batch has passed the end of the ring: a tail that is ahead of its cursor, and behind its start.
+    let ring = Guarded::new(PAGE);
+    let (mut producer, mut consumer) = handles(&ring);
+    producer.write(&[1; PAGE - 50]).unwrap();
+    consumer.skip(PAGE - 50).unwrap();
+    producer.write(&[1; 100]).unwrap();
+    let mut batch = consumer.batch();
+    batch.read(&mut [0; 100]).unwrap();
+    ring.set(TAIL_OFFSET, ring.end() - 20);
     assert_eq!(batch.read(&mut [0; 8]), Err(Error::Corrupt(Corruption::TailWentBack)));
 }
 
@@ -135,7 +182,9 @@ fn misaligned_indices_break_records() {
     producer.push(LABEL, &[1; 40]).unwrap();
     ring.set(HEAD_OFFSET, ring.begin() + 4);
     producer.available().unwrap();
-    assert_eq!(producer.push(LABEL, &[1]), Err(Error::Corrupt(Corruption::HeadMisaligned)));
+    // Seen at the next look at the latest, and before anything is said of the room.
+    let refusal = (0..PAGE).find_map(|_| producer.push(LABEL, &[1]).err());
+    assert_eq!(refusal, Some(Error::Corrupt(Corruption::HeadMisaligned)));
     poisoned_producer(&mut producer, Corruption::HeadMisaligned);
     ring.set(TAIL_OFFSET, ring.begin() + 100);
     assert_eq!(consumer.pop(&mut [0; 64]), Err(Error::Corrupt(Corruption::TailMisaligned)));

@@ -166,6 +166,26 @@ fn wrap() {
     });
 }
 
+/// A producer that comes to a new line stores to its first word ahead of time, unless the consumer still reads there.
+#[test]
+fn the_line_that_is_fetched_is_free() {
+    loom::model(|| {
+        // Lines begin at 0 and 64 of the ring. Data from 68 over the end to 60; 7 bytes are free, and 3 of them in the
+        // line that the producer comes to.
+        let memory = LoomMemory::starting_at(136, 68);
+        let mut producer = producer(&memory);
+        let mut consumer = consumer(&memory);
+        producer.write(&[7; 128]).unwrap();
+        let reader = thread::spawn(move || {
+            let mut got = [0; 4];
+            consumer.read(&mut got).unwrap();
+            assert_eq!(got, [7; 4]);
+        });
+        producer.write(&[8; 4]).unwrap();
+        reader.join().unwrap();
+    });
+}
+
 /// Both sides refuse on what they knew last, look again, and go on; the ring is filled to the last byte.
 #[test]
 fn full_and_empty_with_stale_caches() {

@@ -110,24 +110,27 @@ unsafe fn ends<W: Way, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
 /// Both pointers are valid for `len` bytes, in the direction of the copy; they do not overlap.
 #[inline(always)]
 unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: each arm accesses units inside [0, len) only; `large` is given the caller's own contract.
+    // SAFETY: each branch accesses units inside [0, len) only; `large` is given the caller's own contract.
     unsafe {
-        match len {
-            0 => {}
-            1 => W::unit::<u8>(src, dst),
-            2..4 => ends::<W, u16>(src, dst, len),
-            4..8 => ends::<W, u32>(src, dst, len),
-            8..=16 => ends::<W, u64>(src, dst, len),
-            17..=32 => ends::<W, __m128i>(src, dst, len),
-            33..=64 => {
-                W::unit::<__m128i>(src, dst);
-                W::unit::<__m128i>(src.add(16), dst.add(16));
-                if len > 48 {
-                    W::unit::<__m128i>(src.add(32), dst.add(32));
-                }
-                W::unit::<__m128i>(src.add(len - 16), dst.add(len - 16));
-            }
-            _ => large::<W>(src, dst, len),
+        // The longer ones first: they have more to do.
+        if len > 64 {
+            large::<W>(src, dst, len);
+        } else if len > 32 {
+            // Two from the start and two up to the end, which may overlap.
+            W::unit::<__m128i>(src, dst);
+            W::unit::<__m128i>(src.add(16), dst.add(16));
+            W::unit::<__m128i>(src.add(len - 32), dst.add(len - 32));
+            W::unit::<__m128i>(src.add(len - 16), dst.add(len - 16));
+        } else if len > 16 {
+            ends::<W, __m128i>(src, dst, len);
+        } else if len >= 8 {
+            ends::<W, u64>(src, dst, len);
+        } else if len >= 4 {
+            ends::<W, u32>(src, dst, len);
+        } else if len >= 2 {
+            ends::<W, u16>(src, dst, len);
+        } else if len == 1 {
+            W::unit::<u8>(src, dst);
         }
     }
 }
@@ -383,7 +386,7 @@ const LINE: usize = 64;
 ///
 /// # Safety
 /// `[at, at + len)` is valid for reads.
-#[inline]
+#[inline(always)]
 pub(super) unsafe fn evict(at: *const u8, len: usize) {
     if features() & EVICT == 0 {
         return;
