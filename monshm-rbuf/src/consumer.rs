@@ -1,7 +1,7 @@
 //! The lock-free reading side: bytes, whole or in part; skip; what the producer dropped; close.
 //!
-//! Grants, batches and records build on it in files of their own. It never waits, and it never writes the
-//! ring's bytes.
+//! Grants, batches and records build on it in files of their own. It never waits for the other side (it may pause, see
+//! `pace`), and it never writes the ring's bytes.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};

@@ -18,7 +18,8 @@
 //!    shared byte twice: every payload byte passes through [`copy`], which is opaque to it.
 //! 3. **Publish last.** One Release store of an index makes a write or a read take effect; a process killed
 //!    between any two instructions leaves the old state or the new one.
-//! 4. **Bounded work.** No call waits, and no call loops a number of times that shared bytes decide.
+//! 4. **Bounded work.** No call waits for the other side, and no call loops a number of times that shared bytes decide. A
+//!    consumer in a stream may pause before it looks, for at most 1,024 spin-loop hints, where that was seen to be faster.
 //!
 //! # Where the parts are
 //! [`layout`] is the control block, [`memory`] what the engine asks of memory and the production memory,

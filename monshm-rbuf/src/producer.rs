@@ -18,6 +18,8 @@ use crate::seat::{AsProducer, Seat};
 /// Claimed exclusively; dropping it closes its side and releases the claim. The consumer, or a hostile peer
 /// in its place, may change every shared byte at any time; what does not hold is [`Error::Corrupt`], from
 /// then on and for ever.
+///
+/// It may store zeros to free bytes ahead of what it writes, see `SPEED.md`.
 #[derive(Debug)]
 pub struct Producer<M: Memory> {
     pub(crate) seat: Seat<M, AsProducer>,

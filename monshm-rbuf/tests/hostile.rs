@@ -201,6 +201,15 @@ fn bytes_and_records_do_not_mix() {
     consumer.read(&mut [0; 3]).unwrap();
     assert_eq!(consumer.pop(&mut [0; 64]).err(), Some(Error::Unaligned));
     assert_eq!(consumer.available(), Ok(46), "a mistake of ours poisons nothing");
+
+    // Even where the bytes at an odd place look like a record.
+    let ring = Guarded::new(PAGE);
+    let (mut producer, mut consumer) = handles(&ring);
+    producer.write(&[0; 3]).unwrap();
+    producer.write(&RECORD.to_ne_bytes()).unwrap();
+    consumer.read(&mut [0; 3]).unwrap();
+    assert_eq!(consumer.pop(&mut [0; 64]).err(), Some(Error::Unaligned));
+    assert_eq!(consumer.batch().pop(&mut [0; 64]).err(), Some(Error::Unaligned));
 }
 
 /// Puts one header word at the start of a ring in which `published` bytes are published, and pops.
