@@ -48,8 +48,9 @@ pub struct Consumer<M: Memory> {
     poison: Option<Corruption>,
 }
 
-/// Bytes of a message that had better leave the caches by itself.
-const LONG: u64 = 512;
+/// The longest message, bytes, that had better stay in the caches when it comes alone; and what a message is taken for whose
+/// length is not known beforehand.
+pub(crate) const SHORT: u64 = 511;
 
 /// Where the line begins in which `position` lies. Inside the bounds if that is: rings begin at multiples of 128.
 const fn line_of(position: u64) -> u64 {
@@ -115,7 +116,7 @@ impl<M: Memory> Consumer<M> {
     /// [`Error::Corrupt`].
     pub fn read_some(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
         if dst.len() as u64 > self.cursor.left() {
-            self.look(1, self.cursor.at())?;
+            self.look((dst.len() as u64).min(SHORT), self.cursor.at())?;
         }
         let count = self.cursor.left().min(dst.len() as u64) as usize;
         self.read(&mut dst[..count])?;
@@ -229,7 +230,7 @@ impl<M: Memory> Consumer<M> {
     #[inline(always)]
     pub(crate) fn take(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
         let len = dst.len() as u64;
-        let Some(after) = self.cursor.ahead(len).or_else(|| self.glance(len, from)) else {
+        let Some(after) = self.cursor.ahead(len).or_else(|| self.glance(len, len, from)) else {
             return self.take_far(dst, from);
         };
         // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
@@ -240,16 +241,16 @@ impl<M: Memory> Consumer<M> {
     }
 
     /// The place after the next `len` bytes, if a look at once finds them, in one piece. Whatever else it finds is left
-    /// for a look that takes its time.
+    /// for a look that takes its time. `message`: bytes of a whole one.
     #[inline(always)]
-    pub(crate) fn glance(&mut self, len: u64, from: u64) -> Option<u64> {
-        if self.pace.due() > 0 || from > self.cursor.at() {
+    pub(crate) fn glance(&mut self, len: u64, message: u64, from: u64) -> Option<u64> {
+        if self.pace.due() > 0 || !self.cursor.is_plain() || from > self.cursor.at() {
             return None;
         }
         // Acquire: as in `refresh`.
         let tail = self.seat.memory.load64(Field64::Tail, Acquire);
         let gained = self.cursor.extend(tail)?;
-        self.learn(gained, len);
+        self.learn(gained, message);
         self.cursor.ahead(len)
     }
 
@@ -257,7 +258,7 @@ impl<M: Memory> Consumer<M> {
     #[inline(never)]
     fn take_far(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
         let len = dst.len() as u64;
-        self.look_for(len, from)?;
+        self.look_for(len, len, from)?;
         // SAFETY: bounds are the memory's own and contain the cursor; len ≤ left < size.
         unsafe { get(&self.seat.memory, self.cursor.bounds(), self.cursor.at(), dst) };
         self.kept()?;
@@ -268,7 +269,7 @@ impl<M: Memory> Consumer<M> {
     /// Passes over the next `count` bytes, not yet released.
     #[inline]
     pub(crate) fn pass(&mut self, count: usize) -> Result<(), Error> {
-        self.look_for(count as u64, self.cursor.at())?;
+        self.look_for(count as u64, count as u64, self.cursor.at())?;
         self.cursor.pass(count as u64);
         Ok(())
     }
@@ -306,12 +307,12 @@ impl<M: Memory> Consumer<M> {
     }
 
     /// Sees to it that there are `need` bytes of data, or says why there are not; what was read from `from` on is not
-    /// released.
-    pub(crate) fn look_for(&mut self, need: u64, from: u64) -> Result<(), Error> {
+    /// released. `message`: bytes of a whole one.
+    pub(crate) fn look_for(&mut self, need: u64, message: u64, from: u64) -> Result<(), Error> {
         if need <= self.cursor.left() && self.poison.is_none() {
             return Ok(());
         }
-        self.look(need, from)?;
+        self.look(message, from)?;
         if need > self.capacity() as u64 {
             return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
         }
@@ -322,8 +323,8 @@ impl<M: Memory> Consumer<M> {
         Ok(())
     }
 
-    /// Looks at the producer's index, for `need` bytes, at the pace that pays.
-    fn look(&mut self, need: u64, from: u64) -> Result<(), Error> {
+    /// Looks at the producer's index, for a message of so many bytes, at the pace that pays.
+    fn look(&mut self, message: u64, from: u64) -> Result<(), Error> {
         for _ in 0..self.pace.due() {
             self.seat.memory.pause();
         }
@@ -331,18 +332,17 @@ impl<M: Memory> Consumer<M> {
         self.refresh(from)?;
         match self.cursor.left() - before {
             0 => self.pace.after_nothing(),
-            gained => self.learn(gained, need),
+            gained => self.learn(gained, message),
         }
         Ok(())
     }
 
     /// Learns from a look that found something how to go on.
     #[inline(always)]
-    fn learn(&mut self, gained: u64, need: u64) {
+    fn learn(&mut self, gained: u64, message: u64) {
         let memory = &self.seat.memory;
-        self.pace.after_look(gained, need, || memory.ticks());
-        // A message that comes alone, and is short, had better stay.
-        let in_numbers = gained > need.min(LONG - 1);
+        self.pace.after_look(gained, message, || memory.ticks());
+        let in_numbers = gained > message.min(SHORT);
         if in_numbers || self.evicting {
             self.evict_from_here(in_numbers);
         }
@@ -360,10 +360,11 @@ impl<M: Memory> Consumer<M> {
     }
 
     /// Loads the producer's index, checks it, and takes the data it gives.
+    ///
+    /// `from` is what the shared `head` says; a batch that was forgotten, so that it says less, is not known here: then a
+    /// tail that goes back into what that batch read passes for new data, inside the ring as ever.
     pub(crate) fn refresh(&mut self, from: u64) -> Result<(), Error> {
-        if let Some(what) = self.poison {
-            return Err(Error::Corrupt(what));
-        }
+        self.not_poisoned()?;
         let bounds = self.cursor.bounds();
         // Acquire pairs with the producer's Release of tail: the bytes before it are seen.
         let tail = self.seat.memory.load64(Field64::Tail, Acquire);
@@ -390,11 +391,20 @@ impl<M: Memory> Consumer<M> {
         if self.seat.memory.is_lost() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
+    /// Whether the handle has not found corruption yet.
+    #[inline(always)]
+    pub(crate) fn not_poisoned(&self) -> Result<(), Error> {
+        match self.poison {
+            Some(what) => Err(Error::Corrupt(what)),
+            None => Ok(()),
+        }
+    }
+
     /// Stops the handle for good: each later call comes to `refresh` and is refused there.
     #[cold]
     pub(crate) fn poison(&mut self, what: Corruption) -> Error {
         self.poison = Some(what);
-        self.cursor.stop();
+        self.cursor.end();
         Error::Corrupt(what)
     }
 }

@@ -5,14 +5,15 @@
 
 use crate::position::Bounds;
 
-/// **Invariant (inside):** `at` and the goal are inside the bounds. Where the goal lies at or after `at`, `until` is the
-/// goal and `limit` the end of the ring. Where it lies before, `until` is the last byte of the ring, `limit` is 0, and
-/// `goal` is the goal. Stopped, `until` and `limit` are 0, and `goal` is `at`.
+/// **Invariant (inside):** `at` and the goal are inside the bounds. Where the goal lies at or after `at`, `stop` is the byte
+/// after the goal, and `limit` the end of the ring. Where it lies before, `stop` is the end of the ring, `limit` is 0,
+/// and `goal` is the goal. Of a cursor that has ended, `stop` and `limit` are 0, and `goal` is `at`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
     bounds: Bounds,
     at: u64,
-    until: u64,
+    /// The first place that cannot be gone to in one piece.
+    stop: u64,
     limit: u64,
     goal: u64,
 }
@@ -21,7 +22,7 @@ impl Cursor {
     /// At a place inside the bounds, with nothing to pass over.
     pub(crate) fn new(bounds: Bounds, at: u64) -> Self {
         debug_assert!(bounds.contains(at));
-        Cursor { bounds, at, until: at, limit: bounds.end(), goal: at }
+        Cursor { bounds, at, stop: at + 1, limit: bounds.end(), goal: at }
     }
 
     #[inline(always)]
@@ -38,7 +39,13 @@ impl Cursor {
     /// The place that may be gone to, and not beyond.
     #[inline(always)]
     pub(crate) fn goal(&self) -> u64 {
-        if self.limit == 0 { self.goal } else { self.until }
+        if self.limit == 0 { self.goal } else { self.stop - 1 }
+    }
+
+    /// Whether all up to the goal lies in one piece.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.limit != 0
     }
 
     /// Bytes that may be passed over.
@@ -52,13 +59,13 @@ impl Cursor {
     #[inline(always)]
     pub(crate) fn ahead(&self, count: u64) -> Option<u64> {
         let after = self.at + count;
-        if after <= self.until { Some(after) } else { None }
+        if after < self.stop { Some(after) } else { None }
     }
 
     /// Goes to a place that [`ahead`](Self::ahead) gave.
     #[inline(always)]
     pub(crate) fn step_to(&mut self, after: u64) {
-        debug_assert!(after >= self.at && after <= self.until);
+        debug_assert!(after >= self.at && after < self.stop);
         self.at = after;
     }
 
@@ -76,9 +83,9 @@ impl Cursor {
     pub(crate) fn set_goal(&mut self, goal: u64) {
         debug_assert!(self.bounds.contains(goal));
         if goal >= self.at {
-            (self.until, self.limit) = (goal, self.bounds.end());
+            (self.stop, self.limit) = (goal + 1, self.bounds.end());
         } else {
-            (self.until, self.limit, self.goal) = (self.bounds.end() - 1, 0, goal);
+            (self.stop, self.limit, self.goal) = (self.bounds.end(), 0, goal);
         }
     }
 
@@ -86,17 +93,17 @@ impl Cursor {
     /// as it is, without the end of the ring in between. Gives by how many bytes, at least 1.
     #[inline(always)]
     pub(crate) fn extend(&mut self, goal: u64) -> Option<u64> {
-        if goal <= self.until || goal >= self.limit {
+        if goal < self.stop || goal >= self.limit {
             return None;
         }
-        let gained = goal - self.until;
-        self.until = goal;
+        let gained = goal - self.stop + 1;
+        self.stop = goal + 1;
         Some(gained)
     }
 
-    /// Ends here: nothing may be passed over any more.
-    pub(crate) fn stop(&mut self) {
-        (self.until, self.limit, self.goal) = (0, 0, self.at);
+    /// Ends here: nothing may be passed over any more, not even nothing.
+    pub(crate) fn end(&mut self) {
+        (self.stop, self.limit, self.goal) = (0, 0, self.at);
     }
 }
 
@@ -149,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_cursor_goes_nowhere() {
-        let mut cursor = Cursor::new(Bounds::new(128, 256, 4096).unwrap(), 140);
-        cursor.set_goal(150);
-        cursor.stop();
-        assert_eq!(
-            (cursor.left(), cursor.ahead(1), cursor.ahead(0), cursor.extend(150)),
-            (0, None, None, None)
-        );
+    fn a_cursor_that_has_ended_goes_nowhere() {
+        for (begin, at) in [(128, 140), (0, 0)] {
+            let mut cursor = Cursor::new(Bounds::new(begin, 256, 4096).unwrap(), at);
+            cursor.set_goal(150);
+            cursor.end();
+            assert_eq!((cursor.left(), cursor.is_plain()), (0, false));
+            assert_eq!((cursor.ahead(1), cursor.ahead(0), cursor.extend(150)), (None, None, None));
+        }
     }
 }

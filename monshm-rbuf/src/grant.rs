@@ -11,7 +11,7 @@ use crate::producer::Producer;
 /// Room for up to [`len`](Self::len) bytes behind what was written; invisible until
 /// [`commit`](Self::commit). Dropping it aborts.
 ///
-/// Bytes that are committed without having been written hold whatever stood there before.
+/// Bytes that are committed without having been written may hold anything.
 #[derive(Debug)]
 #[must_use = "a grant that is not committed is aborted"]
 pub struct WriteGrant<'a, M: Memory> {

@@ -120,7 +120,8 @@ pub unsafe trait Memory {
     /// `[offset, offset + dst.len())` lies inside `bounds()`.
     unsafe fn copy_out(&self, offset: u64, dst: &mut [u8]);
 
-    /// Stores one aligned word of the ring's bytes (a record header); no reader sees half of it.
+    /// Stores one aligned word of the ring's bytes (a record header, or a free word for the sake of its line); no reader
+    /// sees half of it.
     ///
     /// # Safety
     /// `[offset, offset + 8)` lies inside `bounds()`, and `offset` is a multiple of 8.

@@ -2,7 +2,7 @@
 //! it has read leaves the caches.
 //!
 //! Private numbers only; it neither pauses nor looks nor evicts, its caller does. It changes no outcome of any call,
-//! only when a look takes place, and by at most 256 pauses (about 6 µs where a pause takes 25 ns). Whether a wait
+//! only when a look takes place, and by at most 1,024 pauses (about 26 µs where a pause takes 25 ns). Whether a wait
 //! pays, and whether an eviction does, is found by trying: see `patience` and `tuner`.
 //!
 //! # Why to wait
@@ -66,13 +66,13 @@ impl Pace {
         self.due = 0;
     }
 
-    /// Learns from a look, after the pauses that were due, that found `gained` more bytes, where `need` were
-    /// wanted.
+    /// Learns from a look, after the pauses that were due, that found `gained` more bytes, where a message has
+    /// `message`.
     #[inline(always)]
-    pub(crate) fn after_look(&mut self, gained: u64, need: u64, clock: impl FnOnce() -> Option<u64>) {
+    pub(crate) fn after_look(&mut self, gained: u64, message: u64, clock: impl FnOnce() -> Option<u64>) {
         self.gained += gained;
         if self.gained >= self.grain {
-            self.learn(need, clock);
+            self.learn(message, clock);
         }
         self.due = self.patience.pauses();
     }
@@ -85,19 +85,21 @@ impl Pace {
 
     #[cold]
     #[inline(never)]
-    fn learn(&mut self, need: u64, clock: impl FnOnce() -> Option<u64>) {
+    fn learn(&mut self, message: u64, clock: impl FnOnce() -> Option<u64>) {
         let gained = core::mem::take(&mut self.gained);
         let mut time = None;
         let mut clock = Some(clock);
         let mut now = || *time.get_or_insert_with(|| clock.take().and_then(|clock| clock()));
         // One trial at a time: while one is under way, what the other would measure is not its own.
-        if !self.eviction.is_trying() {
-            self.patience.after_looks(gained, need, &mut now);
+        if self.eviction.is_trying() {
+            self.patience.interrupt(&mut now);
+        } else {
+            self.patience.after_looks(gained, message, &mut now);
         }
         if self.patience.is_trying() {
             self.eviction.interrupt();
-        } else {
-            self.eviction.count(gained, &mut now);
+        } else if self.eviction.count(gained, &mut now) {
+            self.patience.start_over();
         }
         let each_look = self.eviction.is_trying() || self.patience.wants_each_look();
         self.grain = if each_look { 0 } else { GRAIN };
@@ -135,6 +137,21 @@ mod tests {
             pace.after_look(8192, 64, || Some(now.get()));
         }
         assert!(!pace.evicts());
+    }
+
+    #[test]
+    fn a_wait_that_pays_outlasts_a_trial_of_eviction() {
+        let (mut pace, now) = (Pace::new(1 << 16), Cell::new(0));
+        let (mut trials, mut waited) = (0, 0);
+        for look in 0..200_000 {
+            // Twice as fast with a long wait, and half as fast again with eviction.
+            let ticks = (100 + u64::from(pace.due())) * if pace.evicts() { 2 } else { 3 };
+            now.set(now.get() + ticks);
+            pace.after_look(96 + 2 * u64::from(pace.due()), 64, || Some(now.get()));
+            trials += u32::from(!pace.evicts());
+            waited += u32::from(look >= 2000 && pace.due() > 0);
+        }
+        assert!(trials > 0 && waited == 198_000, "{trials} {waited}");
     }
 
     #[test]

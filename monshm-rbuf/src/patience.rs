@@ -17,7 +17,7 @@ const PLAIN: u32 = 32;
 const WAITED: u32 = 16;
 const SETTLE: u32 = 12;
 
-/// Looks before a wait is tried: at first, and at most.
+/// How often the caller tells of looks before a wait is tried: at first, and at most.
 const REST: (u32, u32) = (64, 1 << 20);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +38,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     phase: Phase,
-    /// Looks until the phase ends, or its time is taken again.
+    /// Looks until the phase ends, or its time is taken again; at rest, how often the caller tells of some.
     left: u32,
     /// How long to rest the next time.
     rest: u32,
@@ -83,11 +83,11 @@ impl Patience {
         self.phase != Phase::Rest
     }
 
-    /// Learns from looks that found `gained` more bytes; from one, which wanted `need`, where each counts.
-    pub(crate) fn after_looks(&mut self, gained: u64, need: u64, clock: impl FnOnce() -> Option<u64>) {
+    /// Learns from looks that found `gained` more bytes; from one, where each counts. A message has `message`.
+    pub(crate) fn after_looks(&mut self, gained: u64, message: u64, clock: impl FnOnce() -> Option<u64>) {
         self.left -= 1;
         self.bytes += gained;
-        if self.wait > 0 && gained <= need {
+        if self.wait > 0 && gained <= message {
             // One message, which would have come as well without the wait.
             return self.look_at_once();
         }
@@ -132,6 +132,20 @@ impl Patience {
             }
         }
         (self.began, self.bytes) = (now, 0);
+    }
+
+    /// What goes by now is not to be counted.
+    pub(crate) fn interrupt(&mut self, clock: impl FnOnce() -> Option<u64>) {
+        if self.phase == Phase::Waits
+            && let Some(now) = clock()
+        {
+            (self.left, self.began, self.bytes) = (WAITED, now, 0);
+        }
+    }
+
+    /// Forgets what was learnt: it was learnt under other circumstances.
+    pub(crate) fn start_over(&mut self) {
+        *self = Patience::new(self.heap);
     }
 
     /// Waits no more.

@@ -3,7 +3,7 @@
 //! Everything a header says is checked against what is published and where the ring ends, on the private copy
 //! of the header. A call passes over at most one padding record: a second one can never fit.
 
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, SHORT};
 use crate::error::{Corruption, Error};
 use crate::grant::inside;
 use crate::memory::Memory;
@@ -119,7 +119,7 @@ impl<M: Memory> Consumer<M> {
     fn plain_record(&mut self, from: u64) -> Option<(Header, u64)> {
         let head = self.cursor.at();
         if self.cursor.ahead(1).is_none() {
-            self.glance(8, from)?;
+            self.glance(8, SHORT, from)?;
             if self.cursor.goal() & 7 != 0 {
                 return None;
             }
@@ -173,7 +173,7 @@ impl<M: Memory> Consumer<M> {
             return Err(Error::Unaligned);
         }
         if self.cursor.ahead(1).is_none() {
-            self.look_for(8, from)?;
+            self.look_for(8, SHORT, from)?;
         }
         if self.cursor.goal() & 7 != 0 {
             return Err(self.poison(Corruption::TailMisaligned));
@@ -201,6 +201,7 @@ impl<M: Memory> Consumer<M> {
     /// Copies the payload of the record at head, and verifies it if it is a checked one.
     #[inline(always)]
     fn copy_record(&mut self, header: Header, dst: &mut [u8]) -> Result<(), Error> {
+        self.not_poisoned()?;
         let len = header.payload_len();
         let Some(dst) = dst.get_mut(..len) else {
             return Err(Error::TooSmall { requested: len, available: dst.len() });
@@ -270,9 +271,12 @@ impl<M: Memory> RecordReadGrant<'_, M> {
         self.consumer.still_there()
     }
 
-    /// Gives the record's room back to the producer.
+    /// Gives the record's room back to the producer; nothing after [`Error::Corrupt`].
     #[inline]
     pub fn release(self) {
+        if self.consumer.not_poisoned().is_err() {
+            return;
+        }
         self.consumer.pass_record(self.header);
         self.consumer.release_all();
     }

@@ -249,6 +249,8 @@ impl<M: Memory> Producer<M> {
     }
 
     /// Loads the consumer's index, checks it, and takes the room it gives.
+    ///
+    /// `from` is what the shared `tail` says; of a batch that was forgotten, see the consumer.
     pub(crate) fn refresh(&mut self, from: u64) -> Result<(), Error> {
         if let Some(what) = self.poison {
             return Err(Error::Corrupt(what));
@@ -282,7 +284,7 @@ impl<M: Memory> Producer<M> {
     #[cold]
     pub(crate) fn poison(&mut self, what: Corruption) -> Error {
         self.poison = Some(what);
-        self.cursor.stop();
+        self.cursor.end();
         Error::Corrupt(what)
     }
 
@@ -294,5 +296,56 @@ impl<M: Memory> Producer<M> {
         // Relaxed: the next Release store of tail publishes them with what is written after the drop.
         self.seat.memory.store64(Field64::DroppedRecords, self.drops.0, Relaxed);
         self.seat.memory.store64(Field64::DroppedBytes, self.drops.1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Consumer, Inline};
+
+    const SIZE: usize = 4096;
+    const MARK: u64 = 0xABAB_ABAB_ABAB_ABAB;
+
+    /// What a producer writes besides a message of `len` bytes, behind `held` that the consumer has not read: one word of
+    /// the ring at most, which is zero then. All are multiples of 8; the first begins in the middle of the ring.
+    fn touched(held: usize, len: usize) -> Option<usize> {
+        let ring = Inline::<SIZE>::new();
+        let me = NonZeroU32::MIN;
+        let (mut producer, mut consumer) =
+            (Producer::claim(ring.memory(), me).unwrap(), Consumer::claim(ring.memory(), me).unwrap());
+        let bytes = [7; SIZE];
+        producer.write(&bytes[..SIZE / 2]).unwrap();
+        consumer.skip(SIZE / 2).unwrap();
+        producer.write(&bytes[..held]).unwrap();
+        let (memory, begin) = (ring.memory(), ring.memory().bounds().begin());
+        let place = |word: usize| begin + 8 * word as u64;
+        // SAFETY: words of the ring.
+        (0..SIZE / 8).for_each(|word| unsafe { memory.store_header(place(word), MARK) });
+        producer.write(&bytes[..len]).unwrap();
+        let own = (SIZE / 2 + held) % SIZE / 8..(SIZE / 2 + held) % SIZE / 8 + len / 8;
+        // SAFETY: words of the ring.
+        let changed = (0..SIZE / 8).filter(|word| unsafe { memory.load_header(place(*word)) } != MARK);
+        let mut touched = None;
+        for word in changed.filter(|word| !own.contains(word)) {
+            // SAFETY: as above.
+            assert_eq!(unsafe { memory.load_header(place(word)) }, 0);
+            assert_eq!(touched.replace(word), None, "more than one");
+        }
+        touched
+    }
+
+    #[test]
+    fn a_write_touches_the_next_free_line_and_nothing_else() {
+        const HALF: usize = SIZE / 16;
+        assert_eq!(touched(0, 64), Some(HALF + 8), "to the end of a line");
+        assert_eq!(touched(0, 56), None, "within a line");
+        assert_eq!(touched(8, 56), Some(HALF + 8), "to the end of a line");
+        assert_eq!(touched(8, 64), Some(HALF + 16), "into the next line");
+        assert_eq!(touched(0, SIZE / 2 - 64), Some(SIZE / 8 - 8), "to the last line of the ring");
+        assert_eq!(touched(0, SIZE / 2), Some(0), "to the end of the ring");
+        assert_eq!(touched(SIZE - 128, 64), Some(HALF - 8), "to a line of which 63 bytes are free");
+        assert_eq!(touched(SIZE - 72, 64), None, "to a line of which 7 bytes are free");
+        assert_eq!(touched(SIZE - 80, 72), None, "into the last free line");
     }
 }

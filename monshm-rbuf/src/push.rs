@@ -11,7 +11,7 @@ use crate::record::{HEADER_LEN, Header, Label};
 
 /// A record being written, invisible until [`commit`](Self::commit). Dropping it aborts.
 ///
-/// Payload bytes that are committed without having been written hold whatever stood there before.
+/// Payload bytes that are committed without having been written may hold anything.
 #[derive(Debug)]
 #[must_use = "a record that is not committed is aborted"]
 pub struct RecordWriteGrant<'a, M: Memory> {
@@ -112,7 +112,7 @@ impl<M: Memory> Producer<M> {
     /// Whether a payload can be in a record of this ring at all.
     #[inline(always)]
     fn check_len(&self, payload_len: usize, overhead: u64) -> Result<(), Error> {
-        if payload_len as u64 + overhead <= self.longest {
+        if (payload_len as u64).checked_add(overhead).is_some_and(|extent| extent <= self.longest) {
             return Ok(());
         }
         let limit = (self.longest as usize).saturating_sub(overhead as usize);

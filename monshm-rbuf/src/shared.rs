@@ -224,7 +224,7 @@ unsafe impl<K> Memory for Shared<K> {
     unsafe fn store_header(&self, offset: u64, value: u64) {
         // SAFETY: 8 bytes inside the bounds by the caller; aligned to 8, since base and offset are.
         let word = unsafe { AtomicU64::from_ptr(self.address(offset).cast::<u64>()) };
-        // Relaxed: the Release store of tail that follows publishes it.
+        // Relaxed: the Release store of tail that follows publishes a header; a free word nobody reads.
         word.store(value, Ordering::Relaxed);
     }
 

@@ -69,8 +69,15 @@ impl Tuner {
         self.is_trying
     }
 
-    /// Counts bytes that came by; reads the clock at the end of a piece, and in a trial each time.
-    pub(crate) fn count(&mut self, bytes: u64, clock: impl FnOnce() -> Option<u64>) {
+    /// Counts bytes that came by; reads the clock at the end of a piece, and in a trial each time. Tells whether the other
+    /// way has become the best one.
+    pub(crate) fn count(&mut self, bytes: u64, clock: impl FnOnce() -> Option<u64>) -> bool {
+        let best = self.second_is_best;
+        self.take(bytes, clock);
+        self.second_is_best != best
+    }
+
+    fn take(&mut self, bytes: u64, clock: impl FnOnce() -> Option<u64>) {
         self.moved += bytes;
         let whole = self.moved >= self.habit.piece;
         if !whole && !self.is_trying && self.began.is_some() {

@@ -54,38 +54,6 @@ fn poisoned_consumer(consumer: &mut Consumer<Shared>, what: Corruption) {
     assert!([Err(corrupt), Err(Error::Unaligned)].contains(&outcome), "{outcome:?}");
 }
 
-/// What a producer writes besides the message: the first word of the next line, when the message comes to it or ends
-/// before it, and only if it is free.
-#[test]
-fn a_write_touches_the_next_free_line_and_nothing_else() {
-    const MARK: u64 = 0xABAB_ABAB_ABAB_ABAB;
-    const WORDS: usize = PAGE / 8;
-    let touched = |held: usize, len: usize| -> Vec<usize> {
-        let ring = Guarded::new(PAGE);
-        let (mut producer, mut consumer) = handles(&ring);
-        producer.write(&[1; PAGE / 2]).unwrap();
-        consumer.skip(PAGE / 2).unwrap();
-        // `held` bytes before the message that the consumer has not read.
-        producer.write(&vec![2; held]).unwrap();
-        let at = (PAGE / 2 + held) % PAGE / 8;
-        (0..WORDS).for_each(|word| ring.set_data(8 * word, MARK));
-        producer.write(&vec![3; len]).unwrap();
-        let changed = (0..WORDS).filter(|word| ring.get_data(8 * word) != MARK);
-        changed.filter(|word| !(at..at + len / 8).contains(word)).collect()
-    };
-    let half = PAGE / 16;
-    assert_eq!(touched(0, 64), [half + 8], "to the end of a line");
-    assert_eq!(touched(0, 56), [], "within a line");
-    assert_eq!(touched(8, 56), [half + 8], "to the end of a line");
-    assert_eq!(touched(8, 64), [half + 16], "into the next line");
-    assert_eq!(touched(0, PAGE / 2 - 64), [WORDS - 8], "to the last line of the ring");
-    assert_eq!(touched(0, PAGE / 2), [0], "to the end of the ring");
-    assert_eq!(touched(PAGE - 136, 64), [half - 8], "to a line that is free but for one byte");
-    assert_eq!(touched(PAGE - 128, 64), [half - 8], "to a line of which 63 bytes are free");
-    assert_eq!(touched(PAGE - 72, 64), [], "to a line of which 7 bytes are free");
-    assert_eq!(touched(PAGE - 80, 72), [], "into the last free line");
-}
-
 #[test]
 fn an_index_out_of_range_is_refused_everywhere() {
     for bad in [0, PAGE as u64, u64::MAX, 1 << 63] {
@@ -284,6 +252,19 @@ fn a_checked_record_that_changes_is_refused() {
         assert_eq!(consumer.pop(&mut [0; 64]).err(), Some(Error::Corrupt(Corruption::Checksum)), "bit {bit}");
         poisoned_consumer(&mut consumer, Corruption::Checksum);
     }
+    // The same by grant: mended or not, read again or given back, the record is never accepted.
+    let corrupt = Err(Error::Corrupt(Corruption::Checksum));
+    let ring = Guarded::new(PAGE);
+    let (mut producer, mut consumer) = handles(&ring);
+    producer.push_checked(LABEL, b"abcde").unwrap();
+    ring.set_data(16, ring.get_data(16) ^ 1);
+    let mut grant = consumer.peek_record().unwrap();
+    assert_eq!(grant.read(&mut [0; 64]), corrupt);
+    ring.set_data(16, ring.get_data(16) ^ 1);
+    assert_eq!(grant.read(&mut [0; 64]), corrupt);
+    grant.release();
+    assert_eq!(ring.get(HEAD_OFFSET), ring.begin());
+    poisoned_consumer(&mut consumer, Corruption::Checksum);
 }
 
 #[test]
@@ -327,6 +308,10 @@ fn the_longest_record_fits_everywhere_and_one_more_byte_never() {
     for _ in 0..200 {
         assert_eq!(producer.push(LABEL, &payload), too_long);
         assert_eq!(producer.reserve_record(LABEL, limit + 1).map(drop), too_long);
+        for len in [usize::MAX, usize::MAX - 7, usize::MAX - 15, isize::MAX as usize] {
+            let too_long = Err(Error::TooLong { requested: len, limit });
+            assert_eq!(producer.reserve_record(LABEL, len).map(drop), too_long);
+        }
         producer.push(LABEL, &payload[..limit]).unwrap();
         assert_eq!(consumer.pop(&mut buffer).unwrap().len, limit);
         producer.push(LABEL, &[]).unwrap();
