@@ -76,7 +76,7 @@ impl<M: Memory> Consumer<M> {
             match self.take_record(buffer, from) {
                 Ok(record) => {
                     count += 1;
-                    each(record, &buffer[..record.len]);
+                    each(record, &buffer[..record.len()]);
                 }
                 Err(Error::Empty { .. }) => break,
                 Err(refusal) => {

@@ -190,7 +190,7 @@ fn pop_header(word: u64, published: u64) -> Result<usize, Error> {
     if let Err(Error::Corrupt(what)) = outcome {
         poisoned_consumer(&mut consumer, what);
     }
-    outcome.map(|record| record.len)
+    outcome.map(|record| record.len())
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_checked_record_that_is_missing_is_noticed() {
     }
     consumer.pop(&mut buffer).unwrap();
     consumer.peek_record().unwrap().release();
-    assert!(consumer.pop(&mut buffer).unwrap().checked);
+    assert!(consumer.pop(&mut buffer).unwrap().is_checked());
     drop(producer);
     let mut producer = Producer::claim(ring.memory(), ME).unwrap();
     producer.push_checked(LABEL, b"again").unwrap();
@@ -313,17 +313,17 @@ fn the_longest_record_fits_everywhere_and_one_more_byte_never() {
             assert_eq!(producer.reserve_record(LABEL, len).map(drop), too_long);
         }
         producer.push(LABEL, &payload[..limit]).unwrap();
-        assert_eq!(consumer.pop(&mut buffer).unwrap().len, limit);
+        assert_eq!(consumer.pop(&mut buffer).unwrap().len(), limit);
         producer.push(LABEL, &[]).unwrap();
         assert!(matches!(
             producer.push_checked(LABEL, &payload[..limit - 7]),
             Err(Error::TooLong { requested, limit: told }) if requested == limit - 7 && told == limit - 8
         ));
-        assert_eq!(consumer.pop(&mut []).unwrap().len, 0);
+        assert_eq!(consumer.pop(&mut []).unwrap().len(), 0);
     }
     let refused = producer.push(LABEL, &payload[..9]).and_then(|()| consumer.pop(&mut [0; 8]).map(drop));
     assert_eq!(refused, Err(Error::TooSmall { requested: 9, available: 8 }));
-    assert_eq!(consumer.pop(&mut [0; 9]).map(|record| record.len), Ok(9), "nothing was consumed");
+    assert_eq!(consumer.pop(&mut [0; 9]).map(|record| record.len()), Ok(9), "nothing was consumed");
 }
 
 #[test]
@@ -462,7 +462,7 @@ proptest! {
                 10 => drop(check(consumer.pop(&mut buffer), poison)),
                 11 => {
                     let count = consumer.for_each(len % 9, &mut buffer, |record, payload| {
-                        assert_eq!(record.len, payload.len());
+                        assert_eq!(record.len(), payload.len());
                     });
                     assert!(check(count, poison).is_none_or(|count| count <= len % 9));
                 }

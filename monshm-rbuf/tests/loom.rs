@@ -258,8 +258,8 @@ fn padding_at_the_wrap() {
             let mut got = [0; 8];
             for i in 1..=2_u8 {
                 let record = until(|| consumer.pop(&mut got));
-                assert_eq!((record.label.tag, record.len), (u16::from(i), i as usize));
-                assert!(got[..record.len].iter().all(|byte| *byte == i));
+                assert_eq!((record.label().tag, record.len()), (u16::from(i), i as usize));
+                assert!(got[..record.len()].iter().all(|byte| *byte == i));
             }
         });
         for i in 1..=2_u8 {

@@ -310,8 +310,8 @@ proptest! {
                     let mut dst = vec![0; SIZE];
                     match (consumer.pop(&mut dst), model.pop_front()) {
                         (Ok(record), Some((label, checked, payload))) => {
-                            prop_assert_eq!((record.label, record.checked), (label, checked));
-                            prop_assert_eq!(&dst[..record.len], &payload[..]);
+                            prop_assert_eq!((record.label(), record.is_checked()), (label, checked));
+                            prop_assert_eq!(&dst[..record.len()], &payload[..]);
                         }
                         (Err(Error::Empty { .. }), None) => {}
                         other => prop_assert!(false, "{:?}", other),
@@ -319,7 +319,7 @@ proptest! {
                 }
                 6 => match (consumer.peek_record(), model.front()) {
                     (Ok(mut grant), Some((label, _, payload))) => {
-                        prop_assert_eq!(grant.record().label, *label);
+                        prop_assert_eq!(grant.record().label(), *label);
                         let mut dst = vec![0; payload.len()];
                         grant.read(&mut dst).unwrap();
                         prop_assert_eq!(&dst, payload);
@@ -335,7 +335,7 @@ proptest! {
                     let expected = most.min(model.len());
                     let count = consumer.for_each(most, &mut buffer, |record, payload| {
                         let (label, _, expected) = model.pop_front().unwrap();
-                        assert_eq!((record.label, payload), (label, &expected[..]));
+                        assert_eq!((record.label(), payload), (label, &expected[..]));
                     });
                     prop_assert_eq!(count, Ok(expected));
                 }

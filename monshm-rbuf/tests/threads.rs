@@ -75,8 +75,8 @@ fn records_arrive_in_order_from_batches_and_checked() {
         let mut i = 0;
         while i < MESSAGES {
             let count = consumer.for_each(5, &mut buffer, |record, payload| {
-                assert_eq!((record.label.tag, payload), (i as u16, message(i, &mut expected)));
-                assert_eq!(record.checked, i % 3 == 0);
+                assert_eq!((record.label().tag, payload), (i as u16, message(i, &mut expected)));
+                assert_eq!(record.is_checked(), i % 3 == 0);
                 i += 1;
             });
             if count.unwrap() == 0 {

@@ -293,6 +293,7 @@ pub unsafe extern "C" fn mon_shm_drops(desc: *mut MonShmDesc, records: *mut u64,
 
 impl From<Record> for MonShmRecord {
     fn from(record: Record) -> Self {
-        Self { len: record.len, tag: record.label.tag, kind: record.label.kind, flags: record.label.flags }
+        let label = record.label();
+        Self { len: record.len(), tag: label.tag, kind: label.kind, flags: label.flags }
     }
 }

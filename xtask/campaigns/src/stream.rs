@@ -37,7 +37,7 @@ impl Stream {
             loop {
                 match consumer.pop(&mut buffer) {
                     Ok(found) => {
-                        let len = found.len.min(buffer.len());
+                        let len = found.len().min(buffer.len());
                         judge_record(
                             &buffer[..len],
                             self.record_len,

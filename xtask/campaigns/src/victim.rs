@@ -351,12 +351,12 @@ impl Victim<'_> {
         loop {
             words.begun.store(next + 1, Ordering::Release);
             match consumer.pop(&mut record) {
-                Ok(found) if found.len == record.len() => {
+                Ok(found) if found.len() == record.len() => {
                     self.judge(&record, next);
                     next += 1;
                     words.done.store(next, Ordering::Release);
                 }
-                Ok(found) => return Err(format!("a record of {} bytes", found.len).into()),
+                Ok(found) => return Err(format!("a record of {} bytes", found.len()).into()),
                 Err(rbuf::Error::Empty { .. }) => words.begun.store(next, Ordering::Release),
                 Err(error) => return Err(error.into()),
             }

@@ -399,7 +399,7 @@ impl<'a> Life<'a> {
                 assert!(read.is_none_or(|read| read <= len));
             }
         } else if let Some(record) = self.note(consumer.pop_wait(&mut bytes, NO_WAIT)) {
-            assert!(record.len <= len);
+            assert!(record.len() <= len);
         }
     }
 }

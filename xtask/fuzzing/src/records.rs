@@ -155,7 +155,7 @@ fn consume(memory: &Memory, consumer: &mut Consumer<Shared>, input: &mut Input<'
         assert!(poison.is_none() || outcome.err() == poison, "{poison:?} became {outcome:?}");
         match (&outcome, &expected) {
             (Ok(record), Meaning::Record { head, len, extent }) => {
-                assert_eq!((record.len, record.checked), (*len, *head == 16));
+                assert_eq!((record.len(), record.is_checked()), (*len, *head == 16));
                 assert_eq!(buffer.bytes()[..*len], before[at + head..][..*len], "another payload");
                 let now = memory.control(HEAD_OFFSET);
                 assert_eq!((now - begin) as usize, (at + extent) % size);
@@ -185,7 +185,7 @@ fn iterate(
     let most = input.below(9);
     let mut count = 0;
     let told = consumer.for_each(most, buffer, |record, payload| {
-        assert_eq!(record.len, payload.len());
+        assert_eq!(record.len(), payload.len());
         count += 1;
         if input.byte() & 1 == 1 {
             flip(memory, input);

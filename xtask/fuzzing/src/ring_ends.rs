@@ -372,8 +372,8 @@ impl World<'_> {
             // A checked record is verified on the copy, which is in the buffer by then.
             3 => match consumer.pop(buffer) {
                 Ok(record) => {
-                    assert!(record.len <= len && poison.is_none());
-                    record.len
+                    assert!(record.len() <= len && poison.is_none());
+                    record.len()
                 }
                 other => note(other, poison, true).map_or(len, |_| 0),
             },
@@ -381,7 +381,7 @@ impl World<'_> {
                 let mut count = 0;
                 let most = len % 5;
                 let told = consumer.for_each(most, buffer, |record, payload| {
-                    assert_eq!(record.len, payload.len());
+                    assert_eq!(record.len(), payload.len());
                     count += 1;
                 });
                 let told = note(told, poison, most != 0);
@@ -390,7 +390,7 @@ impl World<'_> {
             }
             5 => match note(consumer.peek_record(), poison, true) {
                 Some(mut grant) => {
-                    let (all, checked) = (grant.record().len, grant.record().checked);
+                    let (all, checked) = (grant.record().len(), grant.record().is_checked());
                     assert!(all < self.memory.bounds().size() as usize);
                     assert!(
                         grant.read_at(all, &mut [0]).is_err() && grant.read_at(1, &mut vec![0; all]).is_err()

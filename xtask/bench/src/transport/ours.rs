@@ -183,7 +183,7 @@ impl<const N: usize> Receiver<N> for RecordEnd<Consumer> {
             },
             Mode::Blocking => self.0.end.pop_wait(message, TIMEOUT).expect("a record comes"),
         };
-        assert_eq!(record.len, N, "a record of another length");
+        assert_eq!(record.len(), N, "a record of another length");
         true
     }
 }

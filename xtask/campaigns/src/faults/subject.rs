@@ -274,7 +274,7 @@ impl Subject {
         let pop = |timeout| {
             let mut record = [0; RECORD.len()];
             let found = consumer.borrow_mut().pop_wait(&mut record, timeout)?;
-            Ok(found.len == RECORD.len() && record == RECORD)
+            Ok(found.len() == RECORD.len() && record == RECORD)
         };
         if operation == "pop-timed-out" {
             self.attempt_once(|_| timed(|| pop(SHORT)), on_time, |_| Ok(()))

@@ -108,7 +108,7 @@ fn headers_victim(victim: &mut Victim<'_>) -> Played {
         victim.stage.await_cue()?;
         let popped = victim.ask("pop_wait", WAIT, &[case.answer], || consumer.pop_wait(bytes.bytes(), WAIT));
         if let Some(record) = popped {
-            victim.check(record.len <= 256, "a record fits its buffer");
+            victim.check(record.len() <= 256, "a record fits its buffer");
         }
         let then: &[&str] = if case.answer == "Corrupt" { &["Poisoned"] } else { &["Ok"] };
         victim.ask("region", AT_ONCE, then, || segment.region(0, 1).map(drop));
@@ -200,7 +200,7 @@ fn race(victim: &mut Victim<'_>, len: usize, honest: bool) -> Played {
                 &["Ok", "TimedOut", "NoRoom", "Corrupt", "Poisoned"]
             };
             let popped = victim.ask("pop_wait", WAIT, any, || consumer.pop_wait(bytes.bytes(), WAIT));
-            if popped.is_some_and(|record| record.len > len) {
+            if popped.is_some_and(|record| record.len() > len) {
                 victim.fault("a record is longer than the buffer that it was copied to");
             }
             if segment.region(0, 1).is_err() {
