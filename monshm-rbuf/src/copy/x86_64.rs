@@ -23,10 +23,19 @@ trait Unit: Copy {
     /// # Safety
     /// `dst` is valid for a write of the unit; others may access it.
     unsafe fn store_shared(self, dst: *mut u8);
+    /// Copies a private unit to shared memory.
+    ///
+    /// # Safety
+    /// `src` is valid for a read of the unit, and `dst` as for [`store_shared`](Self::store_shared).
+    #[inline(always)]
+    unsafe fn copy_to_shared(src: *const u8, dst: *mut u8) {
+        // SAFETY: both by the caller; the private side may be unaligned.
+        unsafe { src.cast::<Self>().read_unaligned().store_shared(dst) };
+    }
 }
 
 macro_rules! unit {
-    ($ty:ty, $class:ident, $load:literal, $store:literal) => {
+    ($ty:ty, $class:ident, $load:literal, $store:literal $(, $copy:item)?) => {
         impl Unit for $ty {
             #[inline(always)]
             unsafe fn load_shared(src: *const u8) -> Self {
@@ -44,6 +53,7 @@ macro_rules! unit {
                     asm!($store, value = in($class) self, at = in(reg) dst, options(nostack, preserves_flags));
                 }
             }
+            $($copy)?
         }
     };
 }
@@ -52,7 +62,30 @@ unit!(u8, reg_byte, "mov {value}, byte ptr [{at}]", "mov byte ptr [{at}], {value
 unit!(u16, reg, "mov {value:x}, word ptr [{at}]", "mov word ptr [{at}], {value:x}");
 unit!(u32, reg, "mov {value:e}, dword ptr [{at}]", "mov dword ptr [{at}], {value:e}");
 unit!(u64, reg, "mov {value}, qword ptr [{at}]", "mov qword ptr [{at}], {value}");
-unit!(__m128i, xmm_reg, "movups {value}, xmmword ptr [{at}]", "movups xmmword ptr [{at}], {value}");
+unit!(
+    __m128i,
+    xmm_reg,
+    "movups {value}, xmmword ptr [{at}]",
+    "movups xmmword ptr [{at}], {value}",
+    /// By two loads of 8 bytes. A message is often put together of words just before it is written: a load of 16 bytes
+    /// cannot be given what two stores of 8 left in the store buffer, and waits until they have reached the cache,
+    /// behind all that was written to the ring before.
+    #[inline(always)]
+    unsafe fn copy_to_shared(src: *const u8, dst: *mut u8) {
+        // SAFETY: reads 16 bytes at `src` and writes 16 at `dst`, valid by the caller; no stack, no flags.
+        unsafe {
+            asm!(
+                "movq {value}, qword ptr [{src}]",
+                "movhps {value}, qword ptr [{src} + 8]",
+                "movups xmmword ptr [{dst}], {value}",
+                value = out(xmm_reg) _,
+                src = in(reg) src,
+                dst = in(reg) dst,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+);
 
 /// Which way a copy goes.
 trait Way {
@@ -83,8 +116,8 @@ impl Way for Write {
 
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
-        // SAFETY: both by the caller; the private side may be unaligned.
-        unsafe { src.cast::<T>().read_unaligned().store_shared(dst) };
+        // SAFETY: both by the caller.
+        unsafe { T::copy_to_shared(src, dst) };
     }
 }
 
