@@ -100,8 +100,7 @@ impl<M: Memory> Consumer<M> {
 
     /// The same, if it is a plain one. `None` has consumed nothing; a second look tells why.
     ///
-    /// Callers make their answer of the header itself: one that comes through memory, put together of small parts and then
-    /// moved as a whole, costs as much as all the rest.
+    /// Callers make their answer of the header itself, so that it need not pass through memory.
     #[inline(always)]
     pub(crate) fn take_plain(&mut self, dst: &mut [u8], from: u64) -> Option<Header> {
         let (header, after) = self.plain_record(from)?;
@@ -133,7 +132,7 @@ impl<M: Memory> Consumer<M> {
         Some((header, after))
     }
 
-    /// The same, for every record.
+    /// What [`take_record`](Self::take_record) does, for every record.
     #[inline(never)]
     pub(crate) fn take_record_far(&mut self, dst: &mut [u8], from: u64) -> Result<Record, Error> {
         let header = self.next_header(from)?;
