@@ -3,7 +3,7 @@
 //! A write in a batch that answered `Ok` is never lost: dropping the batch publishes. What must be all or
 //! nothing is a grant.
 
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, Glance};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::producer::Producer;
@@ -113,8 +113,8 @@ impl<M: Memory> ReadBatch<'_, M> {
     #[inline]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
         match self.consumer.take_plain(dst, self.from) {
-            Some(header) => Ok(header.to_record()),
-            None => self.pop_far(dst),
+            Glance::Found(header) => Ok(header.to_record()),
+            Glance::Nothing | Glance::Unclear => self.pop_far(dst),
         }
     }
 

@@ -6,7 +6,7 @@
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Extended};
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, get};
 use crate::pace::Pace;
@@ -39,13 +39,24 @@ pub struct Consumer<M: Memory> {
     pub(crate) verified: Option<u32>,
     /// The drop counters as they stood when they were last asked for.
     drops_seen: Drops,
-    /// When to look at `tail` again, and how to go on.
+    /// When to look at `tail` again, and how to go on; and the goal up to which it was told.
     pace: Pace,
+    told: u64,
     /// Whether what is read leaves the caches, and up to which line it has: inside the bounds, a multiple of
     /// [`LINE`], at or before the cursor in the order of reading.
     evicting: bool,
     evicted: u64,
     poison: Option<Corruption>,
+}
+
+/// What a short look found.
+#[derive(Debug)]
+pub(crate) enum Glance<T> {
+    Found(T),
+    /// That the ring is empty, or has too little.
+    Nothing,
+    /// That it takes more than a short look.
+    Unclear,
 }
 
 /// The longest message, bytes, that had better stay in the caches when it comes alone; and what a message is taken for whose
@@ -95,11 +106,13 @@ impl<M: Memory> Consumer<M> {
             verified: None,
             drops_seen: Drops::default(),
             pace: Pace::new(bounds.size()),
+            told: head,
             evicting: false,
             evicted: line_of(head),
             poison: None,
         };
         consumer.refresh(head)?;
+        consumer.told = consumer.cursor.goal();
         Ok(consumer)
     }
 
@@ -107,7 +120,7 @@ impl<M: Memory> Consumer<M> {
     ///
     /// # Errors
     /// [`Error::Empty`] or [`Error::TooLong`], and nothing was read; [`Error::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
         self.take(dst, self.cursor.at())?;
         self.release_all();
@@ -234,8 +247,13 @@ impl<M: Memory> Consumer<M> {
     #[inline(always)]
     pub(crate) fn take(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
         let len = dst.len() as u64;
-        let Some(after) = self.cursor.ahead(len).or_else(|| self.glance(len, len, from)) else {
-            return self.take_far(dst, from);
+        let after = match self.cursor.ahead(len) {
+            Some(after) => after,
+            None => match self.glance(len, len, from) {
+                Glance::Found(after) => after,
+                Glance::Nothing => return Err(self.empty(len)),
+                Glance::Unclear => return self.take_far(dst, from),
+            },
         };
         // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
         unsafe { self.seat.memory.copy_out(self.cursor.at(), dst) };
@@ -244,18 +262,33 @@ impl<M: Memory> Consumer<M> {
         Ok(())
     }
 
-    /// The place after the next `len` bytes, if a look at once finds them, in one piece. Whatever else it finds is left
-    /// for a look that takes its time. `message`: bytes of a whole one.
+    /// Looks once for the next `len` bytes in one piece. What takes more than a look is left for one that takes its
+    /// time. `message`: bytes of a whole one.
     #[inline(always)]
-    pub(crate) fn glance(&mut self, len: u64, message: u64, from: u64) -> Option<u64> {
-        if self.pace.due() > 0 || !self.cursor.is_plain() || from > self.cursor.at() {
-            return None;
+    pub(crate) fn glance(&mut self, len: u64, message: u64, from: u64) -> Glance<u64> {
+        if from > self.cursor.at() {
+            return Glance::Unclear;
         }
         // Acquire: as in `refresh`.
         let tail = self.seat.memory.load64(Field64::Tail, Acquire);
-        let gained = self.cursor.extend(tail)?;
-        self.learn(gained, message);
-        self.cursor.ahead(len)
+        match self.cursor.extend(tail) {
+            Extended::By(gained) => {
+                let in_numbers = gained > message.min(SHORT);
+                if in_numbers != self.evicting {
+                    self.evict_from_here(in_numbers);
+                }
+                self.cursor.stay(|at| self.seat.memory.late(at));
+                self.cursor.ahead(len).map_or(Glance::Unclear, Glance::Found)
+            }
+            Extended::Not if self.cursor.has_in_one_piece(len) => Glance::Nothing,
+            _ => Glance::Unclear,
+        }
+    }
+
+    /// That the next `need` bytes are not there.
+    #[inline(always)]
+    pub(crate) fn empty(&self, need: u64) -> Error {
+        Error::Empty { requested: need as usize, available: self.cursor.left() as usize }
     }
 
     /// What [`take`](Self::take) does, where data must be looked for, or the end of the ring is reached.
@@ -320,36 +353,30 @@ impl<M: Memory> Consumer<M> {
         if need > self.capacity() as u64 {
             return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
         }
-        let available = self.cursor.left();
-        if need > available {
-            return Err(Error::Empty { requested: need as usize, available: available as usize });
+        if need > self.cursor.left() {
+            return Err(self.empty(need));
         }
         Ok(())
     }
 
     /// Looks at the producer's index, for a message of so many bytes, at the pace that pays.
     fn look(&mut self, message: u64, from: u64) -> Result<(), Error> {
-        for _ in 0..self.pace.due() {
+        for _ in 0..self.pace.take_due() {
             self.seat.memory.pause();
         }
         let before = self.cursor.left();
         self.refresh(from)?;
-        match self.cursor.left() - before {
-            0 => self.pace.after_nothing(),
-            gained => self.learn(gained, message),
-        }
-        Ok(())
-    }
-
-    /// Learns from a look that found something how to go on.
-    #[inline(always)]
-    fn learn(&mut self, gained: u64, message: u64) {
-        let memory = &self.seat.memory;
-        self.pace.after_look(gained, message, || memory.ticks());
-        let in_numbers = gained > message.min(SHORT);
-        if in_numbers || self.evicting {
+        let gained = self.cursor.left() - before;
+        if gained > 0 {
+            let in_numbers = gained > message.min(SHORT);
+            let goal = self.cursor.goal();
+            let told = core::mem::replace(&mut self.told, goal);
+            let gained = self.cursor.bounds().distance(told, goal);
+            self.pace.after_looks(gained, message, in_numbers, || self.seat.memory.ticks());
             self.evict_from_here(in_numbers);
         }
+        self.cursor.set_reach(self.pace.untold());
+        Ok(())
     }
 
     /// Decides whether what is read from here on leaves the caches.

@@ -94,6 +94,13 @@ pub unsafe trait Memory {
         core::hint::spin_loop();
     }
 
+    /// Brings the line of the ring's byte at `offset` into this side's cache, for reading. A hint.
+    ///
+    /// # Safety
+    /// `offset` lies inside `bounds()`.
+    #[inline(always)]
+    unsafe fn fetch(&self, _offset: u64) {}
+
     /// Takes the ring's bytes in `[offset, offset + len)` out of the caches, as far as they fill whole lines: this side
     /// has read them and will not again. A hint; it changes nothing but time.
     ///
@@ -101,6 +108,17 @@ pub unsafe trait Memory {
     /// `[offset, offset + len)` lies inside `bounds()`.
     #[inline(always)]
     unsafe fn evict(&self, _offset: u64, _len: u64) {}
+
+    /// Gives `position` back a few cycles later, so that what is loaded from there is not loaded any sooner.
+    ///
+    /// A CPU that waits for a word in a loop guesses that it has come, and goes on to the data at `position`. If the word has
+    /// not changed, that is known at once, and the guess taken back; by then the line of the data must not be on its way
+    /// here, from the side that is about to write it. If the word is being fetched, the data should be fetched meanwhile.
+    /// So a delay is wanted, between the one time and the other, that does not hang on the word.
+    #[inline(always)]
+    fn late(&self, position: u64) -> u64 {
+        position
+    }
 
     /// A clock that runs at a steady rate, to compare ways with; `None` where there is none.
     #[inline(always)]

@@ -24,17 +24,19 @@
 use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
 
-/// Bytes that come by before anything is learnt from them, outside of trials.
-const GRAIN: u64 = 512;
+/// Bytes that come by before anything is learnt from them, outside of trials. In an exchange of short messages each lesson
+/// keeps an answer waiting.
+const GRAIN: u64 = 4096;
 
 /// What a consumer has learnt about the rhythm of the producer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// Pauses to take before the next look.
     due: u32,
-    /// Bytes found that `patience` and `eviction` have not been told of, and how many they want to be told of at once.
+    /// Bytes found that `patience` and `eviction` have not been told of.
     gained: u64,
-    grain: u64,
+    /// Whether they want to be told of each look.
+    each_look: bool,
     patience: Patience,
     /// The second way is not to evict.
     eviction: Tuner,
@@ -47,34 +49,36 @@ impl Pace {
         Pace {
             due: 0,
             gained: 0,
-            grain: GRAIN,
+            each_look: false,
             patience: Patience::new(if size / 2 < 65536 { size / 2 } else { 65536 }),
             // It takes a lap to show.
             eviction: Tuner::new(Habit { piece: eighth, settle: 8, measure: 8, rest: (24, 2048) }),
         }
     }
 
-    /// Pauses to take before the look that comes now.
-    #[inline(always)]
-    pub(crate) fn due(&self) -> u32 {
-        self.due
+    /// Pauses to take before the look that comes now. Once: if that finds nothing, the next follows at once.
+    pub(crate) fn take_due(&mut self) -> u32 {
+        core::mem::take(&mut self.due)
     }
 
-    /// Learns from a look that found nothing.
-    #[inline(always)]
-    pub(crate) fn after_nothing(&mut self) {
-        self.due = 0;
+    /// Bytes that looks may find before it wants to be told of them; 0: it wants to be asked before the next look.
+    pub(crate) fn untold(&self) -> u64 {
+        if self.due > 0 || self.each_look { 0 } else { GRAIN - self.gained }
     }
 
-    /// Learns from a look, after the pauses that were due, that found `gained` more bytes, where a message has
-    /// `message`.
-    #[inline(always)]
-    pub(crate) fn after_look(&mut self, gained: u64, message: u64, clock: impl FnOnce() -> Option<u64>) {
+    /// Learns from looks that found `gained` more bytes since it was told the last time, where a message has `message`.
+    /// `in_numbers`: whether the last of them found more than one short message.
+    pub(crate) fn after_looks(
+        &mut self,
+        gained: u64,
+        message: u64,
+        in_numbers: bool,
+        clock: impl FnOnce() -> Option<u64>,
+    ) {
         self.gained += gained;
-        if self.gained >= self.grain {
-            self.learn(message, clock);
+        if self.each_look || self.gained >= GRAIN {
+            self.learn(message, in_numbers, clock);
         }
-        self.due = self.patience.pauses();
     }
 
     /// Whether what comes in numbers, or is long, had better leave the caches once it is read.
@@ -83,9 +87,7 @@ impl Pace {
         !self.eviction.is_second()
     }
 
-    #[cold]
-    #[inline(never)]
-    fn learn(&mut self, message: u64, clock: impl FnOnce() -> Option<u64>) {
+    fn learn(&mut self, message: u64, in_numbers: bool, clock: impl FnOnce() -> Option<u64>) {
         let gained = core::mem::take(&mut self.gained);
         let mut time = None;
         let mut clock = Some(clock);
@@ -98,11 +100,11 @@ impl Pace {
         }
         if self.patience.is_trying() {
             self.eviction.interrupt();
-        } else if self.eviction.count(gained, &mut now) {
+        } else if self.eviction.count(gained, in_numbers, &mut now) {
             self.patience.start_over();
         }
-        let each_look = self.eviction.is_trying() || self.patience.wants_each_look();
-        self.grain = if each_look { 0 } else { GRAIN };
+        self.each_look = self.eviction.is_trying() || self.patience.wants_each_look();
+        self.due = self.patience.pauses();
     }
 }
 
@@ -111,56 +113,82 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
+    /// A look after the pauses that are due, which takes `ticks` and finds `gained`, as the consumer makes it: the pace is told
+    /// when it wants to be. Gives the pauses.
+    fn look(
+        pace: &mut Pace,
+        untold: &mut u64,
+        now: &Cell<u64>,
+        found: impl FnOnce(u64) -> (u64, u64),
+    ) -> u64 {
+        let pauses = if pace.untold() == 0 { u64::from(pace.take_due()) } else { 0 };
+        let (gained, ticks) = found(pauses);
+        now.set(now.get() + ticks);
+        *untold += gained;
+        if *untold >= pace.untold() {
+            pace.after_looks(core::mem::take(untold), 64, gained > 64, || Some(now.get()));
+        }
+        pauses
+    }
+
     #[test]
     fn an_empty_look_is_followed_at_once() {
-        let mut pace = Pace::new(1 << 20);
-        let now = Cell::new(0);
+        let (mut pace, mut untold, now) = (Pace::new(1 << 20), 0, Cell::new(0));
         // A stream, for which a wait pays.
-        for _ in 0..1000 {
-            now.set(now.get() + 1000 + u64::from(pace.due()));
-            let gained = 65 + 64 * u64::from(pace.due());
-            pace.after_look(gained, 64, || Some(now.get()));
-        }
-        assert!(pace.due() > 0);
-        pace.after_nothing();
-        assert_eq!(pace.due(), 0);
-        pace.after_look(4096, 64, || Some(now.get()));
-        assert!(pace.due() > 0);
+        let stream = |pauses| (65 + 64 * pauses, 1000 + pauses);
+        let waited = (0..5000).map(|_| look(&mut pace, &mut untold, &now, stream)).last();
+        assert!(waited > Some(0));
+        assert!(pace.take_due() > 0);
+        assert_eq!(pace.take_due(), 0, "that look found nothing");
+        pace.after_looks(4096, 64, true, || Some(now.get()));
+        assert!(pace.take_due() > 0);
     }
 
     #[test]
     fn where_eviction_costs_time_it_ends() {
-        let (mut pace, now) = (Pace::new(1 << 20), Cell::new(0));
+        let (mut pace, mut untold, now) = (Pace::new(1 << 20), 0, Cell::new(0));
         assert!(pace.evicts());
         for _ in 0..10_000 {
-            now.set(now.get() + if pace.evicts() { 9000 } else { 3000 });
-            pace.after_look(8192, 64, || Some(now.get()));
+            let ticks = if pace.evicts() { 9000 } else { 3000 };
+            look(&mut pace, &mut untold, &now, |_| (8192, ticks));
         }
         assert!(!pace.evicts());
     }
 
     #[test]
-    fn a_wait_that_pays_outlasts_a_trial_of_eviction() {
-        let (mut pace, now) = (Pace::new(1 << 16), Cell::new(0));
-        let (mut trials, mut waited) = (0, 0);
-        for look in 0..200_000 {
-            // Twice as fast with a long wait, and half as fast again with eviction.
-            let ticks = (100 + u64::from(pace.due())) * if pace.evicts() { 2 } else { 3 };
-            now.set(now.get() + ticks);
-            pace.after_look(96 + 2 * u64::from(pace.due()), 64, || Some(now.get()));
-            trials += u32::from(!pace.evicts());
-            waited += u32::from(look >= 2000 && pace.due() > 0);
+    fn single_messages_are_not_disturbed() {
+        let (mut pace, mut untold, now) = (Pace::new(1 << 16), 0, Cell::new(0));
+        let (mut told, mut waits) = (0, 0);
+        for _ in 0..100_000 {
+            let before = pace.gained;
+            waits += look(&mut pace, &mut untold, &now, |pauses| (64, 100 + 64 * pauses));
+            told += u32::from(pace.each_look || pace.gained != before);
+            assert!(!pace.eviction.is_trying(), "they stay in the caches either way");
         }
-        assert!(trials > 0 && waited == 198_000, "{trials} {waited}");
+        assert!(waits > 0 && waits < 1000 && told < 1000, "{waits} pauses, told {told} times");
+    }
+
+    #[test]
+    fn a_wait_that_pays_outlasts_a_trial_of_eviction() {
+        let (mut pace, mut untold, now) = (Pace::new(1 << 16), 0, Cell::new(0));
+        let (mut trials, mut waited) = (0, 0);
+        for count in 0..200_000 {
+            // Twice as fast with a long wait, and half as fast again with eviction.
+            let slow = if pace.evicts() { 2 } else { 3 };
+            trials += u32::from(!pace.evicts());
+            let pauses =
+                look(&mut pace, &mut untold, &now, |pauses| (96 + 2 * pauses, (100 + pauses) * slow));
+            waited += u32::from(count >= 10_000 && pauses > 0);
+        }
+        assert!(trials > 0 && waited == 190_000, "{trials} {waited}");
     }
 
     #[test]
     fn one_thing_is_tried_at_a_time() {
-        let (mut pace, now) = (Pace::new(1 << 16), Cell::new(0));
+        let (mut pace, mut untold, now) = (Pace::new(1 << 16), 0, Cell::new(0));
         let (mut waits, mut evictions) = (0, 0);
         for _ in 0..1_000_000 {
-            now.set(now.get() + 100 + 64 * u64::from(pace.due()));
-            pace.after_look(100 + 64 * u64::from(pace.due()), 64, || Some(now.get()));
+            look(&mut pace, &mut untold, &now, |pauses| (100 + 64 * pauses, 100 + 64 * pauses));
             assert!(!(pace.patience.is_trying() && pace.eviction.is_trying()));
             waits += u32::from(pace.patience.is_trying());
             evictions += u32::from(pace.eviction.is_trying());
@@ -171,10 +199,9 @@ mod tests {
     #[test]
     fn the_smallest_rings_have_a_pace_too() {
         for size in [8, 16, 64] {
-            let (mut pace, now) = (Pace::new(size), Cell::new(0));
+            let (mut pace, mut untold, now) = (Pace::new(size), 0, Cell::new(0));
             for _ in 0..100_000 {
-                now.set(now.get() + 10);
-                pace.after_look(size - 1, 1, || Some(now.get()));
+                look(&mut pace, &mut untold, &now, |_| (size - 1, 10));
             }
         }
     }

@@ -18,7 +18,7 @@ const WAITED: u32 = 16;
 const SETTLE: u32 = 12;
 
 /// How often the caller tells of looks before a wait is tried: at first, and at most.
-const REST: (u32, u32) = (64, 1 << 20);
+const REST: (u32, u32) = (8, 1 << 17);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_wait_that_takes_twice_the_time_ends_at_once() {
         let (mut patience, mut now, mut waits) = (Patience::new(HEAP), 0, 0);
-        for _ in 0..200 {
+        for _ in 0..REST.0 + PLAIN + REST.0 * 4 {
             waits += u32::from(patience.pauses() > 0);
             now += 1000 + 64 * u64::from(patience.pauses());
             patience.after_looks(1000, 64, || Some(now));

@@ -3,10 +3,11 @@
 //! Everything a header says is checked against what is published and where the ring ends, on the private copy
 //! of the header. A call passes over at most one padding record: a second one can never fit.
 
-use crate::consumer::{Consumer, SHORT};
+use crate::consumer::{Consumer, Glance, SHORT};
 use crate::error::{Corruption, Error};
 use crate::grant::inside;
 use crate::memory::Memory;
+use crate::position::LINE;
 use crate::push::checksum;
 use crate::record::{HEADER_LEN, Header, Record};
 
@@ -25,14 +26,15 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Error::Empty`]; [`Error::TooSmall`], and the record stays; [`Error::Unaligned`] when bytes were read
     /// in between; [`Error::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
         match self.take_plain(dst, self.cursor.at()) {
-            Some(header) => {
+            Glance::Found(header) => {
                 self.release_all();
                 Ok(header.to_record())
             }
-            None => self.pop_far(dst),
+            Glance::Nothing => Err(self.empty(HEADER_LEN as u64)),
+            Glance::Unclear => self.pop_far(dst),
         }
     }
 
@@ -93,41 +95,57 @@ impl<M: Memory> Consumer<M> {
     #[inline(always)]
     pub(crate) fn take_record(&mut self, dst: &mut [u8], from: u64) -> Result<Record, Error> {
         match self.take_plain(dst, from) {
-            Some(header) => Ok(header.to_record()),
-            None => self.take_record_far(dst, from),
+            Glance::Found(header) => Ok(header.to_record()),
+            Glance::Nothing => Err(self.empty(HEADER_LEN as u64)),
+            Glance::Unclear => self.take_record_far(dst, from),
         }
     }
 
-    /// The same, if it is a plain one. `None` has consumed nothing; a second look tells why.
+    /// The same, if it is a plain one. Otherwise nothing was consumed.
     ///
     /// Callers make their answer of the header itself, so that it need not pass through memory.
     #[inline(always)]
-    pub(crate) fn take_plain(&mut self, dst: &mut [u8], from: u64) -> Option<Header> {
-        let (header, after) = self.plain_record(from)?;
-        let dst = dst.get_mut(..header.payload_len())?;
-        // SAFETY: [at, after) is inside the bounds (`Cursor::ahead`), and the payload in it (`Header::plain_extent`).
-        unsafe { self.seat.memory.copy_out(self.cursor.at() + HEADER_LEN as u64, dst) };
-        self.kept().ok()?;
-        self.cursor.step_to(after);
-        Some(header)
-    }
-
-    /// The next record and the place after it, if it is neither padding nor checked, and plainly there. Whatever else
-    /// stands there is left for a second look, at a header that is loaded anew.
-    #[inline(always)]
-    fn plain_record(&mut self, from: u64) -> Option<(Header, u64)> {
-        let head = self.cursor.at();
+    pub(crate) fn take_plain(&mut self, dst: &mut [u8], from: u64) -> Glance<Header> {
+        if self.cursor.at() & 7 != 0 {
+            return Glance::Unclear;
+        }
         if self.cursor.ahead(1).is_none() {
-            self.glance(8, SHORT, from)?;
-            if self.cursor.goal() & 7 != 0 {
-                return None;
+            match self.glance(HEADER_LEN as u64, SHORT, from) {
+                Glance::Found(_) if self.cursor.goal() & 7 == 0 => self.fetch_second_line(),
+                Glance::Nothing => return Glance::Nothing,
+                _ => return Glance::Unclear,
             }
         }
-        if head & 7 != 0 {
-            return None;
+        let Some((header, after)) = self.plain_record() else { return Glance::Unclear };
+        let Some(dst) = dst.get_mut(..header.payload_len()) else { return Glance::Unclear };
+        // SAFETY: [at, after) is inside the bounds (`Cursor::ahead`), and the payload in it (`Header::plain_extent`).
+        unsafe { self.seat.memory.copy_out(self.cursor.at() + HEADER_LEN as u64, dst) };
+        if self.kept().is_err() {
+            return Glance::Unclear;
         }
+        self.cursor.step_to(after);
+        Glance::Found(header)
+    }
+
+    /// Brings the line after that of head into this side's cache, if the known data reaches into it: where a record lies in
+    /// more than one line, its header must be there before the copy of its payload can begin.
+    #[inline(always)]
+    fn fetch_second_line(&mut self) {
+        let second = self.cursor.at() + LINE;
+        if second < self.cursor.goal() {
+            // SAFETY: between head and goal, in one piece (a short look found it so).
+            unsafe { self.seat.memory.fetch(second) };
+        }
+    }
+
+    /// The record at head and the place after it, if it is neither padding nor checked, and plainly there. Whatever else
+    /// stands there is left for a second look, at a header that is loaded anew.
+    ///
+    /// Head is a multiple of 8.
+    #[inline(always)]
+    fn plain_record(&self) -> Option<(Header, u64)> {
         // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.
-        let header = Header { word: unsafe { self.seat.memory.load_header(head) } };
+        let header = Header { word: unsafe { self.seat.memory.load_header(self.cursor.at()) } };
         let after = self.cursor.ahead(header.plain_extent()?)?;
         Some((header, after))
     }

@@ -35,6 +35,9 @@ pub struct Producer<M: Memory> {
     poison: Option<Corruption>,
 }
 
+/// The most lines that are fetched after one publication.
+const FETCHED_AT_ONCE: u64 = 64;
+
 impl<M: Memory> Producer<M> {
     /// Claims the producer's role for `claimant`, and goes on where `tail` stands.
     ///
@@ -84,7 +87,7 @@ impl<M: Memory> Producer<M> {
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::TooLong`], and nothing was written; [`Error::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, src: &[u8]) -> Result<(), Error> {
         let from = self.cursor.at();
         self.stage(src, from)?;
@@ -215,19 +218,27 @@ impl<M: Memory> Producer<M> {
         // Release pairs with the consumer's Acquire of tail: the bytes before it are seen.
         self.seat.memory.store64(Field64::Tail, tail, Release);
         if (from ^ tail) >= LINE {
-            self.fetch_next_line();
+            let written = from % LINE + self.cursor.bounds().distance(from, tail);
+            self.fetch_next_lines(if written / LINE > FETCHED_AT_ONCE { 1 } else { written / LINE });
         }
     }
 
-    /// Brings the next line that will be written into this side's cache, for writing: by a store to it, for nothing
-    /// less does. An exchange of messages has the time for that while it waits for the answer, not when it writes.
+    /// Brings the next lines that will be written into this side's cache, for writing: by a store to each, for nothing
+    /// less does. As many as were written the last time. An exchange of messages has the time for that while it waits for
+    /// the answer, not when it writes; in a stream of long messages these stores wait for each other's lines no more than
+    /// the copy would, and the copy then waits for none.
     #[inline(always)]
-    fn fetch_next_line(&mut self) {
-        let next = self.cursor.at().next_multiple_of(LINE);
-        // A free byte more: the cursor stands at or before `next`.
-        if self.cursor.ahead(next + 8 - self.cursor.at()).is_some() {
+    fn fetch_next_lines(&mut self, count: u64) {
+        let at = self.cursor.at();
+        let mut line = at.next_multiple_of(LINE);
+        for _ in 0..count {
+            // A free byte more: the cursor stands at or before the line.
+            if self.cursor.ahead(line + 8 - at).is_none() {
+                break;
+            }
             // SAFETY: free, and so inside the bounds; a multiple of 8.
-            unsafe { self.seat.memory.store_header(next, 0) };
+            unsafe { self.seat.memory.store_header(line, 0) };
+            line += LINE;
         }
     }
 
@@ -301,51 +312,65 @@ impl<M: Memory> Producer<M> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
     use super::*;
     use crate::{Consumer, Inline};
 
-    const SIZE: usize = 4096;
+    const SIZE: usize = 16384;
+    const HALF: usize = SIZE / 2;
     const MARK: u64 = 0xABAB_ABAB_ABAB_ABAB;
 
-    /// What a producer writes besides a message of `len` bytes, behind `held` that the consumer has not read: one word of
-    /// the ring at most, which is zero then. All are multiples of 8; the first begins in the middle of the ring.
-    fn touched(held: usize, len: usize) -> Option<usize> {
+    /// Where a producer writes besides a message of `len` bytes, behind `held` that the consumer has not read: bytes from
+    /// the begin of the ring on, each of a word, which is zero then. All are multiples of 8; the first begins in the middle.
+    fn touched(held: usize, len: usize) -> Vec<usize> {
         let ring = Inline::<SIZE>::new();
         let me = NonZeroU32::MIN;
         let (mut producer, mut consumer) =
             (Producer::claim(ring.memory(), me).unwrap(), Consumer::claim(ring.memory(), me).unwrap());
         let bytes = [7; SIZE];
-        producer.write(&bytes[..SIZE / 2]).unwrap();
-        consumer.skip(SIZE / 2).unwrap();
+        producer.write(&bytes[..HALF]).unwrap();
+        consumer.skip(HALF).unwrap();
         producer.write(&bytes[..held]).unwrap();
         let (memory, begin) = (ring.memory(), ring.memory().bounds().begin());
-        let place = |word: usize| begin + 8 * word as u64;
+        let words = || (0..SIZE).step_by(8);
         // SAFETY: words of the ring.
-        (0..SIZE / 8).for_each(|word| unsafe { memory.store_header(place(word), MARK) });
+        words().for_each(|word| unsafe { memory.store_header(begin + word as u64, MARK) });
         producer.write(&bytes[..len]).unwrap();
-        let own = (SIZE / 2 + held) % SIZE / 8..(SIZE / 2 + held) % SIZE / 8 + len / 8;
+        let own = (HALF + held) % SIZE..(HALF + held) % SIZE + len;
         // SAFETY: words of the ring.
-        let changed = (0..SIZE / 8).filter(|word| unsafe { memory.load_header(place(*word)) } != MARK);
-        let mut touched = None;
-        for word in changed.filter(|word| !own.contains(word)) {
-            // SAFETY: as above.
-            assert_eq!(unsafe { memory.load_header(place(word)) }, 0);
-            assert_eq!(touched.replace(word), None, "more than one");
-        }
+        let value = |word: usize| unsafe { memory.load_header(begin + word as u64) };
+        let touched: Vec<_> = words().filter(|word| !own.contains(word) && value(*word) != MARK).collect();
+        assert!(touched.iter().all(|word| value(*word) == 0));
         touched
     }
 
+    /// The words at the begin of `count` lines from `first` on.
+    fn lines(first: usize, count: usize) -> Vec<usize> {
+        (0..count).map(|line| first + 64 * line).collect()
+    }
+
     #[test]
-    fn a_write_touches_the_next_free_line_and_nothing_else() {
-        const HALF: usize = SIZE / 16;
-        assert_eq!(touched(0, 64), Some(HALF + 8), "to the end of a line");
-        assert_eq!(touched(0, 56), None, "within a line");
-        assert_eq!(touched(8, 56), Some(HALF + 8), "to the end of a line");
-        assert_eq!(touched(8, 64), Some(HALF + 16), "into the next line");
-        assert_eq!(touched(0, SIZE / 2 - 64), Some(SIZE / 8 - 8), "to the last line of the ring");
-        assert_eq!(touched(0, SIZE / 2), Some(0), "to the end of the ring");
-        assert_eq!(touched(SIZE - 128, 64), Some(HALF - 8), "to a line of which 63 bytes are free");
-        assert_eq!(touched(SIZE - 72, 64), None, "to a line of which 7 bytes are free");
-        assert_eq!(touched(SIZE - 80, 72), None, "into the last free line");
+    fn a_write_touches_the_next_free_lines_and_nothing_else() {
+        assert_eq!(touched(0, 56), [], "within a line");
+        assert_eq!(touched(0, 64), [HALF + 64], "to the end of a line");
+        assert_eq!(touched(8, 56), [HALF + 64], "to the end of a line");
+        assert_eq!(touched(8, 64), [HALF + 128], "into the next line");
+        assert_eq!(touched(8, 128), lines(HALF + 192, 2), "into the line after that");
+        assert_eq!(touched(0, 640), lines(HALF + 640, 10), "through ten lines");
+        assert_eq!(touched(HALF - 72, 72), [0, 64], "over two lines, to the end of the ring");
+        assert_eq!(touched(HALF, 640), lines(640, 10), "at the begin of the ring");
+        assert_eq!(touched(0, 4096), lines(HALF + 4096, 64), "through as many lines as are fetched at once");
+        assert_eq!(touched(0, 4160), [HALF + 4160], "through one more: those are too many to fetch");
+    }
+
+    #[test]
+    fn no_line_is_touched_that_is_not_free() {
+        assert_eq!(touched(0, HALF - 64), [SIZE - 64], "the last line of the ring");
+        assert_eq!(touched(SIZE - 320, 192), lines(HALF - 128, 2), "the last lines before unread bytes");
+        assert_eq!(touched(SIZE - 128, 64), [HALF - 64], "a line of which 63 bytes are free");
+        assert_eq!(touched(SIZE - 72, 64), [], "a line of which 7 bytes are free");
+        assert_eq!(touched(SIZE - 80, 72), [], "the last free line is written");
     }
 }

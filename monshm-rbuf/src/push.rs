@@ -35,7 +35,7 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`Error::Full`]; [`Error::TooLong`] beyond [`record_limit`](Self::record_limit);
     /// [`Error::Unaligned`] when bytes were written in between; [`Error::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
         let from = self.cursor.at();
         self.stage_record(label, payload, from)?;

@@ -13,6 +13,9 @@ use crate::layout::{CONTROL_LEN, Control};
 use crate::memory::{Field32, Field64, Memory};
 use crate::position::Bounds;
 
+/// The mark of memory that cannot be taken away.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 /// A ring in memory that other processes may write at any time.
 ///
 /// `K` is whatever keeps the memory valid (an `Arc` of the mapping, a `&'static` array, `()` where the caller
@@ -26,8 +29,8 @@ pub struct Shared<K = ()> {
     control: NonNull<Control>,
     base: NonNull<u8>,
     bounds: Bounds,
-    /// Set once the memory was taken away; `None` where that cannot be.
-    loss: Option<&'static AtomicBool>,
+    /// Set once the memory was taken away; `NEVER` where that cannot be.
+    loss: &'static AtomicBool,
     /// Whether a sleeper's barrier reaches this process.
     sleepers_have_barriers: bool,
     keep: K,
@@ -54,7 +57,7 @@ impl<K> Shared<K> {
     ///
     /// Other processes may write any byte at any time.
     pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
-        Shared { control, base, bounds, loss: None, sleepers_have_barriers: false, keep }
+        Shared { control, base, bounds, loss: &NEVER, sleepers_have_barriers: false, keep }
     }
 
     /// Has each call look, after it used the memory, whether `mark` says that the memory was taken away: another
@@ -62,7 +65,7 @@ impl<K> Shared<K> {
     /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost) then. Without a mark nothing is looked at.
     #[must_use]
     pub fn with_loss_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
-        self.loss = mark;
+        self.loss = mark.unwrap_or(&NEVER);
         self
     }
 
@@ -180,12 +183,10 @@ unsafe impl<K> Memory for Shared<K> {
 
     #[inline(always)]
     fn is_lost(&self) -> bool {
-        self.loss.is_some_and(|mark| {
-            // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory
-            // is replaced.
-            fence(Ordering::Acquire);
-            mark.load(Ordering::Relaxed)
-        })
+        // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory is
+        // replaced.
+        fence(Ordering::Acquire);
+        self.loss.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
@@ -198,9 +199,20 @@ unsafe impl<K> Memory for Shared<K> {
     }
 
     #[inline(always)]
+    unsafe fn fetch(&self, offset: u64) {
+        // SAFETY: inside the bounds by the caller, hence readable by invariant (valid).
+        unsafe { copy::fetch(self.address(offset)) };
+    }
+
+    #[inline(always)]
     unsafe fn evict(&self, offset: u64, len: u64) {
         // SAFETY: the range is inside the bounds by the caller, hence readable by invariant (valid).
         unsafe { copy::evict(self.address(offset), len as usize) };
+    }
+
+    #[inline(always)]
+    fn late(&self, position: u64) -> u64 {
+        copy::late(position)
     }
 
     #[inline(always)]

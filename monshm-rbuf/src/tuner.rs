@@ -69,15 +69,15 @@ impl Tuner {
         self.is_trying
     }
 
-    /// Counts bytes that came by; reads the clock at the end of a piece, and in a trial each time. Tells whether the other
-    /// way has become the best one.
-    pub(crate) fn count(&mut self, bytes: u64, clock: impl FnOnce() -> Option<u64>) -> bool {
+    /// Counts bytes that came by; reads the clock at the end of a piece, and in a trial each time. `differ`: whether they
+    /// went the way that was chosen; no trial begins after others. Tells whether the other way has become the best one.
+    pub(crate) fn count(&mut self, bytes: u64, differ: bool, clock: impl FnOnce() -> Option<u64>) -> bool {
         let best = self.second_is_best;
-        self.take(bytes, clock);
+        self.take(bytes, differ, clock);
         self.second_is_best != best
     }
 
-    fn take(&mut self, bytes: u64, clock: impl FnOnce() -> Option<u64>) {
+    fn take(&mut self, bytes: u64, differ: bool, clock: impl FnOnce() -> Option<u64>) {
         self.moved += bytes;
         let whole = self.moved >= self.habit.piece;
         if !whole && !self.is_trying && self.began.is_some() {
@@ -89,7 +89,7 @@ impl Tuner {
         if whole {
             let cost = ((took << 10) / self.moved.max(1)).max(1);
             self.begin_piece(now);
-            if self.is_trying { self.after_tried_piece(cost) } else { self.after_usual_piece(cost) }
+            if self.is_trying { self.after_tried_piece(cost) } else { self.after_usual_piece(cost, differ) }
         } else if took > self.cost.saturating_mul(self.habit.piece >> 9) {
             // A trial that has taken twice the time of a whole piece already is over.
             self.end_trial();
@@ -107,11 +107,11 @@ impl Tuner {
         self.moved = 0;
     }
 
-    fn after_usual_piece(&mut self, cost: u64) {
+    fn after_usual_piece(&mut self, cost: u64, differ: bool) {
         // An interruption of this process is one long piece: it counts as twice the mean at most.
         self.cost = if self.cost == 0 { cost } else { (self.cost * 7 + cost.min(self.cost * 2)).div_ceil(8) };
-        self.pieces += 1;
-        if self.pieces >= self.rest {
+        self.pieces = self.pieces.saturating_add(1);
+        if differ && self.pieces >= self.rest {
             self.is_trying = true;
             self.pieces = 0;
             self.trial_cost = 0;
@@ -164,7 +164,7 @@ mod tests {
             let way = usize::from(tuner.is_second());
             with[way] += 1;
             now.set(now.get() + ticks[way] / 16);
-            tuner.count(64, || Some(now.get()));
+            tuner.count(64, true, || Some(now.get()));
         }
         with.map(|count| count / 16)
     }
@@ -204,7 +204,7 @@ mod tests {
         let (mut tuner, mut now) = (Tuner::new(HABIT), 0);
         let mut message = |ticks: u64| {
             now += ticks;
-            tuner.count(64, || Some(now));
+            tuner.count(64, true, || Some(now));
             tuner.is_trying()
         };
         // A sixteenth of a piece each, up to the very first moment of a trial.
@@ -214,10 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_tried_with_what_goes_the_same_way_anyhow() {
+        let (mut tuner, mut now) = (Tuner::new(HABIT), 0);
+        let mut message = |differ: bool| {
+            now += 100;
+            tuner.count(64, differ, || Some(now));
+            tuner.is_trying()
+        };
+        assert!((0..10_000).all(|_| !message(false)));
+        assert!((0..100).any(|_| message(true)), "that is made up for later");
+    }
+
+    #[test]
     fn without_a_clock_nothing_is_tried() {
         let mut tuner = Tuner::new(HABIT);
         for _ in 0..10_000 {
-            tuner.count(4096, || None);
+            tuner.count(4096, true, || None);
             assert!(!tuner.is_second());
         }
     }
@@ -227,7 +239,7 @@ mod tests {
         let (mut tuner, mut now) = (Tuner::new(HABIT), u64::MAX);
         for step in 0..10_000_u64 {
             now = if step % 3 == 0 { now } else { now.wrapping_sub(step << 50) };
-            tuner.count((step * step) << 20, || Some(now));
+            tuner.count((step * step) << 20, true, || Some(now));
         }
     }
 

@@ -182,6 +182,34 @@ pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
     unsafe { copy::<Write>(src, dst, len) };
 }
 
+/// Brings the line of `at` into the cache.
+///
+/// # Safety
+/// `at` is valid for reads.
+#[inline(always)]
+pub(super) unsafe fn fetch(at: *const u8) {
+    // SAFETY: a hint; it changes no byte, and is a read to the rules of access. No stack, no flags.
+    unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags)) };
+}
+
+/// Gives `value` back some 9 cycles later, by multiplications by one, as on x86-64. Not measured.
+#[inline(always)]
+pub(super) fn late(mut value: u64) -> u64 {
+    // SAFETY: no memory, no stack, no flags; changes the register that is declared. Not `pure`, so that it is not done
+    // earlier.
+    unsafe {
+        asm!(
+            "mul {value}, {value}, {one}",
+            "mul {value}, {value}, {one}",
+            "mul {value}, {value}, {one}",
+            value = inout(reg) value,
+            one = in(reg) 1_u64,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    value
+}
+
 /// Does nothing: lines are left to the caches.
 ///
 /// # Safety

@@ -123,8 +123,8 @@ struct Licence {
     control: &'static [std::ops::Range<usize>],
     ring_from: u64,
     ring_len: usize,
-    /// The place whose line a producer may have fetched, by a word of zeros.
-    fetched: Option<u64>,
+    /// The lines that a producer may have fetched, by a word of zeros at the begin of each.
+    fetched: std::ops::Range<u64>,
 }
 
 const PRODUCER_WORDS: &[std::ops::Range<usize>] = &[
@@ -153,7 +153,7 @@ impl Licence {
         for (at, (old, new)) in before.1.iter().zip(&now.1).enumerate() {
             let position = bounds.begin() + at as u64;
             let distance = (position + bounds.size() - self.ring_from) % bounds.size();
-            let fetched = self.fetched.is_some_and(|line| (line..line + 8).contains(&position) && *new == 0);
+            let fetched = self.fetched.contains(&position) && position % 64 < 8 && *new == 0;
             let allowed = distance < self.ring_len as u64 || fetched;
             assert!(old == new || allowed, "byte {at} of the ring was written");
         }
@@ -230,7 +230,7 @@ pub fn run(input: &[u8]) {
                 control: CONSUMER_WORDS,
                 ring_from: memory.bounds().begin(),
                 ring_len: 0,
-                fetched: None,
+                fetched: 0..0,
             };
             licence.check(&memory, &before);
         }
@@ -270,7 +270,7 @@ fn refused(memory: &Memory, locked: &Ring<Shared>, input: &mut Input<'_>) {
             control: &[HEAD_OFFSET..HEAD_OFFSET + 8, TAIL_OFFSET..TAIL_OFFSET + 8],
             ring_from: if good { from } else { memory.bounds().begin() },
             ring_len: if good { len } else { 0 },
-            fetched: None,
+            fetched: 0..0,
         };
         licence.check(memory, &before);
         buffer.check();
@@ -340,7 +340,15 @@ impl World<'_> {
         // Padding, headers and check word beside the payload; a batch writes two pieces.
         let overhead = if (3..8).contains(&what) { self.memory.bounds().size() as usize / 2 + 64 } else { 0 };
         let published = self.memory.control(TAIL_OFFSET);
-        let fetched = (published != NOT_PUBLISHED).then(|| published.next_multiple_of(64));
+        // As many lines as were come to, counted from the line after the last.
+        let fetched = if published == NOT_PUBLISHED {
+            0..0
+        } else {
+            let size = self.memory.bounds().size();
+            let written = (published + size - self.tail) % size;
+            let next = published.next_multiple_of(64);
+            next..next + (self.tail % 64 + written) / 64 * 64
+        };
         let licence =
             Licence { control: PRODUCER_WORDS, ring_from: self.tail, ring_len: len + overhead, fetched };
         licence.check(self.memory, &before);
