@@ -71,6 +71,12 @@ impl Cursor {
         if after < self.stop { Some(after) } else { None }
     }
 
+    /// Whether the bytes up to `place`, which is at or after the cursor, may be passed over and lie in one piece.
+    #[inline(always)]
+    pub(crate) fn allows(&self, place: u64) -> bool {
+        place < self.stop
+    }
+
     /// Whether the next `count` bytes, allowed or not, neither end at the end of the ring nor reach over it. `count` is at
     /// most `isize::MAX`.
     #[inline(always)]

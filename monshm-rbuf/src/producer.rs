@@ -35,7 +35,8 @@ pub struct Producer<M: Memory> {
     poison: Option<Corruption>,
 }
 
-/// The most lines that are fetched after one publication.
+/// The most lines that are fetched after one publication: those of a message of 4 KiB. A part of the lines of a longer one
+/// would not help it.
 const FETCHED_AT_ONCE: u64 = 64;
 
 impl<M: Memory> Producer<M> {
@@ -218,27 +219,28 @@ impl<M: Memory> Producer<M> {
         // Release pairs with the consumer's Acquire of tail: the bytes before it are seen.
         self.seat.memory.store64(Field64::Tail, tail, Release);
         if (from ^ tail) >= LINE {
-            let written = from % LINE + self.cursor.bounds().distance(from, tail);
-            self.fetch_next_lines(if written / LINE > FETCHED_AT_ONCE { 1 } else { written / LINE });
+            // After the end of the ring it is a large number.
+            let lines = (tail / LINE).wrapping_sub(from / LINE);
+            self.fetch_next_lines(if lines > FETCHED_AT_ONCE { 1 } else { lines });
         }
     }
 
-    /// Brings the next lines that will be written into this side's cache, for writing: by a store to each, for nothing
-    /// less does. As many as were written the last time. An exchange of messages has the time for that while it waits for
-    /// the answer, not when it writes; in a stream of long messages these stores wait for each other's lines no more than
-    /// the copy would, and the copy then waits for none.
+    /// Brings the next `count` lines, at least 1, that will be written into this side's cache, for writing: by a store to
+    /// each, for nothing less does. An exchange of messages has the time for that while it waits for the answer, not when
+    /// it writes.
     #[inline(always)]
     fn fetch_next_lines(&mut self, count: u64) {
-        let at = self.cursor.at();
-        let mut line = at.next_multiple_of(LINE);
-        for _ in 0..count {
-            // A free byte more: the cursor stands at or before the line.
-            if self.cursor.ahead(line + 8 - at).is_none() {
-                break;
-            }
+        let mut line = self.cursor.at().next_multiple_of(LINE);
+        let mut left = count;
+        // A free byte more: the cursor stands at or before the line.
+        while self.cursor.allows(line + 8) {
             // SAFETY: free, and so inside the bounds; a multiple of 8.
             unsafe { self.seat.memory.store_header(line, 0) };
             line += LINE;
+            left -= 1;
+            if left == 0 {
+                break;
+            }
         }
     }
 
@@ -359,7 +361,7 @@ mod tests {
         assert_eq!(touched(8, 64), [HALF + 128], "into the next line");
         assert_eq!(touched(8, 128), lines(HALF + 192, 2), "into the line after that");
         assert_eq!(touched(0, 640), lines(HALF + 640, 10), "through ten lines");
-        assert_eq!(touched(HALF - 72, 72), [0, 64], "over two lines, to the end of the ring");
+        assert_eq!(touched(HALF - 72, 72), [0], "over the end of the ring: the next line alone");
         assert_eq!(touched(HALF, 640), lines(640, 10), "at the begin of the ring");
         assert_eq!(touched(0, 4096), lines(HALF + 4096, 64), "through as many lines as are fetched at once");
         assert_eq!(touched(0, 4160), [HALF + 4160], "through one more: those are too many to fetch");

@@ -99,8 +99,27 @@ impl<M: Memory> Producer<M> {
     /// Writes a record, not yet visible; what was written from `from` on is not either.
     #[inline(always)]
     pub(crate) fn stage_record(&mut self, label: Label, payload: &[u8], from: u64) -> Result<(), Error> {
-        self.check_len(payload.len(), Header::record(label, 0).overhead())?;
+        self.check_len(payload.len(), HEADER_LEN as u64)?;
         let header = Header::record(label, payload.len());
+        let at = self.cursor.at();
+        match self.cursor.ahead(header.extent()) {
+            Some(after) if at & 7 == 0 => {
+                // SAFETY: [at, after) is inside the bounds (`Cursor::ahead`), and the payload follows the header in it; at
+                // is a multiple of 8.
+                unsafe {
+                    self.seat.memory.store_header(at, header.word);
+                    self.seat.memory.copy_in(at + HEADER_LEN as u64, payload);
+                }
+                self.cursor.step_to(after);
+                self.kept()
+            }
+            _ => self.stage_record_far(header, payload, from),
+        }
+    }
+
+    /// The same, where room must be looked for, or the end of the ring is reached.
+    #[inline(never)]
+    fn stage_record_far(&mut self, header: Header, payload: &[u8], from: u64) -> Result<(), Error> {
         let place = self.place(header.extent(), from)?;
         // SAFETY: `place` found room for the whole extent from place.at on, contiguous; the payload follows
         // the header in it.

@@ -172,8 +172,7 @@ const ROWS: &[Row] = &[
     ("producer.rs", "self.cursor.ahead(line + 8 - at).is_none()", "false", Loom("the_line_that_is_fetched")),
     ("producer.rs", "self.cursor.ahead(line + 8 - at)", "self.cursor.ahead(1)", Unit("no_line_is_touched")),
     ("producer.rs", "(from ^ tail) >= LINE", "false", Unit("a_write_touches")),
-    ("producer.rs", "let written = from % LINE + self", "let written = self", Unit("a_write_touches")),
-    ("producer.rs", "written / LINE > FETCHED_AT_ONCE", "false", Unit("a_write_touches")),
+    ("producer.rs", "if lines > FETCHED_AT_ONCE", "if false", Unit("a_write_touches")),
     (
         "producer.rs",
         "self.cursor.set_goal(bounds.before(head))",

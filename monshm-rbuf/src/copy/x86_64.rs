@@ -2,18 +2,12 @@
 //!
 //! Up to 64 bytes the private side is ordinary Rust, so that a copy of known length is two to eight moves and
 //! its values stay in registers. Above, one assembly loop: of 64-byte steps with SSE2, which every x86-64
-//! has, or of 128-byte steps with AVX where the CPU and the OS have it. Long writes to shared memory use `rep
-//! movsb` where the CPU is fast at it: it takes whole lines without fetching them from the other core first.
+//! has, or of 128-byte steps with AVX where the CPU and the OS have it.
 //! No `nomem` or `readonly` on any block: the compiler must not move one over an atomic access.
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, __m128i, _rdtsc};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-
-/// From these lengths on, bytes, a write to shared memory and a read from it are one `rep movsb`: below, its
-/// start costs more than it saves (measured between two cores of one Zen 5, through 64 KiB and 1 MiB).
-const STRING_WRITE_MIN: usize = 4096;
-const STRING_READ_MIN: usize = 32768;
 
 /// Private types that are moved unaligned, and how a shared one is loaded and stored.
 trait Unit: Copy {
@@ -89,11 +83,18 @@ unit!(
 
 /// Which way a copy goes.
 trait Way {
-    /// The shortest copy, bytes, for which one string instruction is best.
-    const STRING_MIN: usize;
+    /// From this length on, bytes, at least 128, a copy is made with AVX where that is there.
+    const AVX_MIN: usize;
+    /// Whether the source is private: words that may have been stored just before.
+    const FROM_PRIVATE: bool;
     /// # Safety
     /// Both pointers are valid for one unit, in the direction of the copy.
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8);
+    /// Copies more than 64 bytes in steps of a line.
+    ///
+    /// # Safety
+    /// As for [`copy`], with `len` > 64.
+    unsafe fn lines(src: *const u8, dst: *mut u8, len: usize);
 }
 
 /// Shared to private.
@@ -102,22 +103,36 @@ struct Read;
 struct Write;
 
 impl Way for Read {
-    const STRING_MIN: usize = STRING_READ_MIN;
+    const AVX_MIN: usize = 128;
+    const FROM_PRIVATE: bool = false;
 
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller; the private side may be unaligned.
         unsafe { dst.cast::<T>().write_unaligned(T::load_shared(src)) };
     }
+
+    #[inline(always)]
+    unsafe fn lines(src: *const u8, dst: *mut u8, len: usize) {
+        // SAFETY: passed on unchanged.
+        unsafe { by_sse(src, dst, len) };
+    }
 }
 
 impl Way for Write {
-    const STRING_MIN: usize = STRING_WRITE_MIN;
+    const AVX_MIN: usize = 256;
+    const FROM_PRIVATE: bool = true;
 
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller.
         unsafe { T::copy_to_shared(src, dst) };
+    }
+
+    #[inline(always)]
+    unsafe fn lines(src: *const u8, dst: *mut u8, len: usize) {
+        // SAFETY: passed on unchanged.
+        unsafe { by_halves(src, dst, len) };
     }
 }
 
@@ -174,33 +189,26 @@ unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
 /// As for [`copy`], with `len` > 64.
 #[inline]
 unsafe fn large<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
-    if len < 128 {
+    if len < W::AVX_MIN || features() & AVX == 0 {
         // SAFETY: len > 64 by the caller.
-        return unsafe { by_sse(src, dst, len) };
+        return unsafe { W::lines(src, dst, len) };
     }
-    let features = features();
-    let string = len >= W::STRING_MIN && features & STRING != 0;
-    // The string instruction is fast only from the start of a line on, and vector stores that straddle two
-    // lines cost twice: go on from the next line of the destination, or from its middle.
-    let ahead = match len {
-        _ if string => dst.addr().wrapping_neg() & 63,
-        256.. => dst.addr().wrapping_neg() & 31,
-        _ => 0,
-    };
-    // SAFETY: len ≥ 128; what `ahead` (at most 63) passes over is within the 64 bytes that are copied first,
-    // and at least 128 bytes are left unless `ahead` is 0; each instruction set is used only where `features`
-    // found it.
+    // Vector stores that straddle two lines cost twice: go on from the middle or the start of the destination's next line.
+    let ahead = dst.addr().wrapping_neg() & 31;
+    // SAFETY: AVX is there. To shared memory len ≥ 256; 32 to 63 bytes at the start and 32 at the end, of the 64 each that
+    // are copied by halves, are left out of the middle, which has at least 161. From it len ≥ 128; what `ahead` passes over
+    // is within the 64 bytes that are copied first, and by_avx takes its shorter rest as it takes any.
     unsafe {
-        if ahead != 0 {
+        if W::FROM_PRIVATE {
+            // What was just stored is mostly at the start or the end.
             line::<W>(src, dst);
-        }
-        let (src, dst, len) = (src.add(ahead), dst.add(ahead), len - ahead);
-        if string {
-            by_string(src, dst, len);
-        } else if features & AVX != 0 {
+            by_avx(src.add(32 + ahead), dst.add(32 + ahead), len - 64 - ahead);
+            line::<W>(src.add(len - 64), dst.add(len - 64));
+        } else if ahead == 0 || len < 256 {
             by_avx(src, dst, len);
         } else {
-            by_sse(src, dst, len);
+            line::<W>(src, dst);
+            by_avx(src.add(ahead), dst.add(ahead), len - ahead);
         }
     }
 }
@@ -248,6 +256,59 @@ unsafe fn by_sse(src: *const u8, dst: *mut u8, len: usize) {
             "movups xmm1, xmmword ptr [{src} + {rest} - 48]",
             "movups xmm2, xmmword ptr [{src} + {rest} - 32]",
             "movups xmm3, xmmword ptr [{src} + {rest} - 16]",
+            "movups xmmword ptr [{dst} + {rest} - 64], xmm0",
+            "movups xmmword ptr [{dst} + {rest} - 48], xmm1",
+            "movups xmmword ptr [{dst} + {rest} - 32], xmm2",
+            "movups xmmword ptr [{dst} + {rest} - 16], xmm3",
+            src = inout(reg) src => _,
+            dst = inout(reg) dst => _,
+            steps = inout(reg) steps => _,
+            rest = in(reg) len - steps * 64,
+            out("xmm0") _,
+            out("xmm1") _,
+            out("xmm2") _,
+            out("xmm3") _,
+            options(nostack),
+        );
+    }
+}
+
+/// The same from private memory, which is loaded by halves of a register: see [`Unit::copy_to_shared`] of 16 bytes.
+///
+/// # Safety
+/// As for [`copy`], with `len` > 64.
+#[inline(always)]
+unsafe fn by_halves(src: *const u8, dst: *mut u8, len: usize) {
+    let steps = (len - 1) / 64;
+    // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len - 1; the end covers [len - 64, len).
+    // Registers that are written are declared; the stack is not used.
+    unsafe {
+        asm!(
+            "2:",
+            "movq xmm0, qword ptr [{src}]",
+            "movhps xmm0, qword ptr [{src} + 8]",
+            "movq xmm1, qword ptr [{src} + 16]",
+            "movhps xmm1, qword ptr [{src} + 24]",
+            "movq xmm2, qword ptr [{src} + 32]",
+            "movhps xmm2, qword ptr [{src} + 40]",
+            "movq xmm3, qword ptr [{src} + 48]",
+            "movhps xmm3, qword ptr [{src} + 56]",
+            "movups xmmword ptr [{dst}], xmm0",
+            "movups xmmword ptr [{dst} + 16], xmm1",
+            "movups xmmword ptr [{dst} + 32], xmm2",
+            "movups xmmword ptr [{dst} + 48], xmm3",
+            "add {src}, 64",
+            "add {dst}, 64",
+            "dec {steps}",
+            "jnz 2b",
+            "movq xmm0, qword ptr [{src} + {rest} - 64]",
+            "movhps xmm0, qword ptr [{src} + {rest} - 56]",
+            "movq xmm1, qword ptr [{src} + {rest} - 48]",
+            "movhps xmm1, qword ptr [{src} + {rest} - 40]",
+            "movq xmm2, qword ptr [{src} + {rest} - 32]",
+            "movhps xmm2, qword ptr [{src} + {rest} - 24]",
+            "movq xmm3, qword ptr [{src} + {rest} - 16]",
+            "movhps xmm3, qword ptr [{src} + {rest} - 8]",
             "movups xmmword ptr [{dst} + {rest} - 64], xmm0",
             "movups xmmword ptr [{dst} + {rest} - 48], xmm1",
             "movups xmmword ptr [{dst} + {rest} - 32], xmm2",
@@ -316,31 +377,10 @@ unsafe fn by_avx(src: *const u8, dst: *mut u8, len: usize) {
     }
 }
 
-/// One string instruction.
-///
-/// # Safety
-/// As for [`copy`].
-#[inline(always)]
-unsafe fn by_string(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: copies `len` bytes upwards (the direction flag is clear by the calling convention); the three
-    // registers are declared; no stack, no flags.
-    unsafe {
-        asm!(
-            "rep movsb",
-            inout("rsi") src => _,
-            inout("rdi") dst => _,
-            inout("rcx") len => _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
 /// Set in every answer of [`features`].
 const ASKED: u8 = 1;
 /// The CPU has AVX and the OS keeps its registers.
 const AVX: u8 = 2;
-/// The CPU says that `rep movsb` is fast (ERMS).
-const STRING: u8 = 4;
 
 /// The CPU has CLFLUSHOPT.
 const EVICT: u8 = 8;
@@ -381,9 +421,6 @@ fn ask() -> u8 {
     if last_leaf >= 7 {
         // SAFETY: leaf 7 exists, by the test before.
         let leaf_7 = unsafe { __cpuid_count(7, 0) }.ebx;
-        if leaf_7 & 1 << 9 != 0 {
-            found |= STRING;
-        }
         if leaf_7 & 1 << 23 != 0 {
             found |= EVICT;
         }
@@ -478,7 +515,7 @@ mod tests {
     #[test]
     fn every_way_of_a_long_copy_copies_exactly() {
         type Long = unsafe fn(*const u8, *mut u8, usize);
-        let mut ways: [Option<Long>; 3] = [Some(by_sse), Some(by_string), None];
+        let mut ways: [Option<Long>; 3] = [Some(by_sse), Some(by_halves), None];
         if features() & AVX != 0 {
             ways[2] = Some(by_avx);
         }
