@@ -42,10 +42,10 @@ pub struct Consumer<M: Memory> {
     /// When to look at `tail` again, and how to go on; and the goal up to which it was told.
     pace: Pace,
     told: u64,
-    /// Whether what is read leaves the caches, and up to which line it has: inside the bounds, a multiple of
-    /// [`LINE`], at or before the cursor in the order of reading.
-    evicting: bool,
+    /// Up to which line what was read has left the caches: inside the bounds, a multiple of [`LINE`], at or before the
+    /// cursor in the order of reading. And how far from there the cursor is when more does, bytes: `STAYS`, and it does not.
     evicted: u64,
+    evict_after: u64,
     poison: Option<Corruption>,
 }
 
@@ -66,6 +66,9 @@ pub(crate) const SHORT: u64 = 511;
 /// Bytes whose lines are put out of the caches together, a power of two: one by one cost a consumer of short messages a
 /// quarter of its rate.
 const EVICTED_AT_ONCE: u64 = 8 * LINE;
+
+/// More than any position differs from another by.
+const STAYS: u64 = u64::MAX;
 
 /// Where the line begins in which `position` lies. Inside the bounds if that is: rings begin at multiples of 128.
 const fn line_of(position: u64) -> u64 {
@@ -107,8 +110,8 @@ impl<M: Memory> Consumer<M> {
             drops_seen: Drops::default(),
             pace: Pace::new(bounds.size()),
             told: head,
-            evicting: false,
             evicted: line_of(head),
+            evict_after: STAYS,
             poison: None,
         };
         consumer.refresh(head)?;
@@ -274,7 +277,7 @@ impl<M: Memory> Consumer<M> {
         match self.cursor.extend(tail) {
             Extended::By(gained) => {
                 let in_numbers = gained > message.min(SHORT);
-                if in_numbers != self.evicting {
+                if in_numbers == (self.evict_after == STAYS) {
                     self.evict_from_here(in_numbers);
                 }
                 self.cursor.stay(|at| self.seat.memory.late(at));
@@ -315,7 +318,7 @@ impl<M: Memory> Consumer<M> {
     #[inline(always)]
     pub(crate) fn release_all(&mut self) {
         let head = self.cursor.at();
-        if self.evicting && head ^ self.evicted >= EVICTED_AT_ONCE {
+        if head ^ self.evicted >= self.evict_after {
             self.evict();
         }
         // Release pairs with the producer's Acquire of head: our reads of the bytes come before it writes
@@ -382,12 +385,13 @@ impl<M: Memory> Consumer<M> {
     /// Decides whether what is read from here on leaves the caches.
     #[inline(always)]
     fn evict_from_here(&mut self, in_numbers: bool) {
-        let evicting = in_numbers && self.pace.evicts();
-        if evicting && !self.evicting {
+        if !in_numbers || !self.pace.evicts() {
+            self.evict_after = STAYS;
+        } else if self.evict_after == STAYS {
             // What was read before stays where it is.
             self.evicted = line_of(self.cursor.at());
+            self.evict_after = EVICTED_AT_ONCE;
         }
-        self.evicting = evicting;
     }
 
     /// Loads the producer's index, checks it, and takes the data it gives.

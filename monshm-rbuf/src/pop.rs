@@ -109,17 +109,20 @@ impl<M: Memory> Consumer<M> {
         if self.cursor.at() & 7 != 0 {
             return Glance::Unclear;
         }
-        if self.cursor.ahead(1).is_none() {
+        if self.cursor.ahead(HEADER_LEN as u64).is_none() {
             match self.glance(HEADER_LEN as u64, SHORT, from) {
                 Glance::Found(_) if self.cursor.goal() & 7 == 0 => self.fetch_second_line(),
                 Glance::Nothing => return Glance::Nothing,
                 _ => return Glance::Unclear,
             }
         }
-        let Some((header, after)) = self.plain_record() else { return Glance::Unclear };
-        let Some(dst) = dst.get_mut(..header.payload_len()) else { return Glance::Unclear };
-        // SAFETY: [at, after) is inside the bounds (`Cursor::ahead`), and the payload in it (`Header::plain_extent`).
-        unsafe { self.seat.memory.copy_out(self.cursor.at() + HEADER_LEN as u64, dst) };
+        // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.
+        let header = Header { word: unsafe { self.seat.memory.load_header(self.cursor.at()) } };
+        // What is not plain is left for a second look, at a header that is loaded anew.
+        let Some(len) = header.plain_len(dst.len()) else { return Glance::Unclear };
+        let Some(after) = self.cursor.ahead(Header::plain_extent(len)) else { return Glance::Unclear };
+        // SAFETY: [at, after) is inside the bounds (`Cursor::ahead`), and the payload in it (`plain_extent`).
+        unsafe { self.seat.memory.copy_out(self.cursor.at() + HEADER_LEN as u64, &mut dst[..len]) };
         if self.kept().is_err() {
             return Glance::Unclear;
         }
@@ -136,18 +139,6 @@ impl<M: Memory> Consumer<M> {
             // SAFETY: between head and goal, in one piece (a short look found it so).
             unsafe { self.seat.memory.fetch(second) };
         }
-    }
-
-    /// The record at head and the place after it, if it is neither padding nor checked, and plainly there. Whatever else
-    /// stands there is left for a second look, at a header that is loaded anew.
-    ///
-    /// Head is a multiple of 8.
-    #[inline(always)]
-    fn plain_record(&self) -> Option<(Header, u64)> {
-        // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.
-        let header = Header { word: unsafe { self.seat.memory.load_header(self.cursor.at()) } };
-        let after = self.cursor.ahead(header.plain_extent()?)?;
-        Some((header, after))
     }
 
     /// What [`take_record`](Self::take_record) does, for every record.

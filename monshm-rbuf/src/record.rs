@@ -135,13 +135,19 @@ impl Header {
         Ok(header)
     }
 
-    /// The extent of a record that is neither padding nor checked; `None` of any other, and of what is no header.
+    /// The length of the payload, bytes, of a record that is neither padding nor checked, if it is at most `most`; `None` of
+    /// any other, and of what is no header.
     #[inline(always)]
-    pub(crate) const fn plain_extent(self) -> Option<u64> {
-        if self.word & (RECORD | PADDING | CHECKED | FIRST) != RECORD {
-            return None;
-        }
-        Some(HEADER_LEN as u64 + ((self.payload_len() as u64 + 7) & !7))
+    pub(crate) fn plain_len(self, most: usize) -> Option<usize> {
+        // One comparison for the bits and the length, which is below them.
+        let len = (self.word as u32).wrapping_sub(RECORD as u32) as usize;
+        if len <= most.min(PAYLOAD_MAX) { Some(len) } else { None }
+    }
+
+    /// The extent of a record that is not checked, whose payload has `len` bytes.
+    #[inline(always)]
+    pub(crate) const fn plain_extent(len: usize) -> u64 {
+        (HEADER_LEN + len + 7) as u64 & !7
     }
 
     #[inline(always)]
@@ -199,8 +205,10 @@ mod tests {
             assert_eq!(checked.to_record(), header.checked(false).to_record(), "the first is like others");
             assert_eq!(checked.extent(), header.extent() + 8);
             assert_eq!(Header::from_word(checked.word), Ok(checked));
-            assert_eq!(header.plain_extent(), Some(header.extent()));
-            assert_eq!(checked.plain_extent(), None);
+            assert_eq!(header.plain_len(len), Some(len));
+            assert_eq!(header.plain_len(len.wrapping_sub(1)), if len == 0 { Some(0) } else { None });
+            assert_eq!(Header::plain_extent(len), header.extent());
+            assert_eq!(checked.plain_len(usize::MAX), None);
         }
     }
 
@@ -216,7 +224,7 @@ mod tests {
         assert_eq!(Header::from_word(RECORD | PADDING | 1 << 63), bad);
         assert!(Header::from_word(Header::padding(8).word).unwrap().is_padding());
         for word in [0, 16, !RECORD, RECORD | FIRST, Header::padding(8).word] {
-            assert_eq!(Header { word }.plain_extent(), None);
+            assert_eq!(Header { word }.plain_len(usize::MAX), None);
         }
     }
 }

@@ -13,9 +13,6 @@ use crate::layout::{CONTROL_LEN, Control};
 use crate::memory::{Field32, Field64, Memory};
 use crate::position::Bounds;
 
-/// The mark of memory that cannot be taken away.
-static NEVER: AtomicBool = AtomicBool::new(false);
-
 /// A ring in memory that other processes may write at any time.
 ///
 /// `K` is whatever keeps the memory valid (an `Arc` of the mapping, a `&'static` array, `()` where the caller
@@ -29,8 +26,8 @@ pub struct Shared<K = ()> {
     control: NonNull<Control>,
     base: NonNull<u8>,
     bounds: Bounds,
-    /// Set once the memory was taken away; `NEVER` where that cannot be.
-    loss: &'static AtomicBool,
+    /// Set once the memory was taken away; `None` where that cannot be.
+    loss: Option<&'static AtomicBool>,
     /// Whether a sleeper's barrier reaches this process.
     sleepers_have_barriers: bool,
     keep: K,
@@ -57,7 +54,7 @@ impl<K> Shared<K> {
     ///
     /// Other processes may write any byte at any time.
     pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
-        Shared { control, base, bounds, loss: &NEVER, sleepers_have_barriers: false, keep }
+        Shared { control, base, bounds, loss: None, sleepers_have_barriers: false, keep }
     }
 
     /// Has each call look, after it used the memory, whether `mark` says that the memory was taken away: another
@@ -65,7 +62,7 @@ impl<K> Shared<K> {
     /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost) then. Without a mark nothing is looked at.
     #[must_use]
     pub fn with_loss_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
-        self.loss = mark.unwrap_or(&NEVER);
+        self.loss = mark;
         self
     }
 
@@ -183,10 +180,12 @@ unsafe impl<K> Memory for Shared<K> {
 
     #[inline(always)]
     fn is_lost(&self) -> bool {
-        // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory is
-        // replaced.
-        fence(Ordering::Acquire);
-        self.loss.load(Ordering::Relaxed)
+        self.loss.is_some_and(|mark| {
+            // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory
+            // is replaced.
+            fence(Ordering::Acquire);
+            mark.load(Ordering::Relaxed)
+        })
     }
 
     #[inline(always)]
