@@ -90,6 +90,11 @@ trait Way {
     /// # Safety
     /// Both pointers are valid for one unit, in the direction of the copy.
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8);
+    /// Copies 32 to 64 bytes: 32 from the start and 32 up to the end, which may overlap.
+    ///
+    /// # Safety
+    /// As for [`copy`], with `len` from 32 to 64.
+    unsafe fn line(src: *const u8, dst: *mut u8, len: usize);
     /// Copies more than 64 bytes in steps of a line.
     ///
     /// # Safety
@@ -113,6 +118,31 @@ impl Way for Read {
     }
 
     #[inline(always)]
+    unsafe fn line(src: *const u8, dst: *mut u8, len: usize) {
+        let (a, b, c, d): (__m128i, __m128i, __m128i, __m128i);
+        // SAFETY: 32 ≤ len: all accesses are inside [0, len), valid by the caller. No stack, no flags.
+        unsafe {
+            asm!(
+                "movups {a}, xmmword ptr [{src}]",
+                "movups {b}, xmmword ptr [{src} + 16]",
+                "movups {c}, xmmword ptr [{src} + {len} - 32]",
+                "movups {d}, xmmword ptr [{src} + {len} - 16]",
+                a = out(xmm_reg) a,
+                b = out(xmm_reg) b,
+                c = out(xmm_reg) c,
+                d = out(xmm_reg) d,
+                src = in(reg) src,
+                len = in(reg) len,
+                options(nostack, preserves_flags),
+            );
+            dst.cast::<__m128i>().write_unaligned(a);
+            dst.add(16).cast::<__m128i>().write_unaligned(b);
+            dst.add(len - 32).cast::<__m128i>().write_unaligned(c);
+            dst.add(len - 16).cast::<__m128i>().write_unaligned(d);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn lines(src: *const u8, dst: *mut u8, len: usize) {
         // SAFETY: passed on unchanged.
         unsafe { by_sse(src, dst, len) };
@@ -127,6 +157,35 @@ impl Way for Write {
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller.
         unsafe { T::copy_to_shared(src, dst) };
+    }
+
+    #[inline(always)]
+    unsafe fn line(src: *const u8, dst: *mut u8, len: usize) {
+        // SAFETY: 32 ≤ len: all accesses are inside [0, len), valid by the caller. No stack, no flags.
+        unsafe {
+            asm!(
+                "movq {a}, qword ptr [{src}]",
+                "movhps {a}, qword ptr [{src} + 8]",
+                "movq {b}, qword ptr [{src} + 16]",
+                "movhps {b}, qword ptr [{src} + 24]",
+                "movq {c}, qword ptr [{src} + {len} - 32]",
+                "movhps {c}, qword ptr [{src} + {len} - 24]",
+                "movq {d}, qword ptr [{src} + {len} - 16]",
+                "movhps {d}, qword ptr [{src} + {len} - 8]",
+                "movups xmmword ptr [{dst}], {a}",
+                "movups xmmword ptr [{dst} + 16], {b}",
+                "movups xmmword ptr [{dst} + {len} - 32], {c}",
+                "movups xmmword ptr [{dst} + {len} - 16], {d}",
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                src = in(reg) src,
+                dst = in(reg) dst,
+                len = in(reg) len,
+                options(nostack, preserves_flags),
+            );
+        }
     }
 
     #[inline(always)]
@@ -164,11 +223,7 @@ unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
         if len > 64 {
             large::<W>(src, dst, len);
         } else if len > 32 {
-            // Two from the start and two up to the end, which may overlap.
-            W::unit::<__m128i>(src, dst);
-            W::unit::<__m128i>(src.add(16), dst.add(16));
-            W::unit::<__m128i>(src.add(len - 32), dst.add(len - 32));
-            W::unit::<__m128i>(src.add(len - 16), dst.add(len - 16));
+            W::line(src, dst, len);
         } else if len > 16 {
             ends::<W, __m128i>(src, dst, len);
         } else if len >= 8 {
@@ -201,30 +256,15 @@ unsafe fn large<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
     unsafe {
         if W::FROM_PRIVATE {
             // What was just stored is mostly at the start or the end.
-            line::<W>(src, dst);
+            W::line(src, dst, 64);
             by_avx(src.add(32 + ahead), dst.add(32 + ahead), len - 64 - ahead);
-            line::<W>(src.add(len - 64), dst.add(len - 64));
+            W::line(src.add(len - 64), dst.add(len - 64), 64);
         } else if ahead == 0 || len < 256 {
             by_avx(src, dst, len);
         } else {
-            line::<W>(src, dst);
+            W::line(src, dst, 64);
             by_avx(src.add(ahead), dst.add(ahead), len - ahead);
         }
-    }
-}
-
-/// 64 bytes.
-///
-/// # Safety
-/// As for [`copy`], with `len` ≥ 64.
-#[inline(always)]
-unsafe fn line<W: Way>(src: *const u8, dst: *mut u8) {
-    // SAFETY: four units within 64 bytes.
-    unsafe {
-        W::unit::<__m128i>(src, dst);
-        W::unit::<__m128i>(src.add(16), dst.add(16));
-        W::unit::<__m128i>(src.add(32), dst.add(32));
-        W::unit::<__m128i>(src.add(48), dst.add(48));
     }
 }
 
