@@ -109,7 +109,7 @@ impl Cursor {
         (self.stop, self.limit) = if self.wrapped { (self.bounds.end(), 0) } else { (goal + 1, self.reach) };
     }
 
-    /// Says by how many bytes less one `extend` may take the goal further, all in all; not at all if 0.
+    /// Says how far `extend` may take the goal, all in all: by fewer than `bytes`.
     pub(crate) fn set_reach(&mut self, bytes: u64) {
         self.reach = self.goal().saturating_add(bytes).min(self.bounds.end());
         self.limit = if self.wrapped { 0 } else { self.reach };

@@ -110,10 +110,14 @@ impl<M: Memory> Consumer<M> {
             return Glance::Unclear;
         }
         if self.cursor.ahead(HEADER_LEN as u64).is_none() {
-            match self.glance(HEADER_LEN as u64, SHORT, from) {
-                Glance::Found(_) if self.cursor.goal() & 7 == 0 => self.fetch_second_line(),
+            let found = self.glance(HEADER_LEN as u64, SHORT, from);
+            if self.cursor.goal() & 7 != 0 {
+                return Glance::Unclear;
+            }
+            match found {
+                Glance::Found(_) => self.fetch_second_line(),
                 Glance::Nothing => return Glance::Nothing,
-                _ => return Glance::Unclear,
+                Glance::Unclear => return Glance::Unclear,
             }
         }
         // SAFETY: head is inside the bounds and a multiple of 8, as end is: 8 bytes are there.

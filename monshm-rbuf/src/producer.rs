@@ -225,22 +225,20 @@ impl<M: Memory> Producer<M> {
         }
     }
 
-    /// Brings the next `count` lines, at least 1, that will be written into this side's cache, for writing: by a store to
+    /// Brings the next `count` lines that will be written into this side's cache, for writing: by a store to
     /// each, for nothing less does. An exchange of messages has the time for that while it waits for the answer, not when
     /// it writes.
     #[inline(always)]
     fn fetch_next_lines(&mut self, count: u64) {
         let mut line = self.cursor.at().next_multiple_of(LINE);
-        let mut left = count;
-        // A free byte more: the cursor stands at or before the line.
-        while self.cursor.allows(line + 8) {
+        for _ in 0..count {
+            // The cursor stands at or before the line.
+            if !self.cursor.allows(line + 8) {
+                break;
+            }
             // SAFETY: free, and so inside the bounds; a multiple of 8.
             unsafe { self.seat.memory.store_header(line, 0) };
             line += LINE;
-            left -= 1;
-            if left == 0 {
-                break;
-            }
         }
     }
 

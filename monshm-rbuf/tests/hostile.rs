@@ -157,6 +157,13 @@ fn misaligned_indices_break_records() {
     ring.set(TAIL_OFFSET, ring.begin() + 100);
     assert_eq!(consumer.pop(&mut [0; 64]), Err(Error::Corrupt(Corruption::TailMisaligned)));
     poisoned_consumer(&mut consumer, Corruption::TailMisaligned);
+
+    // Where less than a header is known to be there, too: that is not an empty ring.
+    let ring = Guarded::new(PAGE);
+    let (_producer, mut consumer) = handles(&ring);
+    ring.set(TAIL_OFFSET, ring.begin() + 4);
+    assert_eq!(consumer.available(), Ok(4));
+    assert_eq!(consumer.pop(&mut [0; 64]), Err(Error::Corrupt(Corruption::TailMisaligned)));
 }
 
 #[test]
