@@ -49,38 +49,6 @@ pub unsafe fn write_to(dst: *mut u8, src: &[u8]) {
     unsafe { arch::write(src.as_ptr(), dst, src.len()) };
 }
 
-/// Brings the cache line of `at` into this CPU's cache, for reading.
-///
-/// # Safety
-/// `at` is valid for reads. Other threads and processes may read and write it.
-#[inline(always)]
-pub(crate) unsafe fn fetch(at: *const u8) {
-    // SAFETY: passed on unchanged.
-    unsafe { arch::fetch(at) };
-}
-
-/// Takes the cache lines that lie wholly inside `[at, at + len)` out of all caches, where the CPU can.
-///
-/// # Safety
-/// `[at, at + len)` is valid for reads. Other threads and processes may read and write it.
-#[inline(always)]
-pub(crate) unsafe fn evict(at: *const u8, len: usize) {
-    // SAFETY: passed on unchanged.
-    unsafe { arch::evict(at, len) };
-}
-
-/// Gives `value` back some cycles later, where the CPU runs ahead: see [`Memory::late`](crate::memory::Memory::late).
-#[inline(always)]
-pub(crate) fn late(value: u64) -> u64 {
-    arch::late(value)
-}
-
-/// A clock that runs at a steady rate, where the CPU has one.
-#[inline(always)]
-pub(crate) fn ticks() -> Option<u64> {
-    arch::ticks()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

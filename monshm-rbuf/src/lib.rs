@@ -47,6 +47,7 @@
 mod batch;
 mod consumer;
 pub mod copy;
+mod cpu;
 mod crc;
 mod cursor;
 mod error;

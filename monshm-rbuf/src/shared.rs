@@ -8,10 +8,10 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
-use crate::copy;
 use crate::layout::{CONTROL_LEN, Control};
 use crate::memory::{Field32, Field64, Memory};
 use crate::position::Bounds;
+use crate::{copy, cpu};
 
 /// A ring in memory that other processes may write at any time.
 ///
@@ -200,23 +200,23 @@ unsafe impl<K> Memory for Shared<K> {
     #[inline(always)]
     unsafe fn fetch(&self, offset: u64) {
         // SAFETY: inside the bounds by the caller, hence readable by invariant (valid).
-        unsafe { copy::fetch(self.address(offset)) };
+        unsafe { cpu::fetch(self.address(offset)) };
     }
 
     #[inline(always)]
     unsafe fn evict(&self, offset: u64, len: u64) {
         // SAFETY: the range is inside the bounds by the caller, hence readable by invariant (valid).
-        unsafe { copy::evict(self.address(offset), len as usize) };
+        unsafe { cpu::evict(self.address(offset), len as usize) };
     }
 
     #[inline(always)]
     fn late(&self, position: u64) -> u64 {
-        copy::late(position)
+        cpu::late(position)
     }
 
     #[inline(always)]
     fn ticks(&self) -> Option<u64> {
-        copy::ticks()
+        cpu::ticks()
     }
 
     #[inline(always)]
