@@ -276,10 +276,7 @@ impl<M: Memory> Consumer<M> {
         let tail = self.seat.memory.load64(Field64::Tail, Acquire);
         match self.cursor.extend(tail) {
             Extended::By(gained) => {
-                let in_numbers = gained > message.min(SHORT);
-                if in_numbers == (self.evict_after == STAYS) {
-                    self.evict_from_here(in_numbers);
-                }
+                self.evict_from_here(gained > message.min(SHORT));
                 self.cursor.stay(|at| self.seat.memory.late(at));
                 self.cursor.ahead(len).map_or(Glance::Unclear, Glance::Found)
             }
