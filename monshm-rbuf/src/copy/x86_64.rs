@@ -162,6 +162,36 @@ impl Way for Write {
 
     #[inline(always)]
     unsafe fn line(src: *const u8, dst: *mut u8, len: usize) {
+        if dst.addr() & 8 != 0 && len >= 40 {
+            // A payload behind its header: stores that begin where 16 bytes do never straddle two lines.
+            // SAFETY: 40 ≤ len: all accesses are inside [0, len), valid by the caller. No stack, no flags.
+            return unsafe {
+                asm!(
+                    "movq {a}, qword ptr [{src}]",
+                    "movq {b}, qword ptr [{src} + 8]",
+                    "movhps {b}, qword ptr [{src} + 16]",
+                    "movq {c}, qword ptr [{src} + 24]",
+                    "movhps {c}, qword ptr [{src} + 32]",
+                    "movq {d}, qword ptr [{src} + {len} - 24]",
+                    "movhps {d}, qword ptr [{src} + {len} - 16]",
+                    "movq {e}, qword ptr [{src} + {len} - 8]",
+                    "movq qword ptr [{dst}], {a}",
+                    "movups xmmword ptr [{dst} + 8], {b}",
+                    "movups xmmword ptr [{dst} + 24], {c}",
+                    "movups xmmword ptr [{dst} + {len} - 24], {d}",
+                    "movq qword ptr [{dst} + {len} - 8], {e}",
+                    a = out(xmm_reg) _,
+                    b = out(xmm_reg) _,
+                    c = out(xmm_reg) _,
+                    d = out(xmm_reg) _,
+                    e = out(xmm_reg) _,
+                    src = in(reg) src,
+                    dst = in(reg) dst,
+                    len = in(reg) len,
+                    options(nostack, preserves_flags),
+                );
+            };
+        }
         // SAFETY: 32 ≤ len: all accesses are inside [0, len), valid by the caller. No stack, no flags.
         unsafe {
             asm!(
