@@ -50,6 +50,7 @@ pub enum Field32 {
 /// * The memory stays valid while the value lives, wherever the value is moved to.
 /// * An access stays inside what its arguments name: `copy_in` and `copy_out` touch `[offset, offset + len)`
 ///   and nothing else of the segment; the header calls touch 8 bytes.
+/// * `late` gives back the position that it was given: what is found there is accessed without another check.
 pub unsafe trait Memory {
     /// Where the ring lies; the same answer each time.
     fn bounds(&self) -> Bounds;
