@@ -25,8 +25,8 @@ use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
 
 /// Bytes that come by before anything is learnt from them, outside of trials. In an exchange of short messages each lesson
-/// keeps an answer waiting.
-const GRAIN: u64 = 4096;
+/// keeps an answer waiting, and the CPU guesses badly in the exchanges after it.
+const GRAIN: u64 = 65536;
 
 /// What a consumer has learnt about the rhythm of the producer.
 #[derive(Clone, Copy, Debug)]
