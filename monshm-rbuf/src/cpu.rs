@@ -38,11 +38,10 @@ pub(crate) unsafe fn evict(at: *const u8, len: usize) {
     unsafe { arch::evict(at, len) };
 }
 
-/// Gives `value` back some cycles after `known` is, where the CPU runs ahead: see
-/// [`Memory::late`](crate::memory::Memory::late).
+/// Gives `value` back some cycles later, where the CPU runs ahead: see [`Memory::late`](crate::memory::Memory::late).
 #[inline(always)]
-pub(crate) fn late(value: u64, known: u64) -> u64 {
-    arch::late(value, known)
+pub(crate) fn late(value: u64) -> u64 {
+    arch::late(value)
 }
 
 /// A clock that runs at a steady rate, where the CPU has one.

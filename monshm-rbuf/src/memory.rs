@@ -110,8 +110,7 @@ pub unsafe trait Memory {
     #[inline(always)]
     unsafe fn evict(&self, _offset: u64, _len: u64) {}
 
-    /// Gives `position` back a few cycles after a load of the tail can begin, so that what is loaded from there is not loaded any
-    /// sooner.
+    /// Gives `position` back a few cycles later, so that what is loaded from there is not loaded any sooner.
     ///
     /// A CPU that waits for a word in a loop guesses that it has come, and goes on to the data at `position`. If the word has
     /// not changed, that is known at once, and the guess taken back; by then the line of the data must not be on its way

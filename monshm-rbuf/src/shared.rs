@@ -211,8 +211,7 @@ unsafe impl<K> Memory for Shared<K> {
 
     #[inline(always)]
     fn late(&self, position: u64) -> u64 {
-        // The tail is loaded as soon as the place of the control block is known.
-        cpu::late(position, self.control.addr().get() as u64)
+        cpu::late(position)
     }
 
     #[inline(always)]

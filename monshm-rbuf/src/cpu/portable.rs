@@ -9,7 +9,7 @@ pub(super) unsafe fn fetch(_at: *const u8) {}
 
 /// Gives `value` back at once.
 #[inline]
-pub(super) fn late(value: u64, _known: u64) -> u64 {
+pub(super) fn late(value: u64) -> u64 {
     value
 }
 
