@@ -24,17 +24,20 @@
 use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
 
-/// Bytes that come by before anything is learnt from them, outside of trials. In an exchange of short messages each lesson
-/// keeps an answer waiting, and the CPU guesses badly in the exchanges after it.
-const GRAIN: u64 = 65536;
+/// Bytes that come by before anything is learnt from them, outside of trials: where they come in numbers, and where short
+/// messages come singly. In an exchange of those each lesson keeps an answer waiting, and the CPU guesses badly in the
+/// exchanges after it.
+const GRAIN: u64 = 4096;
+const GRAIN_OF_SINGLES: u64 = 65536;
 
 /// What a consumer has learnt about the rhythm of the producer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// Pauses to take before the next look.
     due: u32,
-    /// Bytes found that `patience` and `eviction` have not been told of.
+    /// Bytes found that `patience` and `eviction` have not been told of, fewer than the grain.
     gained: u64,
+    grain: u64,
     /// Whether they want to be told of each look.
     each_look: bool,
     patience: Patience,
@@ -49,6 +52,7 @@ impl Pace {
         Pace {
             due: 0,
             gained: 0,
+            grain: GRAIN,
             each_look: false,
             patience: Patience::new(if size / 2 < 65536 { size / 2 } else { 65536 }),
             // It takes a lap to show.
@@ -63,7 +67,7 @@ impl Pace {
 
     /// Bytes that looks may find before it wants to be told of them; 0: it wants to be asked before the next look.
     pub(crate) fn untold(&self) -> u64 {
-        if self.due > 0 || self.each_look { 0 } else { GRAIN - self.gained }
+        if self.due > 0 || self.each_look { 0 } else { self.grain - self.gained }
     }
 
     /// Learns from looks that found `gained` more bytes since it was told the last time, where a message has `message`.
@@ -76,7 +80,7 @@ impl Pace {
         clock: impl FnOnce() -> Option<u64>,
     ) {
         self.gained += gained;
-        if self.each_look || self.gained >= GRAIN {
+        if self.each_look || self.gained >= self.grain {
             self.learn(message, in_numbers, clock);
         }
     }
@@ -103,6 +107,7 @@ impl Pace {
         } else if self.eviction.count(gained, in_numbers, &mut now) {
             self.patience.start_over();
         }
+        self.grain = if in_numbers { GRAIN } else { GRAIN_OF_SINGLES };
         self.each_look = self.eviction.is_trying() || self.patience.wants_each_look();
         self.due = self.patience.pauses();
     }
@@ -166,6 +171,22 @@ mod tests {
             assert!(!pace.eviction.is_trying(), "they stay in the caches either way");
         }
         assert!(waits > 0 && waits < 1000 && told < 1000, "{waits} pauses, told {told} times");
+    }
+
+    #[test]
+    fn single_messages_teach_less_often_than_a_stream() {
+        let told = |len: u64| {
+            let (mut pace, mut untold, now) = (Pace::new(1 << 20), 0, Cell::new(0));
+            let mut told = 0;
+            for _ in 0..100_000 {
+                // A wait brings nothing that would not have come.
+                look(&mut pace, &mut untold, &now, |pauses| (len, 100 + 64 * pauses));
+                told += u32::from(untold == 0);
+            }
+            told
+        };
+        let (single, pairs) = (told(64), told(128));
+        assert!(single > 50 && pairs > 20 * single, "{single}, {pairs}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ const WAITED: u32 = 16;
 const SETTLE: u32 = 12;
 
 /// How often the caller tells of looks before a wait is tried: at first, and at most.
-const REST: (u32, u32) = (2, 1 << 13);
+const REST: (u32, u32) = (4, 1 << 17);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
@@ -163,23 +163,18 @@ mod tests {
     use core::cell::Cell;
 
     const HEAP: u64 = 65536;
-    /// Bytes after which it is told of looks where not each of them counts.
-    const GRAIN: u64 = 65536;
 
     /// Lets looks and what they bring follow each other: `look(waited)` gives the bytes that a look after that wait
-    /// finds, and the ticks until the next. Gives the pauses per look: a wait comes before the first look after a lesson.
+    /// finds, and the ticks until the next. Gives the pauses per look.
     fn looks(patience: &mut Patience, count: u32, need: u64, look: impl Fn(u32) -> (u64, u64)) -> f64 {
         let now = Cell::new(0);
-        let (mut pauses, mut untold, mut waited) = (0, 0, patience.pauses());
+        let mut pauses = 0;
         for _ in 0..count {
+            let waited = patience.pauses();
             pauses += u64::from(waited);
             let (gained, ticks) = look(waited);
             now.set(now.get() + ticks);
-            (untold, waited) = (untold + gained, 0);
-            if patience.wants_each_look() || untold >= GRAIN {
-                patience.after_looks(core::mem::take(&mut untold), need, || Some(now.get()));
-                waited = patience.pauses();
-            }
+            patience.after_looks(gained, need, || Some(now.get()));
         }
         pauses as f64 / f64::from(count)
     }
@@ -250,11 +245,11 @@ mod tests {
     #[test]
     fn a_stream_that_slows_down_is_waited_for_no_more() {
         let mut patience = Patience::new(HEAP);
-        looks(&mut patience, 10_000, 64, gathers);
+        looks(&mut patience, 1000, 64, gathers);
         assert!(patience.pauses() > 0);
-        looks(&mut patience, 64, 64, takes_its_time);
+        looks(&mut patience, WAITED + REST.0 + PLAIN, 64, takes_its_time);
         assert_eq!(patience.pauses(), 0, "several messages each time, and no faster for it");
-        looks(&mut patience, 10_000, 64, gathers);
+        looks(&mut patience, 1000, 64, gathers);
         assert!(patience.pauses() > 0, "and is soon tried again");
         patience.after_looks(64, 64, || None);
         assert_eq!(patience.pauses(), 0, "a single message");
@@ -264,7 +259,7 @@ mod tests {
     fn the_wait_finds_its_length() {
         for per_pause in [30, 300, 3000] {
             let mut patience = Patience::new(HEAP);
-            looks(&mut patience, 10_000, 64, |waited| {
+            looks(&mut patience, 2000, 64, |waited| {
                 (96 + per_pause * u64::from(waited), 1000 + 3 * u64::from(waited))
             });
             let brought = 96 + per_pause * u64::from(patience.pauses());
