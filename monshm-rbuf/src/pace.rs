@@ -21,12 +21,13 @@
 //! written without that. Where the memory is slower than the caches of both, the trial finds that too. Figures are in
 //! `SPEED.md`.
 
+use crate::consumer::SHORT;
 use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
 
-/// Bytes that come by before anything is learnt from them, outside of trials: where they come in numbers, and where short
-/// messages come singly. In an exchange of those each lesson keeps an answer waiting, and the CPU guesses badly in the
-/// exchanges after it.
+/// Bytes that come by before anything is learnt from them, outside of trials; and where messages come singly that are known
+/// to be short. In an exchange of those each lesson keeps an answer waiting, and the CPU guesses badly in the exchanges after
+/// it.
 const GRAIN: u64 = 4096;
 const GRAIN_OF_SINGLES: u64 = 65536;
 
@@ -107,7 +108,7 @@ impl Pace {
         } else if self.eviction.count(gained, in_numbers, &mut now) {
             self.patience.start_over();
         }
-        self.grain = if in_numbers { GRAIN } else { GRAIN_OF_SINGLES };
+        self.grain = if in_numbers || message >= SHORT { GRAIN } else { GRAIN_OF_SINGLES };
         self.each_look = self.eviction.is_trying() || self.patience.wants_each_look();
         self.due = self.patience.pauses();
     }
