@@ -25,10 +25,10 @@ use crate::consumer::SHORT;
 use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
 
-/// Bytes that come by before anything is learnt from them, outside of trials; and where messages come singly that are known
-/// to be short. In an exchange of those each lesson keeps an answer waiting, and the CPU guesses badly in the exchanges after
-/// it.
+/// Bytes that come by before anything is learnt from them, outside of trials.
 const GRAIN: u64 = 4096;
+/// The same, where messages come singly that are known to be short: in an exchange of them each lesson keeps an answer waiting,
+/// and the CPU guesses badly in the exchanges after it.
 const GRAIN_OF_SINGLES: u64 = 65536;
 
 /// What a consumer has learnt about the rhythm of the producer.
@@ -38,6 +38,7 @@ pub(crate) struct Pace {
     due: u32,
     /// Bytes found that `patience` and `eviction` have not been told of, fewer than the grain.
     gained: u64,
+    /// After how many they are told.
     grain: u64,
     /// Whether they want to be told of each look.
     each_look: bool,
