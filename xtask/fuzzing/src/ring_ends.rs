@@ -340,14 +340,16 @@ impl World<'_> {
         // Padding, headers and check word beside the payload; a batch writes two pieces.
         let overhead = if (3..8).contains(&what) { self.memory.bounds().size() as usize / 2 + 64 } else { 0 };
         let published = self.memory.control(TAIL_OFFSET);
-        // As many lines as were come to, counted from the line after the last.
+        // As many lines as were come to, counted from the line after the last; beyond the end of the ring at least one,
+        // where a line may be shorter.
         let fetched = if published == NOT_PUBLISHED {
             0..0
         } else {
             let size = self.memory.bounds().size();
             let written = (published + size - self.tail) % size;
+            let lines = ((self.tail % 64 + written) / 64).max(u64::from(published < self.tail));
             let next = published.next_multiple_of(64);
-            next..next + (self.tail % 64 + written) / 64 * 64
+            next..next + 64 * lines
         };
         let licence =
             Licence { control: PRODUCER_WORDS, ring_from: self.tail, ring_len: len + overhead, fetched };
