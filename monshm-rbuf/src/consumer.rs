@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::cursor::{Cursor, Extended};
 use crate::error::{Corruption, Error};
 use crate::memory::{Field64, Memory, get};
-use crate::pace::Pace;
+use crate::pace::{Pace, SHORT};
 use crate::position::LINE;
 use crate::seat::{AsConsumer, Seat};
 
@@ -58,10 +58,6 @@ pub(crate) enum Glance<T> {
     /// That it takes more than a short look.
     Unclear,
 }
-
-/// The longest message, bytes, that had better stay in the caches when it comes alone; and what a message is taken for whose
-/// length is not known beforehand.
-pub(crate) const SHORT: u64 = 511;
 
 /// Bytes whose lines are put out of the caches together, a power of two: one by one cost a consumer of short messages a
 /// quarter of its rate.

@@ -21,9 +21,12 @@
 //! written without that. Where the memory is slower than the caches of both, the trial finds that too. Figures are in
 //! `SPEED.md`.
 
-use crate::consumer::SHORT;
 use crate::patience::Patience;
 use crate::tuner::{Habit, Tuner};
+
+/// The longest message, bytes, that had better stay in the caches when it comes alone; and what a message is taken for whose
+/// length is not known beforehand.
+pub(crate) const SHORT: u64 = 511;
 
 /// Bytes that come by before anything is learnt from them, outside of trials.
 const GRAIN: u64 = 4096;

@@ -3,10 +3,11 @@
 //! Everything a header says is checked against what is published and where the ring ends, on the private copy
 //! of the header. A call passes over at most one padding record: a second one can never fit.
 
-use crate::consumer::{Consumer, Glance, SHORT};
+use crate::consumer::{Consumer, Glance};
 use crate::error::{Corruption, Error};
 use crate::grant::inside;
 use crate::memory::Memory;
+use crate::pace::SHORT;
 use crate::position::LINE;
 use crate::push::checksum;
 use crate::record::{HEADER_LEN, Header, Record};
