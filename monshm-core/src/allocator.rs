@@ -138,10 +138,7 @@ mod tests {
         assert_eq!(first, 2048);
         assert_eq!(header.ring.begin.load(Ordering::Relaxed), 2048 + 1024);
         assert_eq!(freeze_ring(&header, &geometry), Ok((3072, SIZE)));
-        assert_eq!(
-            allocate(&header, &geometry, layout(25, 1)),
-            Err(ErrorKind::NoRoom { needed: 25, available: 24 })
-        );
+        assert_eq!(allocate(&header, &geometry, layout(25, 1)), Err(ErrorKind::NoRoom { needed: 25, available: 24 }));
         assert_eq!(allocate(&header, &geometry, layout(24, 1)), Ok(3048));
         assert_eq!(header.ring.begin.load(Ordering::Relaxed), 3072);
     }

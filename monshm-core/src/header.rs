@@ -133,11 +133,7 @@ pub struct SlotRecord {
 
 const _: () = {
     assert!(size_of::<Header>() == HEADER_SIZE && align_of::<Header>() == 128);
-    assert!(
-        offset_of!(Header, magic) == 0
-            && offset_of!(Header, version) == 8
-            && offset_of!(Header, layout) == 12
-    );
+    assert!(offset_of!(Header, magic) == 0 && offset_of!(Header, version) == 8 && offset_of!(Header, layout) == 12);
     assert!(offset_of!(Header, size) == 16 && offset_of!(Header, cdata_begin) == 24);
     assert!(offset_of!(Header, cdata_end) == 32 && offset_of!(Header, ring_floor) == 40);
     assert!(offset_of!(Header, ring_frozen) == 48 && offset_of!(Header, attached) == 52);
@@ -309,18 +305,15 @@ impl Header {
     pub fn spend_token(&self, token: Token) -> bool {
         let [first, _] = token.words();
         // AcqRel: of two peers with the same descriptor one takes the word, and it sees what the creator wrote.
-        self.find_token(token).is_some_and(|words| {
-            words.first.compare_exchange(first, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
+        self.find_token(token)
+            .is_some_and(|words| words.first.compare_exchange(first, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok())
     }
 
     fn find_token(&self, token: Token) -> Option<&TokenWords> {
         let [first, second] = token.words();
         // Acquire: pairs with the Release in `issue_token`.
         self.tokens.iter().find(|words| {
-            first != 0
-                && words.first.load(Ordering::Acquire) == first
-                && words.second.load(Ordering::Acquire) == second
+            first != 0 && words.first.load(Ordering::Acquire) == first && words.second.load(Ordering::Acquire) == second
         })
     }
 
@@ -366,18 +359,14 @@ mod tests {
         assert_eq!(header.check(SIZE, LockKind::Futex), Err(HeaderFault::NotReady));
         let (header, geometry) = ready();
         assert!(matches!(header.check(SIZE, LockKind::SysvSem), Err(HeaderFault::OtherLayout { .. })));
-        assert!(matches!(
-            header.check(SIZE * 2, LockKind::Futex),
-            Err(HeaderFault::BadField { field: "size", .. })
-        ));
+        assert!(matches!(header.check(SIZE * 2, LockKind::Futex), Err(HeaderFault::BadField { field: "size", .. })));
         let fields = [&header.cdata_begin, &header.ring.end, &header.ring_floor, &header.size];
         for word in fields {
             let good = word.load(Ordering::Relaxed);
             for bad in [0, good ^ 1, good ^ 128, u64::MAX, good.wrapping_neg(), 1 << 63] {
                 word.store(bad, Ordering::Relaxed);
                 let found = header.check(SIZE, LockKind::Futex);
-                let reserved_otherwise =
-                    core::ptr::eq(word, &raw const header.ring_floor) && bad == good ^ 128;
+                let reserved_otherwise = core::ptr::eq(word, &raw const header.ring_floor) && bad == good ^ 128;
                 assert_eq!(found.is_ok(), reserved_otherwise, "{bad:#x}");
             }
             word.store(good, Ordering::Relaxed);

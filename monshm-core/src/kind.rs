@@ -236,12 +236,8 @@ mod tests {
 
     #[test]
     fn wire_values_are_those_of_the_reference_and_round_trip() {
-        let reference = [
-            (BackendKind::None, -1),
-            (BackendKind::Auto, 0),
-            (BackendKind::Posix, 1),
-            (BackendKind::Sysv, 2),
-        ];
+        let reference =
+            [(BackendKind::None, -1), (BackendKind::Auto, 0), (BackendKind::Posix, 1), (BackendKind::Sysv, 2)];
         for (kind, value) in reference {
             assert_eq!(kind.wire(), value);
             assert_eq!(BackendKind::from_wire(value), Some(kind));

@@ -28,8 +28,7 @@ impl Deadline {
 
     /// `timeout` after `now_ns`, nanoseconds of CLOCK_MONOTONIC. One that does not fit is [`Deadline::NEVER`].
     pub fn after(now_ns: u64, timeout: Duration) -> Self {
-        let at_ns =
-            u64::try_from(timeout.as_nanos()).ok().and_then(|timeout_ns| now_ns.checked_add(timeout_ns));
+        let at_ns = u64::try_from(timeout.as_nanos()).ok().and_then(|timeout_ns| now_ns.checked_add(timeout_ns));
         Self { at_ns }
     }
 

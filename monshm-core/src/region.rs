@@ -72,11 +72,7 @@ impl Region {
     pub const fn at(&self, offset: u64, len: u64, align: u64) -> Result<NonNull<u8>, OutOfBounds> {
         let fault = OutOfBounds { offset, len, align, size: self.len as u64 };
         let Some(end) = offset.checked_add(len) else { return Err(fault) };
-        if end > self.len as u64
-            || !align.is_power_of_two()
-            || align > Self::ALIGN
-            || offset & (align - 1) != 0
-        {
+        if end > self.len as u64 || !align.is_power_of_two() || align > Self::ALIGN || offset & (align - 1) != 0 {
             return Err(fault);
         }
         // SAFETY: offset <= end <= self.len, so the result is in or one past the mapping of MAPPED, and the offset

@@ -115,8 +115,7 @@ fn a_try_beside_a_waiter_sees_what_was_written_inside() {
 fn a_wait_that_ends_for_no_reason_is_taken_up_again() {
     check(|| {
         let world = Arc::new(World::new(slot(0).tag()));
-        let others =
-            [1, 2].map(|index| start(&world, move |world| Party::new(world, slot(index)).spurious(2).pass()));
+        let others = [1, 2].map(|index| start(&world, move |world| Party::new(world, slot(index)).spurious(2).pass()));
         world.touch();
         Party::new(&world, slot(0)).release().unwrap();
         for other in others {
@@ -210,8 +209,7 @@ fn a_live_holder_is_never_robbed() {
 fn a_dead_holder_is_taken_over_by_one_of_two_and_told_of_once() {
     check(|| {
         let world = Arc::new(World::timeless(slot(0).tag()));
-        let others =
-            [1, 2].map(|index| start(&world, move |world| Party::new(world, slot(index)).expiring(1).pass()));
+        let others = [1, 2].map(|index| start(&world, move |world| Party::new(world, slot(index)).expiring(1).pass()));
         world.touch();
         world.leave(slot(0));
         world.let_time_pass();
@@ -292,8 +290,7 @@ fn an_heir_and_two_waiters_are_told_of_the_dead_once() {
     check_within(0..=1, || {
         let world = Arc::new(World::new(slot(3).tag() | WAITERS | HANDOFF));
         world.leave(slot(3));
-        let waiters =
-            [1, 2].map(|index| start(&world, move |world| Party::new(world, slot(index)).expiring(1).pass()));
+        let waiters = [1, 2].map(|index| start(&world, move |world| Party::new(world, slot(index)).expiring(1).pass()));
         world.attach(slot(3));
         Party::new(&world, slot(3)).expiring(1).pass();
         for waiter in waiters {

@@ -64,12 +64,7 @@ fn report(title: &str, count: u32, mut candidates: Vec<Candidate>) {
 
 fn request() -> Request {
     let uid = rustix::process::geteuid().as_raw();
-    Request {
-        size: SIZE,
-        memory: MemoryKind::Memfd,
-        peer: Identity { uid, gid: u32::MAX },
-        reachable_by_bytes: false,
-    }
+    Request { size: SIZE, memory: MemoryKind::Memfd, peer: Identity { uid, gid: u32::MAX }, reachable_by_bytes: false }
 }
 
 /// The system calls that a segment needs, and what this crate makes of them.
@@ -104,8 +99,7 @@ fn segments() -> Vec<Candidate> {
 fn shared_page() -> NonNull<u8> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the kernel chooses the address.
-    let base =
-        unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::SHARED) };
+    let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::SHARED) };
     NonNull::new(base.expect("mmap")).expect("not null").cast()
 }
 

@@ -66,9 +66,7 @@ pub(crate) fn survey(remove: bool) -> Result<Vec<Found>> {
 
 fn left(found: Found) -> Option<Removed> {
     match (found.is_left(), found.object) {
-        (true, FoundObject::Name(name)) => {
-            Some(Removed { name, size: found.size, owner_uid: found.owner_uid })
-        }
+        (true, FoundObject::Name(name)) => Some(Removed { name, size: found.size, owner_uid: found.owner_uid }),
         _ => None,
     }
 }

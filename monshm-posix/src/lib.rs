@@ -72,10 +72,7 @@ impl Backend for Posix {
         Ok(Box::new(segment::create(request)?))
     }
 
-    fn attach(
-        descriptor: &Descriptor,
-        handle: Option<OwnedFd>,
-    ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+    fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(segment::attach(descriptor, handle)?))
     }
 

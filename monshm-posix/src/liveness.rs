@@ -123,9 +123,7 @@ impl Liveness for Slots {
             // Nobody can reach an object that was not shared.
             None => false,
             // In a forked child, which may not ask, and where the kernel does not answer: alive.
-            Some(file) => {
-                file.get().is_none_or(|file| sys::is_byte_locked(file, slot.index()).unwrap_or(true))
-            }
+            Some(file) => file.get().is_none_or(|file| sys::is_byte_locked(file, slot.index()).unwrap_or(true)),
         }
     }
 }

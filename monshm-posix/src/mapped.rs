@@ -66,8 +66,7 @@ mod tests {
     #[test]
     fn a_line_is_ours_by_its_path_alone() {
         let line = |path: &str| format!("7f0000000000-7f0000010000 rw-s 00000000 00:01 4242    {path}");
-        let found =
-            |path: &str| mapping(&line(path)).map(|(inode, object, size)| (inode, object.kind(), size));
+        let found = |path: &str| mapping(&line(path)).map(|(inode, object, size)| (inode, object.kind(), size));
         assert_eq!(found("/memfd:monshm (deleted)"), Some((4242, "memfd", 0x10000)));
         let name = "/dev/shm/mon-abcdefghijklmnopqrstuvwxyz";
         assert_eq!(found(&format!("{name} (deleted)")), Some((4242, "shm_open", 0x10000)));

@@ -222,9 +222,8 @@ extern "C" fn on_sigbus(number: c_int, info: *mut siginfo_t, context: *mut c_voi
     signal::with_errno_kept(|| {
         // SAFETY: with SA_SIGINFO the kernel, or a handler that passes the signal on, gives a valid siginfo_t; for a
         // fault its address is set, and for other codes it is not asked for.
-        let address = unsafe {
-            if (*info).si_code == libc::BUS_ADRERR { Some((*info).si_addr().addr()) } else { None }
-        };
+        let address =
+            unsafe { if (*info).si_code == libc::BUS_ADRERR { Some((*info).si_addr().addr()) } else { None } };
         let ours = address.is_some_and(|address| used().iter().any(|entry| entry.replace(address)));
         if !ours {
             pass_on(number, info, context);
@@ -244,12 +243,7 @@ fn pass_on(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
         libc::SIG_IGN => {}
         handler => {
             if action.sa_flags & libc::SA_RESETHAND != 0 {
-                let _ = PREVIOUS.compare_exchange(
-                    previous,
-                    ptr::null_mut(),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
+                let _ = PREVIOUS.compare_exchange(previous, ptr::null_mut(), Ordering::Relaxed, Ordering::Relaxed);
             }
             let also = (action.sa_flags & libc::SA_NODEFER == 0).then_some(number);
             signal::with_blocked(&action.sa_mask, also, || {

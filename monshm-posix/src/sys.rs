@@ -187,8 +187,7 @@ pub(crate) fn map(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
 /// Maps `len` bytes of `file`, shared, for reading alone.
 pub(crate) fn map_readable(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
     // SAFETY: as in `map`.
-    let base =
-        unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
+    let base = unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
     NonNull::new(base.cast()).ok_or(Errno::NOMEM)
 }
 
@@ -261,8 +260,7 @@ pub(crate) mod futex {
 
     /// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) {
-        let until =
-            Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
+        let until = Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
         // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "look again".
         let answer = wait_bitset(word, Flags::empty(), expected, Some(&until), ANY);
         if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
@@ -348,11 +346,7 @@ pub(crate) unsafe fn close_in_child(fd: RawFd) {
 }
 
 /// Registers what runs around every fork of this process.
-pub(crate) fn at_fork(
-    prepare: extern "C" fn(),
-    parent: extern "C" fn(),
-    child: extern "C" fn(),
-) -> Answer<()> {
+pub(crate) fn at_fork(prepare: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> Answer<()> {
     // SAFETY: three functions of the type that is asked for; they live as long as the program.
     match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
         0 => Ok(()),

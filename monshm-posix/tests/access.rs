@@ -13,8 +13,7 @@ use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_posix::Posix;
 use rustix::fs::Mode;
 use support::{
-    MEMORIES, SIZE, Start, attach, become_user, can_change_users, given, own_uid, request, role, share, tell,
-    word,
+    MEMORIES, SIZE, Start, attach, become_user, can_change_users, given, own_uid, request, role, share, tell, word,
 };
 
 const CREATOR: u32 = 65531;
@@ -105,9 +104,8 @@ fn a_privileged_creator_lets_in_its_peer_and_nobody_else() {
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         let owner = if memory == MemoryKind::Named { PEER } else { own_uid() };
         assert_eq!(descriptor.owner.uid, owner);
-        let outcome = |uid: u32| {
-            Start::new(TEST, "peer").uid(uid).descriptor(&descriptor).handle(&handle).spawn().answer()
-        };
+        let outcome =
+            |uid: u32| Start::new(TEST, "peer").uid(uid).descriptor(&descriptor).handle(&handle).spawn().answer();
         assert_eq!(outcome(PEER), "in");
         assert_eq!(word(&segment).load(Ordering::Acquire), PEER);
         assert_eq!(outcome(STRANGER), "no access");
@@ -142,8 +140,7 @@ fn a_list_that_admits_another_user_or_a_group_is_refused() {
             bytes.extend(permission.to_le_bytes());
             bytes.extend(id.to_le_bytes());
         }
-        rustix::fs::fsetxattr(&handle, "system.posix_acl_access", &bytes, rustix::fs::XattrFlags::empty())
-            .unwrap();
+        rustix::fs::fsetxattr(&handle, "system.posix_acl_access", &bytes, rustix::fs::XattrFlags::empty()).unwrap();
         attach(&descriptor, Some(handle.try_clone().unwrap())).map(drop).map_err(|error| error.kind())
     };
     let (none, us) = (u32::MAX, own_uid());

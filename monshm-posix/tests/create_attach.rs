@@ -13,8 +13,7 @@ use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_core::liveness::{SLOT_COUNT, Slot};
 use monshm_posix::Posix;
 use support::{
-    MEMORIES, SIZE, Segment, Start, attach, create, given, isolated, own_uid, request, role, share, tell,
-    word,
+    MEMORIES, SIZE, Segment, Start, attach, create, given, isolated, own_uid, request, role, share, tell, word,
 };
 
 #[test]
@@ -116,8 +115,7 @@ fn slots_are_given_out_once_and_come_back() {
         let segment = create(memory);
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         let again = || handle.try_clone().unwrap();
-        let mut peers: Vec<Segment> =
-            Slot::peers().map(|_| attach(&descriptor, Some(again())).unwrap()).collect();
+        let mut peers: Vec<Segment> = Slot::peers().map(|_| attach(&descriptor, Some(again())).unwrap()).collect();
         let taken: Vec<u32> = peers.iter().map(|peer| peer.slot().index()).collect();
         assert_eq!(taken, (1..SLOT_COUNT).collect::<Vec<_>>());
         let error = attach(&descriptor, Some(again())).map(drop).unwrap_err();
@@ -127,11 +125,7 @@ fn slots_are_given_out_once_and_come_back() {
         drop(peers.remove(4));
         assert!(!sees(5) && sees(4) && sees(6));
         assert_eq!(attach(&descriptor, Some(again())).unwrap().slot().index(), 5);
-        assert_eq!(
-            peers[4].take_slot().unwrap().index(),
-            6,
-            "the same slot again, though a lower one is free"
-        );
+        assert_eq!(peers[4].take_slot().unwrap().index(), 6, "the same slot again, though a lower one is free");
         assert!(peers[0].liveness().is_alive(Slot::CREATOR));
         drop(segment);
         assert!(!peers[0].liveness().is_alive(Slot::CREATOR));

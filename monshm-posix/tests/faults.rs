@@ -169,8 +169,7 @@ fn a_full_file_system_is_told_with_what_is_free() {
         for (kind, options) in [(c"ramfs", c"mode=1777"), (c"proc", c"")] {
             let place = c"/dev/shm".as_ptr();
             // SAFETY: as above.
-            let mounted =
-                unsafe { libc::mount(kind.as_ptr(), place, kind.as_ptr(), 0, options.as_ptr().cast()) };
+            let mounted = unsafe { libc::mount(kind.as_ptr(), place, kind.as_ptr(), 0, options.as_ptr().cast()) };
             assert_eq!(mounted, 0);
             let error = live(MemoryKind::Named, 4096).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");

@@ -15,9 +15,7 @@ use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_posix::Posix;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
-use support::{
-    SIZE, Segment, Start, attach, can_change_users, create, isolated, own_uid, request, role, share, word,
-};
+use support::{SIZE, Segment, Start, attach, can_change_users, create, isolated, own_uid, request, role, share, word};
 
 /// A segment, and the file behind it.
 fn named() -> (Segment, OwnedFd) {
@@ -62,8 +60,7 @@ fn note() {
     let blocked = unsafe {
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut mask);
-        libc::sigismember(&raw const mask, libc::SIGBUS)
-            | libc::sigismember(&raw const mask, libc::SIGUSR2) << 1
+        libc::sigismember(&raw const mask, libc::SIGBUS) | libc::sigismember(&raw const mask, libc::SIGUSR2) << 1
     };
     BLOCKED.store(blocked, Ordering::Relaxed);
 }

@@ -3,8 +3,8 @@
 //! Does not ask the kernel anything: whether the object exists, and is what the bytes promise, is found by attaching.
 
 use monshm_core::{
-    BackendKind, Descriptor, DescriptorFault as Fault, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind,
-    Name, Object, Token,
+    BackendKind, Descriptor, DescriptorFault as Fault, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Name, Object,
+    Token,
 };
 
 use crate::checksum::crc32c;
@@ -131,8 +131,7 @@ impl<'a> Fields<'a> {
         let object = self.object.judge()?;
         let backend = BackendKind::from_wire(self.backend)
             .ok_or(Fault::UnknownKind { field: "backend", found: self.backend as u32 })?;
-        let lock =
-            LockKind::from_wire(self.lock).ok_or(Fault::UnknownKind { field: "lock", found: self.lock })?;
+        let lock = LockKind::from_wire(self.lock).ok_or(Fault::UnknownKind { field: "lock", found: self.lock })?;
         if object.backend() != backend {
             let found = object.memory().wire();
             return Err(Fault::Mismatch { field: "memory", found, backend: self.backend });
@@ -152,9 +151,7 @@ impl<'a> ObjectFields<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         let found = reader.u32()?;
         match MemoryKind::from_wire(found) {
-            Some(MemoryKind::Memfd) => {
-                Ok(Self::Memfd { pid: reader.u32()?, fd: reader.u32()?, inode: reader.u64()? })
-            }
+            Some(MemoryKind::Memfd) => Ok(Self::Memfd { pid: reader.u32()?, fd: reader.u32()?, inode: reader.u64()? }),
             Some(MemoryKind::Named) => {
                 Ok(Self::Named { name: reader.string("name", Name::MAX_LEN)?, inode: reader.u64()? })
             }

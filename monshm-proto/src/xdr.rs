@@ -139,8 +139,7 @@ impl<'a> Reader<'a> {
         if len > max {
             return Err(Fault::BadField { field });
         }
-        let (text, padding) =
-            self.take(padded(len))?.split_at_checked(len).ok_or(Fault::BadField { field })?;
+        let (text, padding) = self.take(padded(len))?.split_at_checked(len).ok_or(Fault::BadField { field })?;
         if padding.iter().any(|byte| *byte != 0) {
             return Err(Fault::BadField { field });
         }

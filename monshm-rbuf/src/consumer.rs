@@ -179,10 +179,7 @@ impl<M: Memory> Consumer<M> {
     pub fn take_drops(&mut self) -> Drops {
         let now = self.drops();
         let before = core::mem::replace(&mut self.drops_seen, now);
-        Drops {
-            records: now.records.wrapping_sub(before.records),
-            bytes: now.bytes.wrapping_sub(before.bytes),
-        }
+        Drops { records: now.records.wrapping_sub(before.records), bytes: now.bytes.wrapping_sub(before.bytes) }
     }
 
     /// Who claimed the role: this handle.

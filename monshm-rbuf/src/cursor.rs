@@ -158,11 +158,7 @@ mod tests {
                 assert_eq!(cursor.left(), bounds.distance(at, goal));
                 for count in 0..40 {
                     let fits = count <= cursor.left() && at + count < bounds.end();
-                    assert_eq!(
-                        cursor.ahead(count),
-                        fits.then_some(at + count),
-                        "{count} from {at}, to {goal}"
-                    );
+                    assert_eq!(cursor.ahead(count), fits.then_some(at + count), "{count} from {at}, to {goal}");
                 }
                 for count in 0..=cursor.left() {
                     let mut cursor = cursor;
@@ -186,8 +182,8 @@ mod tests {
                     if let Some(bytes) = reach {
                         cursor.set_reach(bytes);
                     }
-                    let within = bounds.contains(after)
-                        && reach.is_none_or(|bytes| after < before.saturating_add(bytes));
+                    let within =
+                        bounds.contains(after) && reach.is_none_or(|bytes| after < before.saturating_add(bytes));
                     let plain = before >= at && within;
                     let found = cursor.extend(after);
                     if plain && after > before {

@@ -136,9 +136,7 @@ impl fmt::Display for Error {
             Error::OutOfGrant { requested, available } => {
                 write!(f, "byte {requested} of a grant of {available} bytes")
             }
-            Error::Unaligned => {
-                f.write_str("bytes and records were mixed: the cursor is not a multiple of 8")
-            }
+            Error::Unaligned => f.write_str("bytes and records were mixed: the cursor is not a multiple of 8"),
             Error::Claimed { by } => write!(f, "the role is claimed by {by}"),
             Error::NotClaimed => f.write_str("nobody holds the role that was to be taken over"),
             Error::Bounds(fault) => write!(f, "not the bounds of a ring: {fault}"),

@@ -125,12 +125,7 @@ mod tests {
 
     /// A look after the pauses that are due, which takes `ticks` and finds `gained`, as the consumer makes it: the pace is told
     /// when it wants to be. Gives the pauses.
-    fn look(
-        pace: &mut Pace,
-        untold: &mut u64,
-        now: &Cell<u64>,
-        found: impl FnOnce(u64) -> (u64, u64),
-    ) -> u64 {
+    fn look(pace: &mut Pace, untold: &mut u64, now: &Cell<u64>, found: impl FnOnce(u64) -> (u64, u64)) -> u64 {
         let pauses = if pace.untold() == 0 { u64::from(pace.take_due()) } else { 0 };
         let (gained, ticks) = found(pauses);
         now.set(now.get() + ticks);
@@ -202,8 +197,7 @@ mod tests {
             // Twice as fast with a long wait, and half as fast again with eviction.
             let slow = if pace.evicts() { 2 } else { 3 };
             trials += u32::from(!pace.evicts());
-            let pauses =
-                look(&mut pace, &mut untold, &now, |pauses| (96 + 2 * pauses, (100 + pauses) * slow));
+            let pauses = look(&mut pace, &mut untold, &now, |pauses| (96 + 2 * pauses, (100 + pauses) * slow));
             waited += u32::from(count >= 10_000 && pauses > 0);
         }
         assert!(trials > 0 && waited == 190_000, "{trials} {waited}");

@@ -54,16 +54,7 @@ pub(crate) struct Patience {
 impl Patience {
     /// `heap`: what a wait should bring, bytes. Enough not to be caught up with at once, and little beside the ring.
     pub(crate) const fn new(heap: u64) -> Self {
-        Patience {
-            phase: Phase::Rest,
-            left: REST.0,
-            rest: REST.0,
-            wait: 0,
-            heap,
-            cost: 0,
-            began: 0,
-            bytes: 0,
-        }
+        Patience { phase: Phase::Rest, left: REST.0, rest: REST.0, wait: 0, heap, cost: 0, began: 0, bytes: 0 }
     }
 
     /// Pauses to take before a look that follows one that found something.
@@ -259,9 +250,7 @@ mod tests {
     fn the_wait_finds_its_length() {
         for per_pause in [30, 300, 3000] {
             let mut patience = Patience::new(HEAP);
-            looks(&mut patience, 2000, 64, |waited| {
-                (96 + per_pause * u64::from(waited), 1000 + 3 * u64::from(waited))
-            });
+            looks(&mut patience, 2000, 64, |waited| (96 + per_pause * u64::from(waited), 1000 + 3 * u64::from(waited)));
             let brought = 96 + per_pause * u64::from(patience.pauses());
             let in_range = brought >= HEAP / 4 || patience.pauses() == LONGEST;
             assert!(in_range && brought <= HEAP, "{} pauses bring {brought}", patience.pauses());

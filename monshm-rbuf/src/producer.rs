@@ -67,19 +67,11 @@ impl<M: Memory> Producer<M> {
             return Err(Error::Corrupt(Corruption::TailOutOfRange));
         }
         // Relaxed: counters, ordered by the claim.
-        let drops = (
-            seat.memory.load64(Field64::DroppedRecords, Relaxed),
-            seat.memory.load64(Field64::DroppedBytes, Relaxed),
-        );
+        let drops =
+            (seat.memory.load64(Field64::DroppedRecords, Relaxed), seat.memory.load64(Field64::DroppedBytes, Relaxed));
         let longest = bounds.record_limit().min((HEADER_LEN + PAYLOAD_MAX) as u64);
-        let mut producer = Producer {
-            seat,
-            cursor: Cursor::new(bounds, tail),
-            longest,
-            drops,
-            sequence: None,
-            poison: None,
-        };
+        let mut producer =
+            Producer { seat, cursor: Cursor::new(bounds, tail), longest, drops, sequence: None, poison: None };
         producer.refresh(tail)?;
         Ok(producer)
     }

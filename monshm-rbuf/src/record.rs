@@ -196,8 +196,7 @@ mod tests {
         let label = Label { kind: 0xA5, flags: 0x5A, tag: 0xC33C };
         for len in [0, 1, 7, 8, 9, PAYLOAD_MAX] {
             let header = Header::record(label, len);
-            let told =
-                |record: Record| (record.label(), record.len(), record.is_empty(), record.is_checked());
+            let told = |record: Record| (record.label(), record.len(), record.is_empty(), record.is_checked());
             assert_eq!(told(header.to_record()), (label, len, len == 0, false));
             assert_eq!(header.extent(), 8 + (len as u64).div_ceil(8) * 8);
             let checked = header.checked(true);

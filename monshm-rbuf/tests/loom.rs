@@ -340,10 +340,7 @@ fn drop_counting() {
                 match consumer.read(&mut got) {
                     Ok(()) => {
                         let missing = u64::from(got[0] - 1) - received;
-                        assert!(
-                            consumer.drops().records >= missing,
-                            "a number is missing, and we were not told"
-                        );
+                        assert!(consumer.drops().records >= missing, "a number is missing, and we were not told");
                         received += 1;
                     }
                     Err(_) if closed => break,
@@ -541,8 +538,7 @@ fn one_successor_takes_over() {
                 })
             })
             .collect();
-        let winners: Vec<_> =
-            successors.into_iter().filter_map(|successor| successor.join().unwrap()).collect();
+        let winners: Vec<_> = successors.into_iter().filter_map(|successor| successor.join().unwrap()).collect();
         assert_eq!(winners.len(), 1);
         drop(dead);
         let mut consumer = consumer(&memory);

@@ -33,19 +33,9 @@ type Row = (&'static str, &'static str, &'static str, Killer);
 
 const ROWS: &[Row] = &[
     // Orderings.
-    (
-        "producer.rs",
-        "store64(Field64::Tail, tail, Release)",
-        "store64(Field64::Tail, tail, Relaxed)",
-        Loom("wrap"),
-    ),
+    ("producer.rs", "store64(Field64::Tail, tail, Release)", "store64(Field64::Tail, tail, Relaxed)", Loom("wrap")),
     ("producer.rs", "load64(Field64::Head, Acquire)", "load64(Field64::Head, Relaxed)", Loom("wrap")),
-    (
-        "consumer.rs",
-        "store64(Field64::Head, head, Release)",
-        "store64(Field64::Head, head, Relaxed)",
-        Loom("wrap"),
-    ),
+    ("consumer.rs", "store64(Field64::Head, head, Release)", "store64(Field64::Head, head, Relaxed)", Loom("wrap")),
     (
         "consumer.rs",
         "are seen.\n        let tail = self.seat.memory.load64(Field64::Tail, Acquire)",
@@ -89,18 +79,8 @@ const ROWS: &[Row] = &[
         Loom("locked_use_follows"),
     ),
     ("seat.rs", "claimant.get(), Acquire)", "claimant.get(), Relaxed)", Loom("a_claim_is_exclusive")),
-    (
-        "seat.rs",
-        "self.claimant.get(), 0, Release)",
-        "self.claimant.get(), 0, Relaxed)",
-        Loom("a_claim_is_exclusive"),
-    ),
-    (
-        "seat.rs",
-        "store32(R::CLOSED, 1, Release)",
-        "store32(R::CLOSED, 1, Relaxed)",
-        Loom("close_and_abandon"),
-    ),
+    ("seat.rs", "self.claimant.get(), 0, Release)", "self.claimant.get(), 0, Relaxed)", Loom("a_claim_is_exclusive")),
+    ("seat.rs", "store32(R::CLOSED, 1, Release)", "store32(R::CLOSED, 1, Relaxed)", Loom("close_and_abandon")),
     (
         "seat.rs",
         "load32(<R::Peer as Role>::CLOSED, Acquire)",
@@ -113,12 +93,7 @@ const ROWS: &[Row] = &[
         "",
         Loom("no_wake_up"),
     ),
-    (
-        "seat.rs",
-        "// Pairs with the fence in `begin_wait`.\n        self.memory.wake_fence();",
-        "",
-        Loom("no_wake_up"),
-    ),
+    ("seat.rs", "// Pairs with the fence in `begin_wait`.\n        self.memory.wake_fence();", "", Loom("no_wake_up")),
     // The order of things.
     ("seat.rs", "        self.close();\n", "", Loom("close_and_abandon")),
     (
@@ -182,12 +157,7 @@ const ROWS: &[Row] = &[
     ("push.rs", "at & 7 != 0", "false", Test("hostile", "bytes_and_records")),
     ("push.rs", "Some(after) if at & 7 == 0", "Some(after)", Test("hostile", "bytes_and_records")),
     ("push.rs", "self.cursor.goal() & 7 != 7", "false", Test("hostile", "misaligned_indices")),
-    (
-        "push.rs",
-        ".is_some_and(|extent| extent <= self.longest)",
-        ".is_some()",
-        Test("hostile", "the_longest_record"),
-    ),
+    ("push.rs", ".is_some_and(|extent| extent <= self.longest)", ".is_some()", Test("hostile", "the_longest_record")),
     ("push.rs", "if extent <= until_end {", "if true {", Test("hostile", "the_longest_record")),
     (
         "push.rs",
@@ -204,12 +174,7 @@ const ROWS: &[Row] = &[
     // Checks of the consumer.
     ("consumer.rs", "!bounds.contains(tail)", "false", Test("hostile", "an_index_out_of_range")),
     ("consumer.rs", "!bounds.contains(head)", "false", Test("hostile", "an_index_out_of_range")),
-    (
-        "consumer.rs",
-        "bounds.distance(from, tail) < known",
-        "false",
-        Test("hostile", "an_index_that_goes_back"),
-    ),
+    ("consumer.rs", "bounds.distance(from, tail) < known", "false", Test("hostile", "an_index_that_goes_back")),
     (
         "consumer.rs",
         "bounds.distance(from, self.cursor.at()) + self.cursor.left()",
@@ -222,12 +187,7 @@ const ROWS: &[Row] = &[
         "self.cursor.left()",
         Test("hostile", "a_tail_inside_what_a_batch"),
     ),
-    (
-        "consumer.rs",
-        "if from > self.cursor.at() {",
-        "if false {",
-        Test("hostile", "a_tail_inside_what_a_batch"),
-    ),
+    ("consumer.rs", "if from > self.cursor.at() {", "if false {", Test("hostile", "a_tail_inside_what_a_batch")),
     ("consumer.rs", "&& self.poison.is_none()", "", Test("hostile", "an_index_that_goes_back")),
     (
         "consumer.rs",
@@ -294,12 +254,7 @@ const ROWS: &[Row] = &[
         "                Err(Error::Empty",
         Test("hostile", "padding_is_passed"),
     ),
-    (
-        "pop.rs",
-        "checksum(header, sequence, payload) != sum",
-        "false",
-        Test("hostile", "a_checked_record_that_changes"),
-    ),
+    ("pop.rs", "checksum(header, sequence, payload) != sum", "false", Test("hostile", "a_checked_record_that_changes")),
     (
         "pop.rs",
         "self.sequence.is_some_and(|expected| expected != sequence)",
@@ -324,12 +279,7 @@ const ROWS: &[Row] = &[
     ("ring.rs", "self.refuse_claimed(Field32::ConsumerClaim)?;", "", Test("hostile", "a_claimed_role")),
     ("ring.rs", "src.len() > available", "false", Test("model", "locked_use")),
     ("ring.rs", "need > available", "false", Test("model", "locked_use")),
-    (
-        "grant.rs",
-        "Some(end) if end <= available => Ok(()),",
-        "Some(_) => Ok(()),",
-        Test("model", "bytes_agree"),
-    ),
+    ("grant.rs", "Some(end) if end <= available => Ok(()),", "Some(_) => Ok(()),", Test("model", "bytes_agree")),
     ("cursor.rs", "if after < self.stop {", "if true {", Unit("what_lies_ahead")),
     ("cursor.rs", "self.at + count < self.bounds.end()", "true", Unit("a_goal_is_extended")),
     ("cursor.rs", "if goal >= self.limit {", "if false {", Unit("a_goal_is_extended")),

@@ -21,9 +21,7 @@ fn main() {
     let request = Request { size: SIZE as u64, memory: MemoryKind::SysvShm, peer, reachable_by_bytes: true };
     let attachment = Sysv::create(&request).expect("create");
     let semaphore = attachment.create_lock(LockKind::SysvSem).expect("sysv-sem");
-    let futex = Sysv::LOCKS
-        .contains(&LockKind::Futex)
-        .then(|| attachment.create_lock(LockKind::Futex).expect("futex"));
+    let futex = Sysv::LOCKS.contains(&LockKind::Futex).then(|| attachment.create_lock(LockKind::Futex).expect("futex"));
     // SAFETY: takes no pointer. One semaphore, as small as a raw lock can be.
     let raw = unsafe { libc::semget(libc::IPC_PRIVATE, 1, 0o600) };
     semop(raw, 1, 0);

@@ -8,12 +8,7 @@ use monshm_core::{Error, ErrorKind, Identity, Operation};
 use crate::sys::{self, Errno, Permissions};
 
 /// Makes `peer` the owner by `give`, one of the `IPC_SET` calls. Nothing to do for our own user.
-pub(crate) fn give(
-    id: i32,
-    peer: Identity,
-    us: u32,
-    give: fn(i32, u32) -> Result<(), Errno>,
-) -> Result<(), Error> {
+pub(crate) fn give(id: i32, peer: Identity, us: u32, give: fn(i32, u32) -> Result<(), Errno>) -> Result<(), Error> {
     if peer.uid == us {
         return Ok(());
     }

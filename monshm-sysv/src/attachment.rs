@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use monshm_core::backend::Shared;
 use monshm_core::{
-    Attachment, Backend, BackendKind, Descriptor, Error, ErrorKind, Found, Header, Identity, Liveness,
-    LockKind, MemoryKind, Object, Operation, RawLock, Region, Request, Result, Slot,
+    Attachment, Backend, BackendKind, Descriptor, Error, ErrorKind, Found, Header, Identity, Liveness, LockKind,
+    MemoryKind, Object, Operation, RawLock, Region, Request, Result, Slot,
 };
 
 use crate::liveness::Set;
@@ -31,10 +31,7 @@ impl Backend for Sysv {
         Ok(Box::new(Attached { shares: Arc::new(Shares::creator(request.size, request.peer, us)?) }))
     }
 
-    fn attach(
-        descriptor: &Descriptor,
-        handle: Option<OwnedFd>,
-    ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+    fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         let error = |kind| Error::new(Operation::Attach, kind).on("sysv");
         let Object::Sysv { shm_id, sem_id } = descriptor.object else {
             let (memory, choices) = (descriptor.object.memory(), monshm_core::error::Choices(Self::MEMORIES));

@@ -71,8 +71,7 @@ mod imp {
     use monshm_core::{Error, ErrorKind, Operation, Result};
 
     pub(super) fn survey(_remove: bool) -> Result<Vec<super::Found>> {
-        Err(Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a list of System V objects" })
-            .on("sysv"))
+        Err(Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a list of System V objects" }).on("sysv"))
     }
 }
 
@@ -243,12 +242,9 @@ mod imp {
         fn only_an_empty_old_segment_of_a_dead_creator_is_left() {
             let dead = (1..).map(|n| i32::MAX - n).find(|pid| !sys::process_exists(*pid)).unwrap();
             let key = i32::from(0x6d53_i16) << 16 | 5;
-            let row =
-                |key: i32, perms: &str, pid: i32, nattch: u32, uid: u32, ctime: u32, rss: u32, swap: u32| {
-                    states(&format!(
-                        "{key} 42 {perms} 8192 {pid} 0 {nattch} {uid} 0 {uid} 0 0 0 {ctime} {rss} {swap}\n"
-                    ))
-                };
+            let row = |key: i32, perms: &str, pid: i32, nattch: u32, uid: u32, ctime: u32, rss: u32, swap: u32| {
+                states(&format!("{key} 42 {perms} 8192 {pid} 0 {nattch} {uid} 0 {uid} 0 0 0 {ctime} {rss} {swap}\n"))
+            };
             let in_use = [FoundState::InUse { holders: 1 }];
             let young = [FoundState::Young { age_s: 9, limit_s: 10 }];
             assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 0), [FoundState::Left]);

@@ -106,8 +106,7 @@ impl Set {
         let error = |kind| Error::new(Operation::Attach, kind).on(self.to_string());
         for slot in Slot::peers() {
             let semaphore = number(slot);
-            let claim =
-                [SemOp::new(semaphore, 0, IPC_NOWAIT), SemOp::new(semaphore, 1, IPC_NOWAIT | SEM_UNDO)];
+            let claim = [SemOp::new(semaphore, 0, IPC_NOWAIT), SemOp::new(semaphore, 1, IPC_NOWAIT | SEM_UNDO)];
             match sys::sem_ops(self.0, &claim) {
                 Ok(()) => {}
                 Err(Errno(libc::EAGAIN)) => continue,
@@ -139,11 +138,7 @@ impl Set {
         let unlock = SemOp::new(LOCK, 1, IPC_NOWAIT | SEM_UNDO);
         // Together, so that nobody sees a lock that is held by a free slot. An error says that a hostile peer removed
         // or changed the set; then there is nothing left that could be put right.
-        let _ = if holds_lock {
-            sys::sem_ops(self.0, &[unlock, give_back])
-        } else {
-            sys::sem_op(self.0, give_back)
-        };
+        let _ = if holds_lock { sys::sem_ops(self.0, &[unlock, give_back]) } else { sys::sem_op(self.0, give_back) };
         if slot == Slot::CREATOR && self.lost_its_mark() {
             // A hostile peer has wiped the mark out: nobody can attach any more, and `clean` would not know the set.
             let _ = sys::sem_remove(self.0);

@@ -24,8 +24,7 @@ pub(crate) fn look(asked: u64) -> Result<(), ErrorKind> {
         return Ok(());
     }
     let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let groups =
-        fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| group_room(&text, Path::new(GROUPS)));
+    let groups = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| group_room(&text, Path::new(GROUPS)));
     for (free, place) in [(system, "memory"), (groups, "the memory limit of the control group")] {
         if let Some(free) = free.filter(|free| *free < asked) {
             return Err(ErrorKind::NoSpace { asked, free, place });
@@ -104,9 +103,9 @@ fn room_of(group: &Path) -> Option<u64> {
     // "max", which does not parse, is no limit.
     let limit = number("memory.max")?;
     let used = number("memory.current")?;
-    let idle = fs::read_to_string(group.join("memory.stat")).ok().and_then(|text| {
-        text.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse::<u64>().ok()
-    });
+    let idle = fs::read_to_string(group.join("memory.stat"))
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse::<u64>().ok());
     Some(limit.saturating_sub(used.saturating_sub(idle.unwrap_or(0))))
 }
 
@@ -124,9 +123,7 @@ mod tests {
     #[test]
     fn small_requests_pass_and_impossible_ones_do_not() {
         assert_eq!(look(4096), Ok(()));
-        assert!(
-            matches!(look(1 << 50), Err(ErrorKind::NoSpace { asked, free, .. }) if asked == 1 << 50 && free > 0)
-        );
+        assert!(matches!(look(1 << 50), Err(ErrorKind::NoSpace { asked, free, .. }) if asked == 1 << 50 && free > 0));
     }
 
     #[test]

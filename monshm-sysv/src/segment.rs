@@ -8,8 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use monshm_core::{
-    Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, Operation,
-    Region, Result,
+    Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, Operation, Region, Result,
 };
 
 use crate::sys::{self, Errno};
@@ -86,13 +85,8 @@ impl Segment {
             .filter(|_| size >= HEADER_SIZE as u64 && size <= MAX_SEGMENT_SIZE)
             .ok_or_else(|| error(ErrorKind::Descriptor(DescriptorFault::BadSize { found: size })))?;
         check(id, descriptor)?;
-        let segment = Self {
-            id,
-            base: map(id, len, descriptor)?,
-            len,
-            has_id: AtomicBool::new(!REMOVE_EARLY),
-            half_made: false,
-        };
+        let segment =
+            Self { id, base: map(id, len, descriptor)?, len, has_id: AtomicBool::new(!REMOVE_EARLY), half_made: false };
         // Between the first check and the mapping, a hostile creator can have put another object under the same id.
         // Now that we are attached the id cannot change hands any more, and what is found is what is mapped.
         check(id, descriptor)?;
@@ -154,8 +148,7 @@ fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
     let unit = 4 * sys::page_size();
     let _turn = Turn::take();
     for _ in 0..ADDRESSES {
-        let free =
-            sys::free_range(len + 4 * unit).map_err(|errno| access::refused(errno, "mmap").on(name()))?;
+        let free = sys::free_range(len + 4 * unit).map_err(|errno| access::refused(errno, "mmap").on(name()))?;
         let address = (free.addr().get().div_ceil(unit) | 1) * unit;
         let hint = free.map_addr(|free| address.try_into().unwrap_or(free));
         match sys::shm_attach(id, Some(hint)) {

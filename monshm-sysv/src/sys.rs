@@ -79,12 +79,7 @@ union Semun {
 
 unsafe extern "C" {
     // glibc and musl both have it; the libc crate does not declare it for Linux.
-    fn semtimedop(
-        semid: c_int,
-        sops: *mut libc::sembuf,
-        nsops: usize,
-        timeout: *const libc::timespec,
-    ) -> c_int;
+    fn semtimedop(semid: c_int, sops: *mut libc::sembuf, nsops: usize, timeout: *const libc::timespec) -> c_int;
 }
 
 fn last() -> Errno {
@@ -354,9 +349,8 @@ const NAP: Duration = Duration::from_millis(1);
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, longest: Duration) -> bool {
     let timeout = timespec(longest);
     // SAFETY: the word is valid for as long as it is borrowed, and the kernel reads it and one timespec.
-    let result = unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout) };
     match if result < 0 { last() } else { Errno(0) } {
         Errno(libc::ETIMEDOUT) => true,
         Errno(libc::ENOSYS | libc::EPERM) => {

@@ -27,8 +27,7 @@ impl Turn {
         let mark = fork::generation();
         for _ in 0..PATIENCE {
             // Relaxed: nothing is handed from turn to turn.
-            let taken =
-                TURN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now != mark).then_some(mark));
+            let taken = TURN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now != mark).then_some(mark));
             if taken.is_ok() {
                 return Self { mark: Some(mark) };
             }

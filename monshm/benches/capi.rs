@@ -150,10 +150,7 @@ fn main() {
         good &= ends(&library);
         good &= lives(&library);
     }
-    println!(
-        "{}",
-        if good { "every call is within 1.1 times its Rust form, or 2 ns" } else { "some call is not" }
-    );
+    println!("{}", if good { "every call is within 1.1 times its Rust form, or 2 ns" } else { "some call is not" });
 }
 
 unsafe fn locks(c: &Library, name: &str, backend: BackendKind) -> bool {
@@ -277,13 +274,7 @@ unsafe fn ring(c: &Library) -> bool {
             }),
         );
         good &= compare("len", 1, 50_000, repeat!(ring.len().unwrap()), repeat!((c.mon_shm_rbuf_len)(rbuf)));
-        good &= compare(
-            "avail",
-            1,
-            50_000,
-            repeat!(ring.avail().unwrap()),
-            repeat!((c.mon_shm_rbuf_avail)(rbuf)),
-        );
+        good &= compare("avail", 1, 50_000, repeat!(ring.avail().unwrap()), repeat!((c.mon_shm_rbuf_avail)(rbuf)));
         good &= compare(
             "skip, EAGAIN",
             1,

@@ -86,12 +86,7 @@ impl Attach {
         })
     }
 
-    fn attach_reader(
-        &self,
-        descriptor: &Descriptor,
-        fd: Option<OwnedFd>,
-        sender: Option<PeerCreds>,
-    ) -> Result<Reader> {
+    fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let entry = self.check_object(descriptor, sender).map_err(refuse)?;
         let reading = (entry.attach_reader)(descriptor, fd)?;
@@ -172,10 +167,7 @@ impl Attach {
         sender: Option<PeerCreds>,
     ) -> Result<&'static crate::backends::Entry, ErrorKind> {
         if descriptor.size != whole_pages(self.expected_size)? {
-            return Err(ErrorKind::SizeMismatch {
-                expected: self.expected_size as u64,
-                found: descriptor.size,
-            });
+            return Err(ErrorKind::SizeMismatch { expected: self.expected_size as u64, found: descriptor.size });
         }
         let ours = PeerCreds::ours().uid;
         let owner = descriptor.owner.uid;

@@ -3,9 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use monshm_core::backend::Reading;
-use monshm_core::{
-    Attachment, Backend, BackendKind, Descriptor, Found, LockKind, MemoryKind, Request, Result,
-};
+use monshm_core::{Attachment, Backend, BackendKind, Descriptor, Found, LockKind, MemoryKind, Request, Result};
 
 /// One mapped segment of any backend.
 pub(crate) type AnyAttachment = Box<dyn Attachment<Handle = OwnedFd>>;

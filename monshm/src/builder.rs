@@ -1,8 +1,7 @@
 //! How a segment is asked for.
 
 use monshm_core::{
-    BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation,
-    Result,
+    BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation, Result,
 };
 
 use crate::creds::PeerCreds;

@@ -58,10 +58,7 @@ pub fn errno(error: &Error) -> i32 {
         }
         // `Auto` speaks through its last candidate: the one it would have liked least to do without.
         ErrorKind::NoBackend => {
-            return error
-                .refusals()
-                .last()
-                .map_or(Errno::NOTSUP.raw_os_error(), |last| self::errno(&last.error));
+            return error.refusals().last().map_or(Errno::NOTSUP.raw_os_error(), |last| self::errno(&last.error));
         }
         _ => system(error).unwrap_or(Errno::IO),
     };

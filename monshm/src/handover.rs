@@ -17,8 +17,8 @@ use monshm_core::{Deadline, Descriptor, Error, ErrorKind, Operation, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 
 use crate::attach::Attach;
@@ -50,11 +50,8 @@ const ROOM_FOR_FDS: usize = 16;
 /// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
 /// `PeerGone`; `TimedOut`; `Protocol`; `NotCreator` and others as [`Segment::encode`]. The segment can be sent again.
 pub fn send(segment: &Segment, socket: impl AsFd) -> Result<()> {
-    let wire = Wire {
-        socket: socket.as_fd(),
-        operation: Operation::Send,
-        deadline: Deadline::after(now_ns(), TIMEOUT),
-    };
+    let wire =
+        Wire { socket: socket.as_fd(), operation: Operation::Send, deadline: Deadline::after(now_ns(), TIMEOUT) };
     let found = PeerCreds::of(wire.socket)?;
     if let Some(expected) = segment.peer().filter(|peer| peer.uid != found.uid) {
         return Err(wire.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
@@ -110,8 +107,7 @@ pub(crate) fn receive_with<T>(
     let wire = Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) };
     let sender = PeerCreds::of(wire.socket).map_err(|error| error.during(Operation::Receive))?;
     let attached = wire.receive_message(monshm_proto::MAX_LEN).and_then(|(bytes, fd)| {
-        let descriptor =
-            monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
+        let descriptor = monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
         attach(&descriptor, fd, sender)
     });
     let code = match &attached {
@@ -135,8 +131,7 @@ pub(crate) fn receive_with<T>(
 /// `SizeOverLimit` over [`MESSAGE_MAX`]; `PeerGone`, `TimedOut`, `System`.
 #[cfg(feature = "capi")]
 pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-    Wire { socket, operation: Operation::Send, deadline: Deadline::after(now_ns(), TIMEOUT) }
-        .send_message(bytes, fd)
+    Wire { socket, operation: Operation::Send, deadline: Deadline::after(now_ns(), TIMEOUT) }.send_message(bytes, fd)
 }
 
 /// Receives one message of bytes, and the file descriptor that may come with them.
@@ -255,9 +250,7 @@ impl Wire<'_> {
     fn wait_for(&self, events: PollFlags) -> Result<()> {
         loop {
             let Some(remaining) = self.deadline.remaining(now_ns()) else {
-                return Err(
-                    self.error(ErrorKind::TimedOut { what: "the other side of the socket did not answer" })
-                );
+                return Err(self.error(ErrorKind::TimedOut { what: "the other side of the socket did not answer" }));
             };
             let timeout = Timespec {
                 tv_sec: remaining.as_secs().try_into().unwrap_or(i64::MAX),

@@ -94,8 +94,8 @@ pub use segment::Segment;
 pub use select::Selection;
 
 pub use monshm_core::{
-    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, Found, FoundObject, FoundState, LockKind,
-    MemoryKind, NextStep, Operation, OutOfBounds, Refusal, Result,
+    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, Found, FoundObject, FoundState, LockKind, MemoryKind,
+    NextStep, Operation, OutOfBounds, Refusal, Result,
 };
 /// The ring's engine, for its types and errors.
 pub use monshm_rbuf as rbuf;

@@ -125,9 +125,7 @@ impl Locking {
         let Some(_turn) = self.queue.try_lock() else { return Ok(None) };
         match self.raw.acquire(Deadline::after(now_ns, Duration::ZERO)) {
             Ok(acquired) => Ok(Some(acquired)),
-            Err(error) if matches!(error.kind(), ErrorKind::TimedOut { .. } | ErrorKind::Deadlock) => {
-                Ok(None)
-            }
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut { .. } | ErrorKind::Deadlock) => Ok(None),
             Err(error) => Err(error),
         }
     }

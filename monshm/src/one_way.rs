@@ -107,10 +107,7 @@ impl Publisher {
     pub fn publish(&mut self, bytes: &[u8]) -> Result<u64> {
         let (len, capacity) = (bytes.len() as u64, self.places.capacity());
         if len > capacity {
-            return Err(Error::new(
-                Operation::Address,
-                ErrorKind::NoRoom { needed: len, available: capacity },
-            ));
+            return Err(Error::new(Operation::Address, ErrorKind::NoRoom { needed: len, available: capacity }));
         }
         let version = self.version + 1;
         let place = self.places.of_version(version);
@@ -161,11 +158,7 @@ impl Publisher {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        reading: Box<dyn Reading>,
-        geometry: &Geometry,
-        publisher: Option<PeerCreds>,
-    ) -> Result<Self> {
+    pub(crate) fn new(reading: Box<dyn Reading>, geometry: &Geometry, publisher: Option<PeerCreds>) -> Result<Self> {
         let places = places(geometry, Operation::Attach)?;
         Ok(Self { reading, places, publisher })
     }

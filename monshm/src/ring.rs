@@ -27,9 +27,7 @@ use waiting::{Limit, Waiting, wait_for};
 
 const _: () = {
     use std::mem::offset_of;
-    assert!(
-        size_of::<RingWords>() == layout::CONTROL_LEN && align_of::<RingWords>() == align_of::<Control>()
-    );
+    assert!(size_of::<RingWords>() == layout::CONTROL_LEN && align_of::<RingWords>() == align_of::<Control>());
     assert!(offset_of!(RingWords, begin) == layout::BEGIN_OFFSET);
     assert!(offset_of!(RingWords, end) == layout::END_OFFSET);
     assert!(offset_of!(RingWords, head) == layout::HEAD_OFFSET);
@@ -63,8 +61,7 @@ impl Segment {
     /// # Errors
     /// `Claimed` by a living process or by this one; `Corrupt`; else as [`Segment::ring`].
     pub fn producer(&self) -> Result<Producer> {
-        let engine =
-            self.seat(Role::Producer, monshm_rbuf::Producer::claim, monshm_rbuf::Producer::take_over)?;
+        let engine = self.seat(Role::Producer, monshm_rbuf::Producer::claim, monshm_rbuf::Producer::take_over)?;
         Ok(Producer(ManuallyDrop::new(engine)))
     }
 
@@ -73,8 +70,7 @@ impl Segment {
     /// # Errors
     /// As [`Segment::producer`].
     pub fn consumer(&self) -> Result<Consumer> {
-        let engine =
-            self.seat(Role::Consumer, monshm_rbuf::Consumer::claim, monshm_rbuf::Consumer::take_over)?;
+        let engine = self.seat(Role::Consumer, monshm_rbuf::Consumer::claim, monshm_rbuf::Consumer::take_over)?;
         Ok(Consumer(ManuallyDrop::new(engine)))
     }
 
@@ -106,8 +102,7 @@ impl Segment {
             bounds.map_err(|kind| inner.noted(Error::new(Operation::Ring, kind)))
         };
         // Once the ring is in use its bounds move no more, and need no lock.
-        let found =
-            if allocator::is_frozen(region.header()) { fix() } else { self.locked(Operation::Ring, fix) }?;
+        let found = if allocator::is_frozen(region.header()) { fix() } else { self.locked(Operation::Ring, fix) }?;
         Ok(*inner.ring_bounds.get_or_init(|| found))
     }
 

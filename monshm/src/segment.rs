@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use monshm_core::{
-    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, Loss, MemoryKind, Operation,
-    Result, Slot, Token, allocator, fork, header::layout_hash,
+    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, Loss, MemoryKind, Operation, Result, Slot,
+    Token, allocator, fork, header::layout_hash,
 };
 
 use crate::attach::Attach;
@@ -245,11 +245,7 @@ impl Inner {
     /// Whether the handle may be used: not poisoned, not inherited by a fork.
     #[inline]
     pub(crate) fn check_usable(&self, operation: Operation) -> Result<()> {
-        if self.usable.load(Ordering::Relaxed) == fork::generation() {
-            Ok(())
-        } else {
-            self.explain(operation)
-        }
+        if self.usable.load(Ordering::Relaxed) == fork::generation() { Ok(()) } else { self.explain(operation) }
     }
 
     #[cold]
@@ -292,8 +288,7 @@ impl Inner {
             self.attachment.remove_name();
             // A handle that was poisoned meanwhile stays so.
             let pending = self.generation | NAME_PENDING;
-            let _ =
-                self.usable.compare_exchange(pending, self.generation, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.usable.compare_exchange(pending, self.generation, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -316,8 +311,7 @@ impl Inner {
     /// Brings allocator and ring back to their last committed state, after a holder died inside.
     pub(crate) fn repair(&self) -> Result<()> {
         let region = self.attachment.region();
-        allocator::repair(region.header(), &self.geometry)
-            .map_err(|kind| self.noted(Error::new(Operation::Lock, kind)))
+        allocator::repair(region.header(), &self.geometry).map_err(|kind| self.noted(Error::new(Operation::Lock, kind)))
     }
 }
 

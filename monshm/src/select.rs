@@ -3,9 +3,7 @@
 use std::fmt;
 
 use monshm_core::error::Choices;
-use monshm_core::{
-    BackendKind, Error, ErrorKind, Identity, LockKind, MemoryKind, Operation, Refusal, Request, Result,
-};
+use monshm_core::{BackendKind, Error, ErrorKind, Identity, LockKind, MemoryKind, Operation, Refusal, Request, Result};
 
 use crate::backends::{AnyAttachment, BACKENDS, Entry, find};
 

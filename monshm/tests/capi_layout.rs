@@ -42,14 +42,10 @@ fn expected() -> Expected {
         "header" = header, "impl" = implementation, "orig_size" = orig_size, "priv" = private,
         "is_master" = is_master, "destroy" = destroy, "lock" = lock, "unlock" = unlock, "trylock" = trylock,
         "encode" = encode, "refcnt" = refcnt, "lock_kind" = lock_kind));
-    all.extend(
-        places!("mon_shm_record" = MonShmRecord: "len" = len, "tag" = tag, "kind" = kind, "flags" = flags),
-    );
+    all.extend(places!("mon_shm_record" = MonShmRecord: "len" = len, "tag" = tag, "kind" = kind, "flags" = flags));
     all.extend(places!("mon_shm_header" = Header:
         "size" = size, "cdata_begin" = cdata_begin, "cdata_end" = cdata_end, "rbuf" = ring));
-    all.extend(
-        places!("mon_shm_rbuf" = RingWords: "begin" = begin, "end" = end, "head" = head, "tail" = tail),
-    );
+    all.extend(places!("mon_shm_rbuf" = RingWords: "begin" = begin, "end" = end, "head" = head, "tail" = tail));
     let lock = |kind: LockKind| i128::from(kind.wire());
     let backend = |kind: BackendKind| i128::from(kind.wire());
     all.extend([
@@ -74,13 +70,10 @@ fn found(include: &Path, expected: &Expected) -> BTreeMap<String, i128> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("capi-layout");
     std::fs::create_dir_all(&folder).unwrap();
     let (source, program) = (folder.join("layout.c"), folder.join("layout"));
-    let prints: String = expected
-        .iter()
-        .map(|(name, _)| format!("\tprintf(\"%lld {name}\\n\", (long long)({name}));\n"))
-        .collect();
-    let text = format!(
-        "#include <monitor/monitor.h>\n#include <stdio.h>\nint main(void)\n{{\n{prints}\treturn 0;\n}}\n"
-    );
+    let prints: String =
+        expected.iter().map(|(name, _)| format!("\tprintf(\"%lld {name}\\n\", (long long)({name}));\n")).collect();
+    let text =
+        format!("#include <monitor/monitor.h>\n#include <stdio.h>\nint main(void)\n{{\n{prints}\treturn 0;\n}}\n");
     std::fs::write(&source, text).unwrap();
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let compiled = Command::new(compiler)

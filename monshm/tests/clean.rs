@@ -40,9 +40,9 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 fn object_of(puppet: &Puppet) -> FoundObject {
     let before: Vec<FoundObject> = objects(&clean(true).unwrap());
     let found = list().unwrap();
-    let by_pid = found.found().find(|(_, found)| {
-        found.pids.contains(&puppet.pid()) && !matches!(found.object, FoundObject::Memfd { .. })
-    });
+    let by_pid = found
+        .found()
+        .find(|(_, found)| found.pids.contains(&puppet.pid()) && !matches!(found.object, FoundObject::Memfd { .. }));
     // A name shows no pid while it is there: then it is the one whose file the puppet has mapped.
     by_pid.map(|(_, found)| found.object).unwrap_or_else(|| {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", puppet.pid())).unwrap();
@@ -224,9 +224,7 @@ mod command {
     fn state_of(output: &Output, object: FoundObject) -> Option<String> {
         let json = json(output);
         let all = json["found"].as_array().unwrap();
-        let found = all
-            .iter()
-            .find(|found| found["kind"] == object.kind() && found["object"] == object.to_string())?;
+        let found = all.iter().find(|found| found["kind"] == object.kind() && found["object"] == object.to_string())?;
         Some(found["state"].as_str().unwrap().to_owned())
     }
 

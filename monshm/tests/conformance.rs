@@ -238,8 +238,7 @@ mod auto {
     pub(super) struct Sut;
 
     impl super::support::Cell for Sut {
-        const CHOICE: super::Choice =
-            super::Choice { backend: monshm::BackendKind::Auto, memory: None, lock: None };
+        const CHOICE: super::Choice = super::Choice { backend: monshm::BackendKind::Auto, memory: None, lock: None };
     }
 
     mod access;

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use monshm::{
-    Attach, BackendKind, Builder, Encoded, Error, ErrorKind, MemoryKind, PeerCreds, Publisher, Reader,
-    Segment,
+    Attach, BackendKind, Builder, Encoded, Error, ErrorKind, MemoryKind, PeerCreds, Publisher, Reader, Segment,
 };
 
 const SIZE: usize = 64 << 10;

@@ -225,10 +225,9 @@ fn an_attach_that_is_raced_answers_an_error() {
             match Segment::decode(encoded.bytes, encoded.fd, SIZE) {
                 // The cut came later, or still comes.
                 Ok(_) => {}
-                Err(error) => assert!(
-                    matches!(error.kind(), ErrorKind::MemoryLost | ErrorKind::ObjectSize { .. }),
-                    "{error}"
-                ),
+                Err(error) => {
+                    assert!(matches!(error.kind(), ErrorKind::MemoryLost | ErrorKind::ObjectSize { .. }), "{error}")
+                }
             }
         });
     }

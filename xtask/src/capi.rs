@@ -90,8 +90,7 @@ fn install(workspace: &Workspace, prefix: &Path) -> Answer<()> {
     link(&shared, &library.join(version.soname()))?;
     link(&version.soname(), &library.join("libmonshm.so"))?;
     let config = library.join("pkgconfig/monshm.pc");
-    std::fs::write(&config, pkg_config(&version))
-        .map_err(|error| format!("{}: {error}", config.display()))?;
+    std::fs::write(&config, pkg_config(&version)).map_err(|error| format!("{}: {error}", config.display()))?;
     Ok(())
 }
 

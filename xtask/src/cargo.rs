@@ -98,8 +98,7 @@ mod tests {
     fn all_crates_are_default_members_wherever_it_is_asked_from() {
         // Tests run in the folder of their package.
         let workspace = Workspace::find().unwrap();
-        let names: Vec<&str> =
-            workspace.default_members().iter().map(|package| package.name.as_str()).collect();
+        let names: Vec<&str> = workspace.default_members().iter().map(|package| package.name.as_str()).collect();
         assert!(names.contains(&"monshm") && names.contains(&"xtask"), "{names:?}");
     }
 }

@@ -24,8 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Verdict {
     let workspace = Workspace::find()?;
     // cargo writes to stderr; stdout is the demo's alone, so that `--json` prints one object and nothing else.
-    let mut build =
-        workspace.cargo(["build", "--quiet", "--release", "--package", "monshm", "--example", "stream"]);
+    let mut build = workspace.cargo(["build", "--quiet", "--release", "--package", "monshm", "--example", "stream"]);
     if !run::plainly(&mut build)?.succeeded {
         return Err("the demo did not build (see above)".into());
     }

@@ -125,18 +125,15 @@ fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 fn targets(workspace: &Workspace) -> Result<Vec<Target>, Box<dyn std::error::Error>> {
     let mut targets = Vec::new();
     for package in workspace.members() {
-        let Some(folder) =
-            package.manifest_path.parent().map(|parent| parent.join("fuzz").into_std_path_buf())
-        else {
+        let Some(folder) = package.manifest_path.parent().map(|parent| parent.join("fuzz").into_std_path_buf()) else {
             continue;
         };
         let Ok(entries) = std::fs::read_dir(folder.join("fuzz_targets")) else { continue };
         for entry in entries {
             let path = entry?.path();
-            if let (Some("rs"), Some(name)) = (
-                path.extension().and_then(|end| end.to_str()),
-                path.file_stem().and_then(|stem| stem.to_str()),
-            ) {
+            if let (Some("rs"), Some(name)) =
+                (path.extension().and_then(|end| end.to_str()), path.file_stem().and_then(|stem| stem.to_str()))
+            {
                 targets.push(Target { name: name.to_owned(), folder: folder.clone() });
             }
         }

@@ -62,9 +62,9 @@ impl Matrix {
 
     fn check(&self, workspace: &Workspace) -> Result<(), String> {
         for (index, set) in self.feature_sets.iter().enumerate() {
-            let package = workspace.member(&set.package).ok_or_else(|| {
-                format!("ci/matrix.toml: `{}` names no package of the workspace", set.package)
-            })?;
+            let package = workspace
+                .member(&set.package)
+                .ok_or_else(|| format!("ci/matrix.toml: `{}` names no package of the workspace", set.package))?;
             if let Some(unknown) = set.features.iter().find(|name| !package.features.contains_key(*name)) {
                 return Err(format!("ci/matrix.toml: {} has no feature `{unknown}`", set.package));
             }
@@ -86,8 +86,7 @@ impl Matrix {
             return Vec::new();
         };
         let on = features_turned_on(package, &set.features, set.default_features);
-        let is_on =
-            |alternative: &String| alternative.split('+').all(|need| on.iter().any(|name| name == need));
+        let is_on = |alternative: &String| alternative.split('+').all(|need| on.iter().any(|name| name == need));
         self.cells.iter().filter(|cell| cell.needs.iter().any(is_on)).collect()
     }
 }

@@ -26,10 +26,7 @@ pub(crate) fn plainly(command: &mut Command) -> Result<Ran, Box<dyn std::error::
 }
 
 /// Runs `command`, passes its stdout on to `shown`, and counts the tests that it reports there.
-pub(crate) fn counted(
-    command: &mut Command,
-    shown: &mut impl Write,
-) -> Result<Ran, Box<dyn std::error::Error>> {
+pub(crate) fn counted(command: &mut Command, shown: &mut impl Write) -> Result<Ran, Box<dyn std::error::Error>> {
     let begin = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
@@ -74,8 +71,7 @@ mod tests {
     use super::{counted, logged, plainly};
     use std::process::Command;
 
-    const RUNNER: &str =
-        "echo 'test a ... FAILED'; echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 1";
+    const RUNNER: &str = "echo 'test a ... FAILED'; echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 1";
 
     #[test]
     fn a_failing_runner_is_an_answer_with_its_counts() {

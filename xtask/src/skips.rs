@@ -39,8 +39,7 @@ impl SkipLog {
 
     /// What was written since, each test and reason once.
     pub(crate) fn read(&self) -> Result<Vec<Skip>, Box<dyn std::error::Error>> {
-        let text = std::fs::read_to_string(&self.path)
-            .map_err(|error| format!("{}: {error}", self.path.display()))?;
+        let text = std::fs::read_to_string(&self.path).map_err(|error| format!("{}: {error}", self.path.display()))?;
         Ok(parse(&text))
     }
 }
@@ -81,8 +80,7 @@ mod tests {
 
     #[test]
     fn lines_are_read_once_and_counted_by_test() {
-        let skips =
-            parse("SKIP a::b needs root\nnoise\nSKIP a::b needs root\nSKIP a::b no ACL here\nSKIP c\n");
+        let skips = parse("SKIP a::b needs root\nnoise\nSKIP a::b needs root\nSKIP a::b no ACL here\nSKIP c\n");
         assert_eq!(skips.len(), 3);
         assert_eq!(tests_in(&skips), 2);
         let by_reason = by_reason(&skips);

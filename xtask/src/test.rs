@@ -81,11 +81,7 @@ fn test_workspace(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dy
 
 /// loom explores every interleaving, so its models want optimised code, with the checks of a debug build; and because
 /// `--cfg loom` reaches every crate, a target folder of their own.
-fn test_loom(
-    workspace: &Workspace,
-    preemptions: u32,
-    found: &mut Found,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn test_loom(workspace: &Workspace, preemptions: u32, found: &mut Found) -> Result<(), Box<dyn std::error::Error>> {
     for package in workspace.default_members() {
         if !package.targets.iter().any(|target| target.is_test() && target.name == "loom") {
             continue;
@@ -113,12 +109,7 @@ fn check_features(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dy
         let mut command = workspace.cargo(["check", "--quiet"]);
         command.args(set.arguments());
         let ran = run::plainly(&mut command)?;
-        println!(
-            "check {} ... {} ({:.1} s)",
-            set.name,
-            if ran.succeeded { "ok" } else { "FAILED" },
-            ran.seconds
-        );
+        println!("check {} ... {} ({:.1} s)", set.name, if ran.succeeded { "ok" } else { "FAILED" }, ran.seconds);
         count_build(ran.succeeded, &format!("check of {}", set.name), found);
     }
     Ok(())
@@ -154,11 +145,7 @@ fn test_capi(workspace: &Workspace, found: &mut Found) -> Result<(), Box<dyn std
 
 /// Runs a test command; answers how many tests ran. A command that failed without a failed test (it did not build, or a
 /// test program died) is one failure more.
-fn count_tests(
-    command: &mut Command,
-    what: &str,
-    found: &mut Found,
-) -> Result<usize, Box<dyn std::error::Error>> {
+fn count_tests(command: &mut Command, what: &str, found: &mut Found) -> Result<usize, Box<dyn std::error::Error>> {
     let mut ran = run::counted(command, &mut std::io::stdout().lock())?;
     let count = ran.tally.ran();
     if !ran.succeeded && ran.tally.failed == 0 {

@@ -190,10 +190,7 @@ impl Row<'_> {
     fn title(&self) -> String {
         match self.cell {
             Some(cell) => {
-                format!(
-                    "{} / {} {} {} / {}",
-                    self.set.name, cell.backend, cell.memory, cell.lock, cell.module
-                )
+                format!("{} / {} {} {} / {}", self.set.name, cell.backend, cell.memory, cell.lock, cell.module)
             }
             None => format!("{} / tests of no cell", self.set.name),
         }
@@ -203,9 +200,8 @@ impl Row<'_> {
 impl Outcome<'_> {
     /// The columns. Reasons of skips stand below the table, each once, in `notes`; here are their numbers.
     fn cells(&self, notes: &mut Vec<String>) -> [String; 10] {
-        let part = |value: fn(&Cell) -> &String| {
-            self.row.cell.map_or_else(|| "–".to_owned(), |cell| value(cell).clone())
-        };
+        let part =
+            |value: fn(&Cell) -> &String| self.row.cell.map_or_else(|| "–".to_owned(), |cell| value(cell).clone());
         let count = |value: fn(&Ran) -> String| self.ran.as_ref().map_or_else(|| "–".to_owned(), value);
         let mut why: Vec<usize> = self.skips.iter().map(|skip| number_of(&skip.reason, notes)).collect();
         why.sort_unstable();

@@ -96,10 +96,7 @@ fn read_sources(root: &Path) -> Result<Vec<Source>, Box<dyn std::error::Error>> 
             let kind = entry.file_type()?;
             let name = entry.file_name();
             if kind.is_dir() {
-                if !["target", ".git", "corpus", "artifacts", "coverage"]
-                    .iter()
-                    .any(|skipped| name == *skipped)
-                {
+                if !["target", ".git", "corpus", "artifacts", "coverage"].iter().any(|skipped| name == *skipped) {
                     folders.push(path);
                 }
             } else if kind.is_file() && name != "Cargo.lock" {

@@ -92,9 +92,7 @@ pub enum ErrorKind {
         peer_uid: u32,
     },
     /// There is no way to let the peer in and nobody else.
-    #[error(
-        "uid {uid} cannot be given access to this object alone; hand the segment over a socket, or use sysv"
-    )]
+    #[error("uid {uid} cannot be given access to this object alone; hand the segment over a socket, or use sysv")]
     NoAccessForPeer {
         /// The peer's user id.
         uid: u32,
@@ -142,9 +140,7 @@ pub enum ErrorKind {
         found: u64,
     },
     /// The object is smaller or larger than its descriptor promises.
-    #[error(
-        "the object has {found} bytes, its descriptor promises {promised}; the sender is broken or hostile"
-    )]
+    #[error("the object has {found} bytes, its descriptor promises {promised}; the sender is broken or hostile")]
     ObjectSize {
         /// The size in the descriptor.
         promised: u64,
@@ -152,9 +148,7 @@ pub enum ErrorKind {
         found: u64,
     },
     /// The object is not owned by whom the descriptor or the socket names.
-    #[error(
-        "the object is owned by uid {found}, expected was uid {expected}; the sender is broken or hostile"
-    )]
+    #[error("the object is owned by uid {found}, expected was uid {expected}; the sender is broken or hostile")]
     WrongOwner {
         /// The owner expected.
         expected: u32,

@@ -163,8 +163,7 @@ fn every_end_of_a_hold_forgets_who_asked() {
 
 #[test]
 fn who_gives_up_wakes_the_next_unless_a_holder_will() {
-    for (value, wakes) in
-        [(FREE, 1), (HANDOFF | WAITERS, 1), (peer().tag(), 1), (peer().tag() | WAITERS | HANDOFF, 0)]
+    for (value, wakes) in [(FREE, 1), (HANDOFF | WAITERS, 1), (peer().tag(), 1), (peer().tag() | WAITERS | HANDOFF, 0)]
     {
         let word = AtomicU32::new(value);
         let world = Alone::default();
@@ -321,9 +320,7 @@ fn a_holder_that_saw_no_flags_still_wakes_who_says_that_it_sleeps() {
 
 #[test]
 fn whoever_waits_no_more_does_not_say_so() {
-    for (value, outcome) in
-        [(peer().tag(), Err(WordFault::TimedOut)), (1 << 28, Err(WordFault::Corrupt(1 << 28)))]
-    {
+    for (value, outcome) in [(peer().tag(), Err(WordFault::TimedOut)), (1 << 28, Err(WordFault::Corrupt(1 << 28)))] {
         let word = AtomicU32::new(value);
         let world = Alone { budget: Cell::new(20), ..Alone::default() };
         assert_eq!(acquire(&word, ME, &world), outcome);

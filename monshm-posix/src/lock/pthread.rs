@@ -55,12 +55,7 @@ impl Pthread {
         // SAFETY: PLACED: the area is mapped for as long as the share of the mapping that the lock owns, large and
         // aligned enough (asserted above); `create` initialises it, before the segment is shared.
         let mutex = unsafe { Mutex::at(area.cast()) };
-        Self {
-            mutex,
-            held: AtomicBool::new(false),
-            lost: AtomicBool::new(false),
-            mapping: Arc::clone(mapping),
-        }
+        Self { mutex, held: AtomicBool::new(false), lost: AtomicBool::new(false), mapping: Arc::clone(mapping) }
     }
 
     /// Refuses a mutex whose memory was taken away. libc would take the zeros in its place for one that is not robust, and

@@ -102,9 +102,7 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
         Errno::NOENT if descriptor.owner.uid != sys::own_uid() => {
             refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
         }
-        Errno::NOENT | Errno::SRCH | Errno::NXIO | Errno::NOTDIR => {
-            gone().with_os_error(errno.raw_os_error())
-        }
+        Errno::NOENT | Errno::SRCH | Errno::NXIO | Errno::NOTDIR => gone().with_os_error(errno.raw_os_error()),
         Errno::ACCESS | Errno::PERM => {
             refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
         }
@@ -132,15 +130,12 @@ fn check_seals(file: &OwnedFd, descriptor: &Descriptor, later: Later) -> Result<
         }
         Err(errno) => return Err(sys::fault(Operation::Attach, "reading the seals", errno)),
     };
-    let missing =
-        [(SealFlags::SHRINK, "shrinking"), (SealFlags::GROW, "growing"), (SealFlags::SEAL, "further seals")];
+    let missing = [(SealFlags::SHRINK, "shrinking"), (SealFlags::GROW, "growing"), (SealFlags::SEAL, "further seals")];
     if let Some((_, missing)) = missing.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
         return Err(refusal(ErrorKind::Unsealed { missing }, descriptor));
     }
     match later {
-        Later::Nothing if seals.intersects(READ_ONLY) => {
-            Err(refusal(ErrorKind::SealedAgainstWriting, descriptor))
-        }
+        Later::Nothing if seals.intersects(READ_ONLY) => Err(refusal(ErrorKind::SealedAgainstWriting, descriptor)),
         Later::OneWay if !seals.intersects(READ_ONLY) => {
             let missing = "writing by others than its creator (it is not one-way)";
             Err(refusal(ErrorKind::Unsealed { missing }, descriptor))

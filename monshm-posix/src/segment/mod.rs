@@ -81,9 +81,7 @@ pub(crate) fn create(request: &Request) -> Result<Attached> {
 pub(crate) fn create_one_way(request: &Request) -> Result<Attached> {
     notice_forks(Operation::Create)?;
     if request.memory != MemoryKind::Memfd {
-        return Err(
-            Error::new(Operation::Create, ErrorKind::NotOneWay { memory: request.memory }).on("posix")
-        );
+        return Err(Error::new(Operation::Create, ErrorKind::NotOneWay { memory: request.memory }).on("posix"));
     }
     let file = memfd::create(request, Later::OneWay)?;
     let mapping = Mapping::new(Operation::Create, &file, request.size, request.memory, Slots::creator())?;
@@ -98,9 +96,7 @@ pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result
     let size = descriptor.size;
     check_size(descriptor)?;
     let opened = match descriptor.object {
-        Object::Memfd { pid, fd, inode } => {
-            memfd::open((pid, fd), inode, descriptor, handle, Later::Nothing)?
-        }
+        Object::Memfd { pid, fd, inode } => memfd::open((pid, fd), inode, descriptor, handle, Later::Nothing)?,
         Object::Named { name, inode } => named::open(name, inode, descriptor, handle)?,
         Object::Sysv { .. } => return Err(not_ours(Operation::Attach, MemoryKind::SysvShm)),
     };
@@ -138,8 +134,7 @@ fn check(file: &OwnedFd, inode: u64, descriptor: &Descriptor) -> Result<()> {
     }
     access::check(file, &stat, descriptor.owner)?;
     if stat.st_ino != inode {
-        let kind =
-            ErrorKind::HandleType { found: "another object", expected: "the one that the descriptor names" };
+        let kind = ErrorKind::HandleType { found: "another object", expected: "the one that the descriptor names" };
         return Err(refusal(kind, descriptor));
     }
     let found = u64::try_from(stat.st_size).unwrap_or(0);
@@ -180,15 +175,8 @@ fn notice_forks(operation: Operation) -> Result<()> {
 }
 
 impl Mapping {
-    fn new(
-        operation: Operation,
-        file: impl AsFd,
-        size: u64,
-        memory: MemoryKind,
-        slots: Slots,
-    ) -> Result<Self> {
-        let too_large =
-            || Error::new(operation, ErrorKind::SizeOverLimit { asked: size, limit: MAX_SEGMENT_SIZE });
+    fn new(operation: Operation, file: impl AsFd, size: u64, memory: MemoryKind, slots: Slots) -> Result<Self> {
+        let too_large = || Error::new(operation, ErrorKind::SizeOverLimit { asked: size, limit: MAX_SEGMENT_SIZE });
         let len = usize::try_from(size).ok().filter(|&len| isize::try_from(len).is_ok());
         let len = len.filter(|&len| len >= HEADER_SIZE).ok_or_else(too_large)?;
         let base = sys::map(file, len).map_err(|errno| sys::fault(operation, "mmap", errno))?;
@@ -239,10 +227,7 @@ impl Attached {
 
     fn locks_slot(&self) -> Result<Slot> {
         let what = "opening a lock before a slot was taken";
-        self.mapping
-            .slots()
-            .own()
-            .ok_or_else(|| Error::new(Operation::Attach, ErrorKind::System { what }).on("posix"))
+        self.mapping.slots().own().ok_or_else(|| Error::new(Operation::Attach, ErrorKind::System { what }).on("posix"))
     }
 }
 

@@ -74,15 +74,14 @@ pub(super) fn create(request: &Request) -> Result<(OwnedFd, PublishedName)> {
     let bits = sys::random_bits().map_err(fault("getrandom"))?;
     let name = Name::from_random(bits);
     let exclusive = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    let file =
-        sys::open(&path_of(name), exclusive, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::ROFS | Errno::ACCESS | Errno::PERM => {
-                let kind = ErrorKind::Unsupported { what: "a /dev/shm that this process may write to" };
-                Error::new(Operation::Create, kind).on("posix").with_os_error(errno.raw_os_error())
-            }
-            Errno::NOSPC => no_inodes(),
-            errno => sys::fault(Operation::Create, "shm_open", errno),
-        })?;
+    let file = sys::open(&path_of(name), exclusive, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::ROFS | Errno::ACCESS | Errno::PERM => {
+            let kind = ErrorKind::Unsupported { what: "a /dev/shm that this process may write to" };
+            Error::new(Operation::Create, kind).on("posix").with_os_error(errno.raw_os_error())
+        }
+        Errno::NOSPC => no_inodes(),
+        errno => sys::fault(Operation::Create, "shm_open", errno),
+    })?;
     let stat = match sys::stat(&file) {
         Ok(stat) => stat,
         Err(errno) => {
@@ -103,12 +102,7 @@ pub(super) fn create(request: &Request) -> Result<(OwnedFd, PublishedName)> {
 }
 
 /// Takes the handle that came, or opens the name; checks it in either case.
-pub(super) fn open(
-    name: Name,
-    inode: u64,
-    descriptor: &Descriptor,
-    handle: Option<OwnedFd>,
-) -> Result<Opened> {
+pub(super) fn open(name: Name, inode: u64, descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Opened> {
     let file = match handle {
         Some(handle) => handle,
         None => {
@@ -116,9 +110,7 @@ pub(super) fn open(
             found.map_err(|errno| {
                 let kind = match errno {
                     Errno::NOENT => ErrorKind::Gone { what: "its name does not exist" },
-                    Errno::LOOP => {
-                        ErrorKind::HandleType { found: "a symbolic link", expected: "a shm_open object" }
-                    }
+                    Errno::LOOP => ErrorKind::HandleType { found: "a symbolic link", expected: "a shm_open object" },
                     // A socket or a device without a driver cannot be opened at all.
                     Errno::ISDIR | Errno::NXIO | Errno::NODEV => {
                         let found = if errno == Errno::ISDIR { "a directory" } else { "no file" };

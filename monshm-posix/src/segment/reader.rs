@@ -41,8 +41,7 @@ pub(crate) fn attach_reader(descriptor: &Descriptor, handle: Option<OwnedFd>) ->
     let limit = ErrorKind::SizeOverLimit { asked: descriptor.size, limit: MAX_SEGMENT_SIZE };
     let len = usize::try_from(descriptor.size).ok().filter(|&len| len >= HEADER_SIZE);
     let len = len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| refusal(limit, descriptor))?;
-    let base =
-        sys::map_readable(&opened.file, len).map_err(|errno| sys::fault(Operation::Attach, "mmap", errno))?;
+    let base = sys::map_readable(&opened.file, len).map_err(|errno| sys::fault(Operation::Attach, "mmap", errno))?;
     // SAFETY: `len` bytes from `base` were just mapped for reading, on a page boundary; the length is checked above; they
     // are unmapped by the drop of this value, and copies of the region are lent by it.
     let region = unsafe { ReadRegion::new(base, len) };

@@ -59,12 +59,8 @@ impl Mutex {
         unsafe {
             done(libc::pthread_mutexattr_init(attributes))?;
             let made = done(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))
-                .and_then(|()| {
-                    done(libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST))
-                })
-                .and_then(|()| {
-                    done(libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK))
-                })
+                .and_then(|()| done(libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST)))
+                .and_then(|()| done(libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK)))
                 .and_then(|()| done(libc::pthread_mutex_init(self.0.as_ptr(), attributes)));
             libc::pthread_mutexattr_destroy(attributes);
             made

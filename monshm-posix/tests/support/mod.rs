@@ -148,8 +148,7 @@ impl Start {
                 });
             }
         }
-        let mut child =
-            self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start a helper");
+        let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start a helper");
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let input = child.stdin.take();
         Helper { child, input, output }

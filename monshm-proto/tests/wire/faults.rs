@@ -1,8 +1,6 @@
 //! Every fault is told, and told apart from the others.
 
-use monshm_core::{
-    Descriptor, DescriptorFault as Fault, Identity, LockKind, MAX_SEGMENT_SIZE, Name, Object, Token,
-};
+use monshm_core::{Descriptor, DescriptorFault as Fault, Identity, LockKind, MAX_SEGMENT_SIZE, Name, Object, Token};
 use monshm_proto::{MAGIC, MAX_LEN, VERSION, decode, encode};
 
 use crate::support::{crc32c, seal};
@@ -48,9 +46,7 @@ fn magic_and_version_come_before_everything() {
 #[test]
 fn unknown_kinds_are_told_by_field() {
     let good = descriptor(LockKind::Futex, memfd());
-    for (offset, field, numbers) in
-        [(8, "backend", [3, u32::MAX - 1]), (12, "lock", [0, 5]), (52, "memory", [0, 4])]
-    {
+    for (offset, field, numbers) in [(8, "backend", [3, u32::MAX - 1]), (12, "lock", [0, 5]), (52, "memory", [0, 4])] {
         for found in numbers {
             assert_eq!(with_word(good, offset, found), Err(Fault::UnknownKind { field, found }));
         }
@@ -131,8 +127,7 @@ fn damage_is_told_before_a_value_is_judged() {
 
 #[test]
 fn the_longest_and_the_shortest_are_as_long_as_promised() {
-    let longest =
-        descriptor(LockKind::Futex, Object::Named { name: Name::from_random(u128::MAX), inode: u64::MAX });
+    let longest = descriptor(LockKind::Futex, Object::Named { name: Name::from_random(u128::MAX), inode: u64::MAX });
     assert_eq!(encode(&longest).len(), MAX_LEN);
     assert_eq!(decode(&encode(&longest)), Ok(longest));
     assert_eq!(encode(&descriptor(LockKind::Futex, sysv())).len(), monshm_proto::MIN_LEN);

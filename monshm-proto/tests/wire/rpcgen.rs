@@ -75,9 +75,7 @@ fn output(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Ok(output) if program == "pkg-config" => {
-            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-        }
+        Ok(output) if program == "pkg-config" => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Ok(output) => panic!("{program} refuses monshm.x:\n{}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => Err(format!("{program}: {error}")),
     }

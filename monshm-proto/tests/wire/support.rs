@@ -10,8 +10,8 @@ use proptest::sample::select;
 
 /// A descriptor that some segment could have.
 pub(crate) fn descriptor() -> impl Strategy<Value = Descriptor> {
-    let size = prop_oneof![Just(1), Just(MAX_SEGMENT_SIZE / 4096), 1..=MAX_SEGMENT_SIZE / 4096]
-        .prop_map(|pages| pages * 4096);
+    let size =
+        prop_oneof![Just(1), Just(MAX_SEGMENT_SIZE / 4096), 1..=MAX_SEGMENT_SIZE / 4096].prop_map(|pages| pages * 4096);
     (size, any::<u32>(), any::<[u8; 16]>(), any::<(u32, u32)>(), object_and_lock()).prop_map(
         |(size, layout, token, (uid, gid), (object, lock))| Descriptor {
             lock,
@@ -26,8 +26,11 @@ pub(crate) fn descriptor() -> impl Strategy<Value = Descriptor> {
 
 /// A descriptor that a caller can build, whether or not a segment could have it.
 pub(crate) fn any_descriptor() -> impl Strategy<Value = Descriptor> {
-    (descriptor(), any::<u64>(), select(LockKind::ALL.to_vec()))
-        .prop_map(|(descriptor, size, lock)| Descriptor { size, lock, ..descriptor })
+    (descriptor(), any::<u64>(), select(LockKind::ALL.to_vec())).prop_map(|(descriptor, size, lock)| Descriptor {
+        size,
+        lock,
+        ..descriptor
+    })
 }
 
 fn object_and_lock() -> impl Strategy<Value = (Object, LockKind)> {

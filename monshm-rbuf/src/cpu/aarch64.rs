@@ -41,8 +41,6 @@ pub(super) unsafe fn evict(_at: *const u8, _len: usize) {}
 pub(super) fn ticks() -> Option<u64> {
     let count: u64;
     // SAFETY: reads a register; no memory, no stack, no flags.
-    unsafe {
-        asm!("mrs {count}, cntvct_el0", count = out(reg) count, options(nomem, nostack, preserves_flags))
-    };
+    unsafe { asm!("mrs {count}, cntvct_el0", count = out(reg) count, options(nomem, nostack, preserves_flags)) };
     Some(count)
 }

@@ -83,9 +83,7 @@ impl Futex {
     fn fault(&self, operation: Operation, fault: WordFault) -> Error {
         let kind = match fault {
             WordFault::TimedOut => ErrorKind::TimedOut { what: "the lock stayed held" },
-            WordFault::Corrupt(_) => {
-                ErrorKind::Corrupt { what: "the lock word holds what no honest process writes" }
-            }
+            WordFault::Corrupt(_) => ErrorKind::Corrupt { what: "the lock word holds what no honest process writes" },
         };
         Error::new(operation, kind).on(self.shares.name())
     }
@@ -102,8 +100,7 @@ impl RawLock for Futex {
     }
 
     fn try_acquire(&self) -> Result<Option<Acquired>> {
-        let taken = lock_word::try_acquire(self.word(), self.me)
-            .map_err(|fault| self.fault(Operation::Lock, fault))?;
+        let taken = lock_word::try_acquire(self.word(), self.me).map_err(|fault| self.fault(Operation::Lock, fault))?;
         Ok(taken.map(|taken| self.entered(taken)))
     }
 

@@ -10,8 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use monshm_core::{
-    Attachment, Backend, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, RawLock,
-    Request, Token,
+    Attachment, Backend, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, RawLock, Request, Token,
 };
 use monshm_sysv::Sysv;
 

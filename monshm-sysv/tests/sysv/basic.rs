@@ -5,8 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use monshm_core::{
-    Acquired, Backend, Descriptor, ErrorKind, Identity, LockKind, MemoryKind, Name, Object, Request,
-    SLOT_COUNT, Slot,
+    Acquired, Backend, Descriptor, ErrorKind, Identity, LockKind, MemoryKind, Name, Object, Request, SLOT_COUNT, Slot,
 };
 use monshm_sysv::Sysv;
 

@@ -143,11 +143,7 @@ fn a_live_holder_is_waited_for_until_the_deadline() {
             assert!(begin.elapsed() >= timeout);
         }
         holder.ask("unlock");
-        assert_eq!(
-            creator.lock.acquire(within(Duration::ZERO)).unwrap(),
-            Acquired::Clean,
-            "{kind}: free is free"
-        );
+        assert_eq!(creator.lock.acquire(within(Duration::ZERO)).unwrap(), Acquired::Clean, "{kind}: free is free");
     }
 }
 

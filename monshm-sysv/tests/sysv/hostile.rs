@@ -93,11 +93,7 @@ fn a_lock_opened_under_its_holder_is_told_on_release() {
     let peer = attach(ids, SEM).unwrap();
     creator.lock.acquire_now().unwrap();
     assert!(raw::set_value(ids.set, 0, 1));
-    assert_eq!(
-        peer.lock.acquire_now().unwrap(),
-        Some(Acquired::OwnerDied),
-        "the mark tells of the one inside"
-    );
+    assert_eq!(peer.lock.acquire_now().unwrap(), Some(Acquired::OwnerDied), "the mark tells of the one inside");
     let error = creator.lock.release().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
     peer.lock.release().unwrap();

@@ -139,9 +139,7 @@ pub(crate) fn segment_column(id: i32, wanted: &str) -> u64 {
 
 /// How many segments and sets processes of `uid` have created, together.
 pub(crate) fn count_of(uid: u32) -> usize {
-    let by = |table: &str| {
-        rows(table).into_iter().filter(|row| row.contains(&("cuid".into(), i64::from(uid)))).count()
-    };
+    let by = |table: &str| rows(table).into_iter().filter(|row| row.contains(&("cuid".into(), i64::from(uid)))).count();
     by("shm") + by("sem")
 }
 

@@ -140,9 +140,8 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         "g" | "gib" => 30,
         other => return Err(format!("`{other}` is no unit; there are k or KiB, M or MiB, G or GiB")),
     };
-    let count: u64 = digits
-        .parse()
-        .map_err(|_| format!("`{digits}` is no whole number of bytes, such as 65536, 64KiB or 1G"))?;
+    let count: u64 =
+        digits.parse().map_err(|_| format!("`{digits}` is no whole number of bytes, such as 65536, 64KiB or 1G"))?;
     count.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than 64 bits hold"))
 }
 

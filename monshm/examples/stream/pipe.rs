@@ -36,13 +36,7 @@ impl<'a> Inlet<'a> {
     }
 
     /// Sends `block` with calls of at most `piece` bytes.
-    pub(crate) fn send(
-        &mut self,
-        block: &[u8],
-        piece: usize,
-        stop: &Stop,
-        talk: &mut Talk<'_>,
-    ) -> Result<(), Failure> {
+    pub(crate) fn send(&mut self, block: &[u8], piece: usize, stop: &Stop, talk: &mut Talk<'_>) -> Result<(), Failure> {
         match self {
             Self::LockFree(producer) => {
                 for part in block.chunks(piece) {
@@ -150,9 +144,7 @@ impl Idle {
                     talk.check()?;
                 }
                 if self.since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return Err(
-                        format!("the other process has moved nothing for {} s", PATIENCE.as_secs()).into()
-                    );
+                    return Err(format!("the other process has moved nothing for {} s", PATIENCE.as_secs()).into());
                 }
             }
         }

@@ -34,11 +34,7 @@ thread_local! {
 /// # Safety
 /// CALLER.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mon_shm_new(
-    size: usize,
-    peer: *mut MonIpcCreds,
-    implementation: c_int,
-) -> *mut MonShmDesc {
+pub unsafe extern "C" fn mon_shm_new(size: usize, peer: *mut MonIpcCreds, implementation: c_int) -> *mut MonShmDesc {
     or_errno(std::ptr::null_mut(), || {
         let Some(backend) = BackendKind::from_wire(implementation) else {
             return invalid("impl is none of the values of mon_shm_impl");
@@ -195,11 +191,7 @@ pub unsafe extern "C" fn mon_shm_addr(desc: *mut MonShmDesc, offset: usize) -> *
 /// # Safety
 /// CALLER.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mon_shm_data_alloc(
-    desc: *mut MonShmDesc,
-    size: usize,
-    ptr: *mut *mut c_void,
-) -> c_int {
+pub unsafe extern "C" fn mon_shm_data_alloc(desc: *mut MonShmDesc, size: usize, ptr: *mut *mut c_void) -> c_int {
     coded(|| {
         let segment = find(desc)?.segment();
         if ptr.is_null() {

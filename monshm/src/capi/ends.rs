@@ -150,9 +150,8 @@ pub unsafe extern "C" fn mon_shm_read(
         // SAFETY: CALLER.
         let dst = unsafe { room(dst, dstlen) }?;
         find(desc)?.reader.with(|reader| {
-            *count = reader
-                .read_wait(dst, timeout(timeout_ms))
-                .map_err(|error| at_once(error, timeout_ms, libc::EAGAIN))?;
+            *count =
+                reader.read_wait(dst, timeout(timeout_ms)).map_err(|error| at_once(error, timeout_ms, libc::EAGAIN))?;
             Ok(())
         })
     })

@@ -31,22 +31,19 @@ mod ring;
 mod types;
 
 pub use buffer::{
-    buf_append_data, buf_avail, buf_destroy, buf_end, buf_extract_data, buf_init, buf_init_empty,
-    buf_init_fixed, buf_init_full, buf_len, buf_start,
+    buf_append_data, buf_avail, buf_destroy, buf_end, buf_extract_data, buf_init, buf_init_empty, buf_init_fixed,
+    buf_init_full, buf_len, buf_start,
 };
 pub use descriptor::{
-    mon_shm_addr, mon_shm_data_alloc, mon_shm_decode, mon_shm_done, mon_shm_encode, mon_shm_new,
-    mon_shm_recv, mon_shm_ref, mon_shm_send, mon_shm_set_lock_kind,
+    mon_shm_addr, mon_shm_data_alloc, mon_shm_decode, mon_shm_done, mon_shm_encode, mon_shm_new, mon_shm_recv,
+    mon_shm_ref, mon_shm_send, mon_shm_set_lock_kind,
 };
 pub use ends::{
-    mon_shm_drops, mon_shm_read, mon_shm_reader_close, mon_shm_reader_open, mon_shm_record_limit,
-    mon_shm_record_read, mon_shm_record_write, mon_shm_record_write_or_drop, mon_shm_write,
-    mon_shm_writer_close, mon_shm_writer_open,
+    mon_shm_drops, mon_shm_read, mon_shm_reader_close, mon_shm_reader_open, mon_shm_record_limit, mon_shm_record_read,
+    mon_shm_record_write, mon_shm_record_write_or_drop, mon_shm_write, mon_shm_writer_close, mon_shm_writer_open,
 };
 pub use fault::mon_shm_strerror;
 pub use locking::{mon_shm_lock, mon_shm_lock_timeout, mon_shm_owner_died, mon_shm_trylock, mon_shm_unlock};
 pub use message::{mon_ipc_peer_creds, mon_ipc_recv_fd, mon_ipc_send_fd};
-pub use ring::{
-    mon_shm_rbuf_append, mon_shm_rbuf_avail, mon_shm_rbuf_len, mon_shm_rbuf_read, mon_shm_rbuf_skip,
-};
+pub use ring::{mon_shm_rbuf_append, mon_shm_rbuf_avail, mon_shm_rbuf_len, mon_shm_rbuf_read, mon_shm_rbuf_skip};
 pub use types::{MonBuffer, MonIpcCreds, MonShmDesc, MonShmRecord};

@@ -157,8 +157,7 @@ fn take() -> Option<&'static Place> {
 impl Place {
     fn occupy(&'static self) -> Option<&'static Self> {
         // Acquire: pairs with the Release of FREE in `end`; the cells are ours.
-        let taken =
-            self.state.compare_exchange(state::FREE, state::BUSY, Ordering::Acquire, Ordering::Relaxed);
+        let taken = self.state.compare_exchange(state::FREE, state::BUSY, Ordering::Acquire, Ordering::Relaxed);
         taken.is_ok().then_some(self)
     }
 
@@ -258,9 +257,7 @@ fn use_ring<T>(
 ) -> Outcome<T> {
     use monshm_rbuf::Error as Refusal;
     work(ring.engine()?).map_err(|error| match error {
-        Refusal::Full { .. } | Refusal::Empty { .. } | Refusal::TooLong { .. } => {
-            Fault::Amount(missing, error)
-        }
+        Refusal::Full { .. } | Refusal::Empty { .. } | Refusal::TooLong { .. } => Fault::Amount(missing, error),
         other => ring.failed(other).into(),
     })
 }
@@ -333,9 +330,8 @@ pub(super) fn of_base(base: usize) -> Outcome<&'static Place> {
 fn of_base_by_search(base: usize) -> Outcome<&'static Place> {
     let touched = if bases::is_complete() { 0 } else { TOUCHED.load(Ordering::Relaxed) };
     let mut candidates = arena()[..touched].iter().filter(|_| base != 0);
-    let found = candidates.find(|place| {
-        place.base.load(Ordering::Relaxed) == base && place.state.load(Ordering::Acquire) == state::LIVE
-    });
+    let found = candidates
+        .find(|place| place.base.load(Ordering::Relaxed) == base && place.state.load(Ordering::Acquire) == state::LIVE);
     match found {
         Some(place) => Ok(place),
         None => invalid(

@@ -22,9 +22,7 @@ fn of_ring(rbuf: *const RingWords) -> Outcome<&'static Place> {
 #[inline(always)]
 fn of_both(rbuf: *const RingWords, shmaddr: *const c_void) -> Outcome<&'static Place> {
     if rbuf.addr().wrapping_sub(RING_AT) != shmaddr.addr() {
-        return invalid(
-            "rbuf is not the ring of the segment at shmaddr; pass &desc->header->rbuf, desc->header",
-        );
+        return invalid("rbuf is not the ring of the segment at shmaddr; pass &desc->header->rbuf, desc->header");
     }
     places::of_base(shmaddr.addr())
 }

@@ -55,8 +55,7 @@ pub(super) fn wait_for<E: Waiting, T>(
 ) -> Result<T> {
     end.end().segment.inner().check_usable(Operation::Ring)?;
     let mut attempt = |end: &mut E| {
-        let outcome =
-            attempt(end).map_err(|error| end.end().segment.ring_error(end.end().role.name(), error))?;
+        let outcome = attempt(end).map_err(|error| end.end().segment.ring_error(end.end().role.name(), error))?;
         if outcome.is_some() && end.take_peer_wait() {
             wait::wake(end.word(end.end().role.other()));
         }

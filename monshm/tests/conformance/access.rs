@@ -116,10 +116,7 @@ fn a_memfd_of_another_user_needs_its_file_descriptor() {
         let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
         let encoded = segment.encode().unwrap();
         let missing = cast.peer.decode(&encoded.bytes, None, SIZE, true).unwrap_err();
-        assert!(
-            missing.is("HandleMissing") && missing.says("pass the one that `encode` gave"),
-            "{missing:?}"
-        );
+        assert!(missing.is("HandleMissing") && missing.says("pass the one that `encode` gave"), "{missing:?}");
         let fd = encoded.fd.as_ref().map(AsFd::as_fd);
         cast.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
     });

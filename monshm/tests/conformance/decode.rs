@@ -150,10 +150,7 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     }
     let mut longer = encoded.bytes.clone();
     longer.extend_from_slice(&[0; 4]);
-    refused!(
-        Segment::decode(&longer, fd(), SIZE),
-        ErrorKind::Descriptor(DescriptorFault::TrailingBytes { count: 4 })
-    );
+    refused!(Segment::decode(&longer, fd(), SIZE), ErrorKind::Descriptor(DescriptorFault::TrailingBytes { count: 4 }));
     Segment::decode(&encoded.bytes, fd(), SIZE).expect("the good one was not spent by the bad ones");
 }
 
@@ -301,11 +298,9 @@ fn a_memfd_that_can_change_its_size_or_be_sealed_on_is_refused() {
         skip!("seals are a memfd's");
     }
     let segment = Sut::segment();
-    for (missing, what) in [
-        (libc::F_SEAL_SHRINK, "shrinking"),
-        (libc::F_SEAL_GROW, "growing"),
-        (libc::F_SEAL_SEAL, "further seals"),
-    ] {
+    for (missing, what) in
+        [(libc::F_SEAL_SHRINK, "shrinking"), (libc::F_SEAL_GROW, "growing"), (libc::F_SEAL_SEAL, "further seals")]
+    {
         let fd = memfd(SIZE as i64, ALL_SEALS & !missing);
         let bytes = segment.encode().unwrap().bytes;
         let error = refused!(Segment::decode(bytes, Some(fd), SIZE), ErrorKind::Unsealed { .. });

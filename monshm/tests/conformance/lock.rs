@@ -167,10 +167,8 @@ fn a_holder_that_becomes_another_program_counts_as_dead() {
     assert_eq!(taken.unwrap(), Acquired::OwnerDied);
     // Nothing of ours is open in the new program.
     let fds = std::fs::read_dir(format!("/proc/{}/fd", puppet.pid())).unwrap().flatten();
-    let leads =
-        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).map(|path| path.display().to_string());
-    let ours: Vec<String> =
-        leads.filter(|path| path.contains("memfd:monshm") || path.contains("/dev/shm")).collect();
+    let leads = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).map(|path| path.display().to_string());
+    let ours: Vec<String> = leads.filter(|path| path.contains("memfd:monshm") || path.contains("/dev/shm")).collect();
     assert!(ours.is_empty(), "{ours:?}");
     puppet.kill();
 }

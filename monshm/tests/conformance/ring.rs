@@ -303,10 +303,7 @@ fn a_claim_that_changes_all_the_time_has_no_other_answer_than_claimed() {
         let mut other = None;
         while begin.elapsed() < Duration::from_millis(300) && other.is_none() {
             let answers = [segment.producer().err(), segment.consumer().err()];
-            other = answers
-                .into_iter()
-                .flatten()
-                .find(|error| !matches!(error.kind(), ErrorKind::Claimed { .. }));
+            other = answers.into_iter().flatten().find(|error| !matches!(error.kind(), ErrorKind::Claimed { .. }));
         }
         over.store(true, Ordering::Relaxed);
         assert_eq!(other, None);

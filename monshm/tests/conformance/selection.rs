@@ -57,9 +57,7 @@ fn a_peer_of_another_user_gets_no_lock_that_could_harm_us() {
         skip!(NOT_ROOT);
     }
     let untrusted = || Segment::builder(SIZE).peer(stranger());
-    for builder in
-        [untrusted(), untrusted().backend(BackendKind::Posix), untrusted().backend(BackendKind::Sysv)]
-    {
+    for builder in [untrusted(), untrusted().backend(BackendKind::Posix), untrusted().backend(BackendKind::Sysv)] {
         let segment = builder.create().unwrap();
         assert!(segment.lock_kind().safe_with_untrusted_peer(), "{}", segment.selection());
     }
@@ -116,11 +114,7 @@ fn what_nobody_can_make_is_refused_by_all_and_each_says_why() {
     assert_eq!(backends, [BackendKind::Posix, BackendKind::Posix, BackendKind::Sysv]);
     for refusal in error.refusals() {
         let kind = refusal.error.kind();
-        assert!(
-            matches!(kind, ErrorKind::NoSpace { .. } | ErrorKind::LimitReached { .. }),
-            "{}",
-            refusal.error
-        );
+        assert!(matches!(kind, ErrorKind::NoSpace { .. } | ErrorKind::LimitReached { .. }), "{}", refusal.error);
     }
     assert!(error.to_string().contains("posix: ") && error.to_string().contains("sysv: "), "{error}");
 }

@@ -94,10 +94,7 @@ impl Floor {
             Verdict::Met(ratio) => format!("  met      {ratio:>7.2} >= {:.2}  {what}", self.at_least),
             Verdict::Below(ratio) => format!("  BELOW    {ratio:>7.2} <  {:.2}  {what}", self.at_least),
             Verdict::Disturbed(ratio, percent) => {
-                format!(
-                    "  no word  {ratio:>7.2} <  {:.2}  {what}: others used {percent:.0} % of a core",
-                    self.at_least
-                )
+                format!("  no word  {ratio:>7.2} <  {:.2}  {what}: others used {percent:.0} % of a core", self.at_least)
             }
             Verdict::Skipped(why) => format!("  skipped          {:.2}  {what}: {why}", self.at_least),
             Verdict::Unknown => {

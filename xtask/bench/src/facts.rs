@@ -90,9 +90,7 @@ fn peers(lock: &str) -> BTreeMap<String, String> {
         .filter_map(|p| p.as_table())
         .collect();
     let text = |package: &toml::Table, key: &str| package.get(key)?.as_str().map(str::to_owned);
-    let named = |name: &str| {
-        packages.iter().find(|package| package.get("name").and_then(|n| n.as_str()) == Some(name))
-    };
+    let named = |name: &str| packages.iter().find(|package| package.get("name").and_then(|n| n.as_str()) == Some(name));
     let own = named("monshm-bench").and_then(|own| own.get("dependencies")).and_then(toml::Value::as_array);
     let dependencies = own.into_iter().flatten().filter_map(|name| name.as_str());
     dependencies

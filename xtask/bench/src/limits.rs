@@ -50,9 +50,7 @@ pub(crate) fn plan(options: &Options) -> Plan {
     let mut lines: Vec<Case<'static>> = Vec::new();
     for (len, kib) in [(64 << 10, 64), (1 << 20, 1024)] {
         for (evicts, what) in [(false, ""), (true, ", and evicted")] {
-            for (side, verb) in
-                [(Side::Writer, "write what was read"), (Side::Reader, "read what was written")]
-            {
+            for (side, verb) in [(Side::Writer, "write what was read"), (Side::Reader, "read what was written")] {
                 let name = format!("{verb}{what}, {kib} KiB");
                 lines.push(Case::new(name, move || lines::in_turn(len, laps, cores, evicts, side)));
             }

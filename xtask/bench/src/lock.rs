@@ -21,10 +21,7 @@ trait Lock {
 }
 
 pub(crate) fn plan(options: &Options) -> Plan {
-    Plan {
-        suite: "lock",
-        groups: vec![word(), pthread(), semop(), files(), processes(options), threads(options)],
-    }
+    Plan { suite: "lock", groups: vec![word(), pthread(), semop(), files(), processes(options), threads(options)] }
 }
 
 /// What `contended` measures, in one table for all kinds.
@@ -81,8 +78,7 @@ fn files() -> Group<'static> {
 }
 
 fn processes(options: &Options) -> Group<'static> {
-    let mut cases: Vec<Case<'static>> =
-        Ours::all().into_iter().map(|kind| contended::ours(kind, options)).collect();
+    let mut cases: Vec<Case<'static>> = Ours::all().into_iter().map(|kind| contended::ours(kind, options)).collect();
     cases.extend([
         contended::raw("raw futex", options, raw::Futex::new),
         contended::raw("libc robust mutex", options, |pages| raw::Pthread::new(pages, true)),

@@ -122,9 +122,8 @@ fn measure(options: &Options, floors: Option<&[Floor]>) -> (Results, Vec<(Floor,
             };
             let mut result = measure();
             let mut judged = judge(floors, &result);
-            let is_low = |(_, verdict): &(Floor, Verdict)| {
-                matches!(verdict, Verdict::Below(_) | Verdict::Disturbed(..))
-            };
+            let is_low =
+                |(_, verdict): &(Floor, Verdict)| matches!(verdict, Verdict::Below(_) | Verdict::Disturbed(..));
             if judged.iter().any(is_low) {
                 println!("below a floor: once more\n");
                 result = measure();
@@ -158,9 +157,8 @@ fn read(path: &Path) -> Result<Results, String> {
 
 /// Writes the files that are asked for.
 fn tell(results: &Results, options: &Options) -> Result<(), String> {
-    let write = |path: &Path, text: &str| {
-        std::fs::write(path, text).map_err(|fault| format!("{}: {fault}", path.display()))
-    };
+    let write =
+        |path: &Path, text: &str| std::fs::write(path, text).map_err(|fault| format!("{}: {fault}", path.display()));
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(results).map_err(|fault| fault.to_string())?;
         write(path, &(text + "\n"))?;

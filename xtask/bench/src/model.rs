@@ -110,11 +110,8 @@ impl Figure {
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
         let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            f64::midpoint(sorted[middle - 1], sorted[middle])
-        };
+        let median =
+            if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) };
         Figure { median, low, high, by_round }
     }
 
@@ -144,11 +141,8 @@ impl Distribution {
             Figure::new(by_round.iter().map(|round| round.value_at_percentile(percentile) as f64).collect())
         };
         let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
-        by_round
-            .iter()
-            .for_each(|round| all.add(round).expect("a histogram that resizes itself takes all values"));
-        let nines =
-            [50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.995, 99.999];
+        by_round.iter().for_each(|round| all.add(round).expect("a histogram that resizes itself takes all values"));
+        let nines = [50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.995, 99.999];
         let low = [0.0, 10.0, 20.0, 30.0, 40.0];
         // A percentile beyond the number of samples tells the maximum alone.
         let known = |percentile: &f64| (100.0 - percentile) / 100.0 * all.len() as f64 >= 0.999;

@@ -81,9 +81,7 @@ fn preface(results: &Results) -> String {
     let mut text = String::from("# Benchmarks\n\nWritten by the benchmark itself; do not edit.\n\n");
     let _ = write!(text, "```sh\n{command}\n```\n\n");
     if *quick {
-        text.push_str(
-            "**A quick run: small loads and few rounds. It shows that all works, not how fast.**\n\n",
-        );
+        text.push_str("**A quick run: small loads and few rounds. It shows that all works, not how fast.**\n\n");
     }
     let _ = write!(
         text,
@@ -100,8 +98,7 @@ fn preface(results: &Results) -> String {
         machine.rustc,
         machine.commit,
     );
-    let peers: Vec<String> =
-        machine.peers.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let peers: Vec<String> = machine.peers.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let _ = writeln!(text, "| beside | {} |", peers.join(", "));
     let loud: Vec<&str> =
         groups.iter().filter(|group| group.noise.is_loud()).map(|group| group.title.as_str()).collect();
@@ -119,8 +116,7 @@ fn preface(results: &Results) -> String {
 fn table(group: &GroupResult) -> String {
     let cells = |cells: Vec<String>| format!("| {} |\n", cells.join(" | ").replace("| x ", "| × "));
     let header = text::header(group);
-    let rules: Vec<&str> =
-        header.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" }).collect();
+    let rules: Vec<&str> = header.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" }).collect();
     let mut text = String::from("\n");
     if !group.cases.is_empty() {
         let _ = writeln!(text, "{}|{}|", cells(header.clone()), rules.join("|"));

@@ -130,16 +130,14 @@ fn gather(name: &str, samples: Vec<Sample>) -> CaseResult {
     };
     let details = names.iter().enumerate().map(detail).collect();
     let figure = Figure::new(samples.iter().map(|sample| sample.figure).collect());
-    let histograms: Vec<Histogram<u64>> =
-        samples.into_iter().filter_map(|sample| sample.distribution).collect();
+    let histograms: Vec<Histogram<u64>> = samples.into_iter().filter_map(|sample| sample.distribution).collect();
     let distribution = (!histograms.is_empty()).then(|| Distribution::new(&histograms));
     CaseResult { name: name.to_owned(), figure, details, distribution }
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-        .unwrap_or_else(|| "panicked".into())
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "panicked".into())
 }
 
 /// The numbers below `count` in random order (Fisher–Yates over xorshift).

@@ -67,12 +67,7 @@ struct Pair {
 }
 
 /// Cleans, beside live pairs of each kind of memory, and judges what is left of the objects that are not in `before`.
-pub(crate) fn clean(
-    ledger: &Ledger,
-    tally: &mut Tally,
-    before: &Census,
-    seed: u64,
-) -> Result<(), Box<dyn Error>> {
+pub(crate) fn clean(ledger: &Ledger, tally: &mut Tally, before: &Census, seed: u64) -> Result<(), Box<dyn Error>> {
     let dead = Census::take().since(before);
     let cells = CELLS.iter().filter(|cell| cell.lock == CELLS[0].lock || cell.memory == MemoryKind::SysvShm);
     let mut pairs = Vec::new();
@@ -110,11 +105,7 @@ pub(crate) fn clean(
                     ),
                 );
             }
-            eprintln!(
-                "clean: {} objects of dead processes, {removed} removed, {} left",
-                dead.len(),
-                kept.len()
-            );
+            eprintln!("clean: {} objects of dead processes, {removed} removed, {} left", dead.len(), kept.len());
         }
         judge.done();
     }

@@ -45,8 +45,7 @@ pub(crate) fn campaign(
             judge.turn_to(operation);
             let mut point = 0;
             // A victim whose operation returned before the point made fewer strides.
-            while !is_over(judge) && kill_at(cell, operation, ledger, judge, point)? == point && point < LIMIT
-            {
+            while !is_over(judge) && kill_at(cell, operation, ledger, judge, point)? == point && point < LIMIT {
                 point += 1;
             }
         }
@@ -98,8 +97,7 @@ fn kill_creator(
     let received = matches!(operation, "send" | "drop");
     let (made, received) = scope(|scope| {
         let socket = victim.socket();
-        let receiver =
-            received.then(|| scope.spawn(move || socket.map(|socket| handover::receive(socket, SIZE))));
+        let receiver = received.then(|| scope.spawn(move || socket.map(|socket| handover::receive(socket, SIZE))));
         let made = come_to_mark(&victim).and_then(|()| follow(&victim, ledger, Stride::Call, point));
         victim.pid.kill();
         let reaped = victim.reap();
@@ -157,8 +155,8 @@ fn kill_peer(
     let segment = &survivor.segment;
     let made = scope(|scope| {
         let socket = victim.socket();
-        let sender = (operation != "decode")
-            .then(|| scope.spawn(move || socket.map(|socket| handover::send(segment, socket))));
+        let sender =
+            (operation != "decode").then(|| scope.spawn(move || socket.map(|socket| handover::send(segment, socket))));
         let made = come_to_mark(&victim).and_then(|()| follow(&victim, ledger, Stride::Call, point));
         victim.pid.kill();
         let reaped = victim.reap();

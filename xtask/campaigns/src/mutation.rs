@@ -91,11 +91,7 @@ fn work(args: &Args, job: u64, share: u64, shared: &Shared) {
             }));
             if outcome.is_err() {
                 let last = victim.last();
-                shared
-                    .findings
-                    .lock()
-                    .unwrap()
-                    .push(format!("{kind:?}, racing: {racing}, job {job}: {last}"));
+                shared.findings.lock().unwrap().push(format!("{kind:?}, racing: {racing}, job {job}: {last}"));
                 return;
             }
             left -= count;
@@ -116,9 +112,7 @@ fn watch(shared: &Shared, count: u64, is_over: impl Fn() -> bool) {
         unmoved = if done == before { unmoved + 1 } else { 0 };
         before = done;
         if unmoved == ENDLESS_SECONDS * 10 {
-            eprintln!(
-                "error: a call does not end: {done} of {count} mutations were done {ENDLESS_SECONDS} s ago"
-            );
+            eprintln!("error: a call does not end: {done} of {count} mutations were done {ENDLESS_SECONDS} s ago");
             std::process::exit(1);
         }
         if looks % 100 == 0 {

@@ -152,15 +152,9 @@ impl Plan {
     }
 
     /// Step by step first, then at random until the role's share of kills is done.
-    fn kill_users(
-        &mut self,
-        cell: Cell,
-        role: Role,
-        executioner: &Executioner,
-    ) -> Result<(), Box<dyn Error>> {
+    fn kill_users(&mut self, cell: Cell, role: Role, executioner: &Executioner) -> Result<(), Box<dyn Error>> {
         let seed = self.args.seed;
-        let share =
-            if self.args.role == Whom::All { self.args.kills / USERS.len() as u64 } else { self.args.kills };
+        let share = if self.args.role == Whom::All { self.args.kills / USERS.len() as u64 } else { self.args.kills };
         let over = self.end;
         let mut judge = Judge::new(&mut self.tally, cell, role, seed, "");
         let operations = operations(role);

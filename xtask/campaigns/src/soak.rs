@@ -72,10 +72,7 @@ pub(crate) fn run(
     if after != before || after_kib > limit_kib {
         let storm = &storms[0];
         let mut judge = Judge::new(tally, storm.cell, storm.role, seed, "soak");
-        judge.fault(
-            Fault::Leaked,
-            format_args!("it grew: {before:?}, {before_kib} KiB; {after:?}, {after_kib} KiB"),
-        );
+        judge.fault(Fault::Leaked, format_args!("it grew: {before:?}, {before_kib} KiB; {after:?}, {after_kib} KiB"));
         judge.done();
     }
     Ok(())

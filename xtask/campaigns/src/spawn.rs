@@ -34,12 +34,7 @@ impl Victim {
         Self::spawn(operation, ledger, theirs, None)
     }
 
-    fn spawn(
-        operation: &str,
-        ledger: &Ledger,
-        theirs: UnixStream,
-        socket: Option<UnixStream>,
-    ) -> io::Result<Self> {
+    fn spawn(operation: &str, ledger: &Ledger, theirs: UnixStream, socket: Option<UnixStream>) -> io::Result<Self> {
         ledger.clear();
         let mut command = Command::new("/proc/self/exe");
         command.args([VICTIM, operation, &ledger.fd().to_string()]);

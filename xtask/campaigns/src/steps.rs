@@ -37,9 +37,7 @@ const RING_ALIGN: u64 = 128;
 /// The operations in which a process of this role is killed.
 pub(crate) fn operations(role: Role) -> &'static [&'static str] {
     match role {
-        Role::Holder => {
-            &["lock", "unlock", "unlock-waited", "update", "take-over", "take-over-inherited", "adopt"]
-        }
+        Role::Holder => &["lock", "unlock", "unlock-waited", "update", "take-over", "take-over-inherited", "adopt"],
         Role::Waiter => &["wait"],
         Role::Appender => &["append", "alloc", "freeze", "push", "claim", "claim-inherited"],
         Role::Reader => &["read", "pop"],
@@ -90,10 +88,7 @@ impl<'a> Steps<'a> {
             point += stride;
         }
         if stride == 1 && point >= len {
-            eprintln!(
-                "{} {}: {len} instructions, killed after each ({kills} kills)",
-                self.cell, self.operation
-            );
+            eprintln!("{} {}: {len} instructions, killed after each ({kills} kills)", self.cell, self.operation);
         }
         Ok(())
     }
@@ -192,8 +187,7 @@ impl<'a> Steps<'a> {
                 let visit = survivor.visit(judge, true, Duration::ZERO);
                 (judge, visit)
             });
-            let made =
-                come_to_mark(victim).and_then(|()| follow(victim, self.ledger, Stride::Instruction, point));
+            let made = come_to_mark(victim).and_then(|()| follow(victim, self.ledger, Stride::Instruction, point));
             let killed_ns = now_ns();
             victim.pid.kill();
             let (judge, visit) = waiter.join().map_err(|_| "the waiter panicked")?;
@@ -261,12 +255,7 @@ pub(crate) fn come_to_mark(victim: &Victim) -> Result<(), Box<dyn Error>> {
 }
 
 /// Lets a victim that stands at its mark make `point` strides, or less if its operation returns before.
-pub(crate) fn follow(
-    victim: &Victim,
-    ledger: &Ledger,
-    stride: Stride,
-    point: u64,
-) -> Result<u64, Box<dyn Error>> {
+pub(crate) fn follow(victim: &Victim, ledger: &Ledger, stride: Stride, point: u64) -> Result<u64, Box<dyn Error>> {
     let mut made = 0;
     while made < point && ledger.words().phase.load(Ordering::Acquire) != phase::DONE {
         victim.pid.go_on(stride)?;

@@ -145,12 +145,7 @@ impl<'a> Storm<'a> {
     }
 
     /// Uses the segment like the victim's honest peer until it was killed, and once after that.
-    fn work_beside(
-        &mut self,
-        judge: &mut Judge<'_>,
-        random: &mut Random,
-        pace: Pace,
-    ) -> Result<(), Box<dyn Error>> {
+    fn work_beside(&mut self, judge: &mut Judge<'_>, random: &mut Random, pace: Pace) -> Result<(), Box<dyn Error>> {
         let idle = self.role != Role::Waiter && pace.pause_ns == 0 && random.below(3) == 0;
         loop {
             let killed = self.executioner.killed_at().is_some();

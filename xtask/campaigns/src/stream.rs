@@ -38,13 +38,7 @@ impl Stream {
                 match consumer.pop(&mut buffer) {
                     Ok(found) => {
                         let len = found.len().min(buffer.len());
-                        judge_record(
-                            &buffer[..len],
-                            self.record_len,
-                            &mut self.next,
-                            &mut self.may_skip,
-                            judge,
-                        );
+                        judge_record(&buffer[..len], self.record_len, &mut self.next, &mut self.may_skip, judge);
                     }
                     Err(rbuf::Error::Empty { .. }) => return Ok(()),
                     Err(error) => {
@@ -75,10 +69,7 @@ impl Stream {
     pub(crate) fn judge_writer(&mut self, ledger: &Ledger, judge: &mut Judge<'_>) {
         let (begun, done) = progress(ledger);
         if self.next < done {
-            judge.fault(
-                Fault::Lost,
-                format_args!("{} appends returned, {} records came", done - 1, self.next - 1),
-            );
+            judge.fault(Fault::Lost, format_args!("{} appends returned, {} records came", done - 1, self.next - 1));
         } else if self.next > begun {
             judge.fault(
                 Fault::Duplicated,
@@ -108,12 +99,7 @@ impl Stream {
     }
 
     /// Judges what a dead reader left in the ring: it must begin where the reader stopped and end where we did.
-    pub(crate) fn judge_reader(
-        &mut self,
-        survivor: &Survivor,
-        ledger: &Ledger,
-        judge: &mut Judge<'_>,
-    ) -> Result<()> {
+    pub(crate) fn judge_reader(&mut self, survivor: &Survivor, ledger: &Ledger, judge: &mut Judge<'_>) -> Result<()> {
         let (begun, done) = progress(ledger);
         let written = std::mem::replace(&mut self.next, done);
         // A read that was begun may have taken effect without having returned.
@@ -126,10 +112,7 @@ impl Stream {
         drained?;
         let end = self.next + u64::from(self.may_skip && self.next + 1 == written);
         if end != written {
-            judge.fault(
-                Fault::Lost,
-                format_args!("record {} is the last that is left, not {}", end - 1, written - 1),
-            );
+            judge.fault(Fault::Lost, format_args!("record {} is the last that is left, not {}", end - 1, written - 1));
         }
         self.next = written;
         self.may_skip = false;

@@ -183,9 +183,9 @@ impl Tally {
             let recovery = row.recovery().map_or("null".to_owned(), |[p50, p99, max]| {
                 format!("{{\"count\":{},\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}", row.recovery_ns.len())
             });
-            let since_death = row.since_death().map_or("null".to_owned(), |[p50, p99, max]| {
-                format!("{{\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}")
-            });
+            let since_death = row
+                .since_death()
+                .map_or("null".to_owned(), |[p50, p99, max]| format!("{{\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}"));
             let comma = if index == 0 { "" } else { "," };
             // Writing to a String does not fail.
             let _ = write!(
@@ -197,8 +197,7 @@ impl Tally {
                 row.cell, row.role, row.kills, row.told, row.left
             );
         }
-        let findings: Vec<String> =
-            self.findings.iter().map(|finding| format!("{:?}", finding.text)).collect();
+        let findings: Vec<String> = self.findings.iter().map(|finding| format!("{:?}", finding.text)).collect();
         let _ = write!(text, "],\"findings\":[{}]}}", findings.join(","));
         text
     }
@@ -206,9 +205,8 @@ impl Tally {
 
 fn line(text: &mut String, cell: &str, role: &str, row: &Row) {
     let [lock, torn, corrupted, duplicated, lost, leaked, other] = row.faults;
-    let shown = |times: Vec<u64>| -> String {
-        times.into_iter().map(|ns| format!(" {:>8.3}", ns as f64 / 1e6)).collect()
-    };
+    let shown =
+        |times: Vec<u64>| -> String { times.into_iter().map(|ns| format!(" {:>8.3}", ns as f64 / 1e6)).collect() };
     let recovery = row.recovery().map_or(String::new(), |times| shown(times.to_vec()))
         + &row.since_death().map_or(String::new(), |times| shown(times[1..].to_vec()));
     let _ = writeln!(

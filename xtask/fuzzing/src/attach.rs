@@ -84,8 +84,7 @@ impl Other {
 
     /// Rewrites something: a word that calls look at, any word of the header, or bytes anywhere.
     fn tamper(&self, input: &mut Input<'_>) {
-        const LOOKED_AT: [usize; 16] =
-            [0, 8, 16, 24, 32, 40, 48, 128, 136, 144, 256, 264, 384, 392, LOCK_WORD, 576];
+        const LOOKED_AT: [usize; 16] = [0, 8, 16, 24, 32, 40, 48, 128, 136, 144, 256, 264, 384, 392, LOCK_WORD, 576];
         match input.byte() {
             0..80 => {}
             80..180 => {

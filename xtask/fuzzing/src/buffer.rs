@@ -6,9 +6,8 @@
 use std::collections::VecDeque;
 
 use monshm::capi::{
-    MonBuffer, buf_append_data, buf_avail, buf_destroy, buf_extract_data, buf_init, buf_init_empty,
-    buf_init_fixed, buf_init_full, buf_len, buf_start, mon_shm_decode, mon_shm_done, mon_shm_encode,
-    mon_shm_new,
+    MonBuffer, buf_append_data, buf_avail, buf_destroy, buf_extract_data, buf_init, buf_init_empty, buf_init_fixed,
+    buf_init_full, buf_len, buf_start, mon_shm_decode, mon_shm_done, mon_shm_encode, mon_shm_new,
 };
 
 use crate::attach::lowest_free_fd;
@@ -39,12 +38,8 @@ pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     // No function has seen it yet: each must say so.
     let none = MonBuffer { data: std::ptr::null_mut(), size: 0, begin: 0, end: 0, kind: 0, reserved: 0 };
-    let mut world = World {
-        buffer: Box::new(none),
-        kind: Kind::Destroyed,
-        model: VecDeque::new(),
-        memory: Room::new(PAGE),
-    };
+    let mut world =
+        World { buffer: Box::new(none), kind: Kind::Destroyed, model: VecDeque::new(), memory: Room::new(PAGE) };
     world.memory.reset(256, 0x11);
     while !input.is_empty() {
         world.step(&mut input);
@@ -158,10 +153,7 @@ impl World {
         };
         assert_eq!(code, expected);
         if code == 0 {
-            assert!(
-                room.bytes().iter().copied().eq(self.model.drain(..len)),
-                "other bytes came out than went in"
-            );
+            assert!(room.bytes().iter().copied().eq(self.model.drain(..len)), "other bytes came out than went in");
         } else {
             assert!(room.bytes().iter().all(|byte| *byte == 0x77), "a refused extraction wrote");
         }
@@ -195,10 +187,7 @@ impl World {
 
     /// Decodes what the buffer holds, with the right checksum behind it if there is one.
     fn decode(&mut self, input: &mut Input<'_>) {
-        if input.byte() & 1 == 0
-            && self.model.len() >= 4
-            && matches!(self.kind, Kind::Growing | Kind::Limited(_))
-        {
+        if input.byte() & 1 == 0 && self.model.len() >= 4 && matches!(self.kind, Kind::Growing | Kind::Limited(_)) {
             let bytes: Vec<u8> = self.model.iter().copied().collect();
             let body = bytes.len() - 4;
             self.extract(bytes.len());
@@ -207,8 +196,7 @@ impl World {
         }
         let bytes: Vec<u8> = self.model.iter().copied().collect();
         // The size that it speaks of, or else each input would print a line about it.
-        let size =
-            monshm_proto::decode_prefix(&bytes).map_or(PAGE, |(descriptor, _)| descriptor.size as usize);
+        let size = monshm_proto::decode_prefix(&bytes).map_or(PAGE, |(descriptor, _)| descriptor.size as usize);
         // SAFETY: the buffer is this world's alone.
         let desc = unsafe { mon_shm_decode(self.at(), size) };
         if !desc.is_null() {

@@ -35,8 +35,7 @@ pub fn run(input: &[u8]) {
 fn play(input: &mut Input<'_>) -> bool {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let what = input.byte();
-    let segment =
-        Segment::builder(PAGE).backend(BackendKind::Posix).memory(MemoryKind::Memfd).create().unwrap();
+    let segment = Segment::builder(PAGE).backend(BackendKind::Posix).memory(MemoryKind::Memfd).create().unwrap();
     match what % 4 {
         0 => {
             speak(&theirs, input);
@@ -72,11 +71,7 @@ fn honest(socket: &UnixStream, segment: &Segment, input: &mut Input<'_>) {
         let sum = crc32c(&bytes[..body]).to_be_bytes();
         bytes[body..].copy_from_slice(&sum);
     }
-    let len = (bytes.len() as u32).wrapping_add_signed(if what & 8 != 0 {
-        i32::from(input.byte() as i8)
-    } else {
-        0
-    });
+    let len = (bytes.len() as u32).wrapping_add_signed(if what & 8 != 0 { i32::from(input.byte() as i8) } else { 0 });
     let mut message = len.to_be_bytes().to_vec();
     message.extend_from_slice(&bytes);
     if what & 16 != 0 {
@@ -180,8 +175,7 @@ fn receive_in_c(socket: &UnixStream, what: u8) -> bool {
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
     assert!(
-        [0, libc::EPROTO, libc::EPIPE, libc::ECONNRESET, libc::ENOSPC, libc::ETIMEDOUT, libc::EBADMSG]
-            .contains(&code),
+        [0, libc::EPROTO, libc::EPIPE, libc::ECONNRESET, libc::ENOSPC, libc::ETIMEDOUT, libc::EBADMSG].contains(&code),
         "errno {code}"
     );
     code != libc::ETIMEDOUT

@@ -131,10 +131,7 @@ fn consume(memory: &Memory, consumer: &mut Consumer<Shared>, input: &mut Input<'
         let outcome = match input.byte() % 4 {
             0 => {
                 let outcome = iterate(memory, consumer, input, buffer.bytes());
-                assert!(
-                    matches!(outcome, Ok(_) | Err(Error::Corrupt(_) | Error::TooSmall { .. })),
-                    "{outcome:?}"
-                );
+                assert!(matches!(outcome, Ok(_) | Err(Error::Corrupt(_) | Error::TooSmall { .. })), "{outcome:?}");
                 if let Err(error @ Error::Corrupt(_)) = outcome {
                     assert!(poison.is_none_or(|before| before == error), "{poison:?} became {error:?}");
                     poison = Some(error);

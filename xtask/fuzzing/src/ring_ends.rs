@@ -8,8 +8,7 @@
 use std::num::NonZeroU32;
 
 use monshm_rbuf::layout::{
-    CONSUMER_CLAIM_OFFSET, CONSUMER_WAITING_OFFSET, CONTROL_LEN, HEAD_OFFSET, PRODUCER_CLAIM_OFFSET,
-    TAIL_OFFSET,
+    CONSUMER_CLAIM_OFFSET, CONSUMER_WAITING_OFFSET, CONTROL_LEN, HEAD_OFFSET, PRODUCER_CLAIM_OFFSET, TAIL_OFFSET,
 };
 use monshm_rbuf::{Bounds, Consumer, Error, Label, Producer, Ring, Shared};
 
@@ -226,12 +225,8 @@ pub fn run(input: &[u8]) {
         } else {
             let before = memory.picture();
             world.consume(what & 0xF, len);
-            let licence = Licence {
-                control: CONSUMER_WORDS,
-                ring_from: memory.bounds().begin(),
-                ring_len: 0,
-                fetched: 0..0,
-            };
+            let licence =
+                Licence { control: CONSUMER_WORDS, ring_from: memory.bounds().begin(), ring_len: 0, fetched: 0..0 };
             licence.check(&memory, &before);
         }
         if let Ok(held) = locked.len() {
@@ -333,8 +328,7 @@ impl World<'_> {
             }
             11 => producer.close(),
             _ => {
-                let _ =
-                    (producer.is_closed(), producer.is_abandoned(), producer.peer(), producer.record_limit());
+                let _ = (producer.is_closed(), producer.is_abandoned(), producer.peer(), producer.record_limit());
             }
         }
         // Padding, headers and check word beside the payload; a batch writes two pieces.
@@ -351,8 +345,7 @@ impl World<'_> {
             let next = published.next_multiple_of(64);
             next..next + 64 * lines
         };
-        let licence =
-            Licence { control: PRODUCER_WORDS, ring_from: self.tail, ring_len: len + overhead, fetched };
+        let licence = Licence { control: PRODUCER_WORDS, ring_from: self.tail, ring_len: len + overhead, fetched };
         licence.check(self.memory, &before);
         match self.memory.control(TAIL_OFFSET) {
             NOT_PUBLISHED => self.memory.set_control(TAIL_OFFSET, shared),
@@ -402,9 +395,7 @@ impl World<'_> {
                 Some(mut grant) => {
                     let (all, checked) = (grant.record().len(), grant.record().is_checked());
                     assert!(all < self.memory.bounds().size() as usize);
-                    assert!(
-                        grant.read_at(all, &mut [0]).is_err() && grant.read_at(1, &mut vec![0; all]).is_err()
-                    );
+                    assert!(grant.read_at(all, &mut [0]).is_err() && grant.read_at(1, &mut vec![0; all]).is_err());
                     let outcome = grant.read(buffer);
                     match outcome {
                         Ok(()) => assert!(all <= len),
@@ -452,8 +443,7 @@ impl World<'_> {
                 0
             }
             _ => {
-                let _ =
-                    (consumer.take_drops(), consumer.is_closed(), consumer.is_abandoned(), consumer.peer());
+                let _ = (consumer.take_drops(), consumer.is_closed(), consumer.is_abandoned(), consumer.peer());
                 0
             }
         };

@@ -107,14 +107,11 @@ fn the_table_names_the_targets_that_there_are() {
             let name = krate.file_name().unwrap().to_string_lossy().into_owned();
             let targets = files(&krate.join("fuzz/fuzz_targets"));
             found.extend(
-                targets
-                    .iter()
-                    .map(|file| (file.file_stem().unwrap().to_string_lossy().into_owned(), name.clone())),
+                targets.iter().map(|file| (file.file_stem().unwrap().to_string_lossy().into_owned(), name.clone())),
             );
         }
     }
     found.sort();
-    let told: Vec<_> =
-        TARGETS.iter().map(|target| (target.name.to_owned(), target.krate.to_owned())).collect();
+    let told: Vec<_> = TARGETS.iter().map(|target| (target.name.to_owned(), target.krate.to_owned())).collect();
     assert_eq!(told, found, "TARGETS in xtask/fuzzing/src/lib.rs, and the files fuzz/fuzz_targets/*.rs");
 }

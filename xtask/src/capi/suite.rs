@@ -171,9 +171,8 @@ impl<'a> Suite<'a> {
     /// Builds the suite; a build that fails is a failed test. `link` stands for the shared library where it is empty.
     fn build_suite(&mut self, name: &str, flags: &[&str], link: &[OsString]) -> Answer<Option<PathBuf>> {
         let program = self.scratch.join(format!("suite-{name}"));
-        let mut sources: Vec<PathBuf> = std::fs::read_dir(self.tests())?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
+        let mut sources: Vec<PathBuf> =
+            std::fs::read_dir(self.tests())?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
         sources.retain(|path| path.extension().is_some_and(|extension| extension == "c"));
         sources.sort();
         let mut compile = compiler("CC", "cc");
@@ -199,8 +198,7 @@ impl<'a> Suite<'a> {
         let skips = log.read()?;
         ran.tally.passed_by_skipping(skips::tests_in(&skips));
         self.tally += ran.tally;
-        self.skips
-            .extend(skips.into_iter().map(|skip| Skip { test: format!("{name}::{}", skip.test), ..skip }));
+        self.skips.extend(skips.into_iter().map(|skip| Skip { test: format!("{name}::{}", skip.test), ..skip }));
         Ok(())
     }
 
@@ -233,10 +231,8 @@ impl<'a> Suite<'a> {
 
     /// What `consumer` prints, its stdin being the producer's stdout.
     fn piped(&self, count: u64, mut consumer: Command) -> Answer<String> {
-        let mut producer = Command::new(self.scratch.join("producer"))
-            .arg(count.to_string())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut producer =
+            Command::new(self.scratch.join("producer")).arg(count.to_string()).stdout(Stdio::piped()).spawn()?;
         let descriptor = producer.stdout.take().ok_or("the producer has no stdout")?;
         let output = consumer.stdin(descriptor).stderr(Stdio::inherit()).output()?;
         let ended_well = producer.wait()?.success() && output.status.success();
@@ -309,10 +305,7 @@ mod tests {
     #[test]
     fn declarations_are_told_from_other_lines() {
         assert_eq!(declared_function("int mon_shm_lock(mon_shm_desc *desc);"), Some("mon_shm_lock"));
-        assert_eq!(
-            declared_function("void *mon_shm_addr(mon_shm_desc *desc, size_t o);"),
-            Some("mon_shm_addr")
-        );
+        assert_eq!(declared_function("void *mon_shm_addr(mon_shm_desc *desc, size_t o);"), Some("mon_shm_addr"));
         assert_eq!(declared_function(" * As mon_shm_lock(desc) does."), None);
         assert_eq!(declared_function("\tvoid\t\t\t(*destroy)(mon_shm_desc *desc);"), None);
         assert_eq!(declared_function("#define MON_SHM_ADDR(desc, field)\tmon_shm_addr((desc))"), None);

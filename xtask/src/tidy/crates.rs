@@ -14,10 +14,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("monshm-sysv", &["monshm-core"]),
     ("monshm-proto", &["monshm-core"]),
     ("monshm", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto"]),
-    (
-        "monshm-bench",
-        &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"],
-    ),
+    ("monshm-bench", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
     ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
     ("monshm-fuzzing", &["monshm-core", "monshm-rbuf", "monshm-proto", "monshm"]),
     ("xtask", &[]),
@@ -63,12 +60,10 @@ type Wrong = (&'static str, String, String);
 
 fn direction(name: &str, imports: &[&str]) -> Vec<Wrong> {
     let Some((_, allowed)) = DIRECTIONS.iter().find(|(crate_name, _)| *crate_name == name) else {
-        let message =
-            format!("`{name}` has no line in DIRECTIONS of xtask/src/tidy/crates.rs: say whom it may import");
+        let message = format!("`{name}` has no line in DIRECTIONS of xtask/src/tidy/crates.rs: say whom it may import");
         return vec![("direction", "name".to_owned(), message)];
     };
-    let allowed_text =
-        if allowed.is_empty() { "no crate of the workspace".to_owned() } else { allowed.join(", ") };
+    let allowed_text = if allowed.is_empty() { "no crate of the workspace".to_owned() } else { allowed.join(", ") };
     imports
         .iter()
         .filter(|import| !allowed.contains(import))
@@ -80,8 +75,7 @@ fn direction(name: &str, imports: &[&str]) -> Vec<Wrong> {
 }
 
 fn lints(manifest: &toml::Table) -> Option<Wrong> {
-    let inherited =
-        manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
+    let inherited = manifest.get("lints").and_then(|lints| lints.get("workspace")).and_then(toml::Value::as_bool);
     (inherited != Some(true)).then(|| {
         let message = "does not inherit the workspace's lints: write `[lints]` `workspace = true`".to_owned();
         ("lints", "[lints]".to_owned(), message)

@@ -10,8 +10,7 @@ const LINES_WITHOUT_A_REASON: usize = 500;
 /// How far above an `unsafe` its argument may end, in lines.
 const SAFETY_REACH: usize = 8;
 /// Where people and services keep their own files: a path that begins so is right on one machine alone.
-const PRIVATE_FOLDERS: [&str; 9] =
-    ["Users", "builds", "home", "media", "mnt", "root", "srv", "work", "workspace"];
+const PRIVATE_FOLDERS: [&str; 9] = ["Users", "builds", "home", "media", "mnt", "root", "srv", "work", "workspace"];
 
 pub(super) fn check(sources: &[Source], exceptions: &Exceptions) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -36,19 +35,14 @@ pub(super) fn check(sources: &[Source], exceptions: &Exceptions) -> Vec<Finding>
 fn header(source: &Source) -> Option<Finding> {
     let first = source.text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("#!["));
     (!first.is_some_and(|line| line.starts_with("//!"))).then(|| {
-        source.finding(
-            1,
-            "header",
-            "does not open with `//!`: say the file's one job, and what it leaves out",
-        )
+        source.finding(1, "header", "does not open with `//!`: say the file's one job, and what it leaves out")
     })
 }
 
 fn length(source: &Source, exceptions: &Exceptions) -> Option<Finding> {
     let lines = source.text.lines().count();
     (lines > LINES_WITHOUT_A_REASON && !exceptions.long_files.contains_key(&source.name)).then(|| {
-        let message =
-            format!("{lines} lines: does it do one job? Split it, or give the reason in ci/tidy.toml");
+        let message = format!("{lines} lines: does it do one job? Split it, or give the reason in ci/tidy.toml");
         source.finding(0, "length", message)
     })
 }
@@ -62,11 +56,7 @@ fn open_ends(source: &Source) -> Vec<Finding> {
         let word = words.iter().find(|word| has_word(line, word));
         let call = calls.iter().find(|call| source.is_rust() && line.contains(**call));
         if let Some(found) = word.or(call) {
-            findings.push(source.finding(
-                number,
-                "open",
-                format!("`{found}` is left: finish it, or take it out"),
-            ));
+            findings.push(source.finding(number, "open", format!("`{found}` is left: finish it, or take it out")));
         }
     }
     findings
@@ -76,8 +66,7 @@ fn open_ends(source: &Source) -> Vec<Finding> {
 fn has_word(line: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        !line[..at].chars().next_back().is_some_and(part)
-            && !line[at + word.len()..].chars().next().is_some_and(part)
+        !line[..at].chars().next_back().is_some_and(part) && !line[at + word.len()..].chars().next().is_some_and(part)
     })
 }
 
@@ -92,8 +81,7 @@ fn machine_paths(source: &Source) -> Vec<Finding> {
             }
             let Some((folder, _)) = line[at + 1..].split_once('/') else { continue };
             if PRIVATE_FOLDERS.contains(&folder) {
-                let message =
-                    format!("`/{folder}/…` is a folder of one machine: make it relative, or take it out");
+                let message = format!("`/{folder}/…` is a folder of one machine: make it relative, or take it out");
                 findings.push(source.finding(number, "path", message));
             }
         }
@@ -109,8 +97,7 @@ fn loom(source: &Source, exceptions: &Exceptions) -> Vec<Finding> {
     numbered(source)
         .filter(|(_, line)| reads_cfg_loom(line))
         .map(|(number, _)| {
-            let message =
-                "reads cfg(loom) outside the shims: use the shim's types, or list the file in ci/tidy.toml";
+            let message = "reads cfg(loom) outside the shims: use the shim's types, or list the file in ci/tidy.toml";
             source.finding(number, "loom", message)
         })
         .collect()

@@ -159,12 +159,7 @@ fn create(words: &[&str]) -> Result<Segment, Error> {
 }
 
 /// The orders that end when they are done.
-fn obey(
-    world: &mut World,
-    segment: Option<&Segment>,
-    words: &[&str],
-    fd: Option<OwnedFd>,
-) -> Result<String, Error> {
+fn obey(world: &mut World, segment: Option<&Segment>, words: &[&str], fd: Option<OwnedFd>) -> Result<String, Error> {
     let nothing = |()| String::new();
     match words[0] {
         "become" => {
@@ -203,9 +198,8 @@ fn obey(
             Ok(format!("{} {}", census.fds.len(), census.mappings.len()))
         }
         "exec" => {
-            let error = std::os::unix::process::CommandExt::exec(
-                std::process::Command::new(words[1]).args(&words[2..]),
-            );
+            let error =
+                std::os::unix::process::CommandExt::exec(std::process::Command::new(words[1]).args(&words[2..]));
             panic!("{error}");
         }
         "clean" => Ok(monshm::clean(words[1] == "dry")?.to_string()),

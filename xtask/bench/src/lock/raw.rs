@@ -31,13 +31,7 @@ impl Futex {
         while word.swap(2, Ordering::Acquire) != 0 {
             // SAFETY: the word is mapped; no timeout.
             unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    word.as_ptr(),
-                    libc::FUTEX_WAIT,
-                    2,
-                    std::ptr::null::<libc::timespec>(),
-                );
+                libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, 2, std::ptr::null::<libc::timespec>());
             }
         }
     }

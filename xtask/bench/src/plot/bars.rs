@@ -18,8 +18,7 @@ pub(super) fn draw(svg: &mut String, group: &GroupResult) -> Drawn {
     let canvas = Canvas::new(svg, size, &group.title)?;
     let figures = group.cases.iter().map(|case| &case.figure);
     let scale = Scale::fitting(figures.flat_map(|figure| [figure.low, figure.high]), (left, left + WIDTH));
-    let ticks: Vec<(i32, String)> =
-        scale.ticks().into_iter().map(|tick| (scale.at(tick), written(tick))).collect();
+    let ticks: Vec<(i32, String)> = scale.ticks().into_iter().map(|tick| (scale.at(tick), written(tick))).collect();
     let better = if group.better == Better::Higher { "more is better" } else { "less is better" };
     let label = format!("{}, {better}", group.unit);
     canvas.horizontal(&ticks, &label, (TOP, bottom), left + WIDTH / 2)?;

@@ -12,13 +12,8 @@ use super::scale::{Scale, written};
 pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
 const FAINT: RGBColor = RGBColor(222, 222, 222);
 
-const OURS: [RGBColor; 5] = [
-    RGBColor(204, 0, 0),
-    RGBColor(240, 120, 0),
-    RGBColor(150, 0, 90),
-    RGBColor(230, 80, 140),
-    RGBColor(120, 40, 0),
-];
+const OURS: [RGBColor; 5] =
+    [RGBColor(204, 0, 0), RGBColor(240, 120, 0), RGBColor(150, 0, 90), RGBColor(230, 80, 140), RGBColor(120, 40, 0)];
 const PEERS: [RGBColor; 8] = [
     RGBColor(0, 90, 180),
     RGBColor(0, 140, 70),
@@ -85,11 +80,7 @@ pub(super) enum Side {
 }
 
 impl<'a> Canvas<'a> {
-    pub(super) fn new(
-        svg: &'a mut String,
-        size: (u32, u32),
-        title: &str,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn new(svg: &'a mut String, size: (u32, u32), title: &str) -> Result<Self, Box<dyn std::error::Error>> {
         let area = SVGBackend::with_string(svg, size).into_drawing_area();
         area.fill(&WHITE)?;
         let canvas = Canvas { area };

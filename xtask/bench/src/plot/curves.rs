@@ -49,11 +49,7 @@ fn gather<'a>(picture: &str, groups: &'a [GroupResult]) -> (Vec<Line>, Labels<'a
 }
 
 /// The page, high enough for its legend.
-fn page<'a>(
-    svg: &'a mut String,
-    title: &str,
-    names: &[String],
-) -> Result<Canvas<'a>, Box<dyn std::error::Error>> {
+fn page<'a>(svg: &'a mut String, title: &str, names: &[String]) -> Result<Canvas<'a>, Box<dyn std::error::Error>> {
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as u32;
     let width = (RIGHT + 24 + 34) as u32 + longest * 8 + 16;
     let height = (BOTTOM + 56).max(TOP + 19 * names.len() as i32 + 10) as u32;
@@ -78,19 +74,14 @@ pub(super) fn lines(svg: &mut String, title: &str, groups: &[GroupResult]) -> Dr
     places.dedup();
     let (Some(first), Some(final_one)) = (places.first(), places.last()) else { return canvas.done() };
     let x = Scale::log(*first, *final_one, (LEFT, RIGHT));
-    let ticks: Vec<(i32, String)> =
-        places.iter().map(|place| (x.at(*place), size(*place, labels.x))).collect();
+    let ticks: Vec<(i32, String)> = places.iter().map(|place| (x.at(*place), size(*place, labels.x))).collect();
     canvas.vertical(&y, labels.y, (LEFT, RIGHT), TOP)?;
     canvas.horizontal(&ticks, labels.x, (TOP, BOTTOM), (LEFT + RIGHT) / 2)?;
     // Ours last, above the others.
-    for (line, (_, look)) in
-        lines.iter().zip(&looks).rev().filter(|(line, _)| !line.name.starts_with("monshm"))
-    {
+    for (line, (_, look)) in lines.iter().zip(&looks).rev().filter(|(line, _)| !line.name.starts_with("monshm")) {
         draw(&canvas, line, *look, &x, &y)?;
     }
-    for (line, (_, look)) in
-        lines.iter().zip(&looks).rev().filter(|(line, _)| line.name.starts_with("monshm"))
-    {
+    for (line, (_, look)) in lines.iter().zip(&looks).rev().filter(|(line, _)| line.name.starts_with("monshm")) {
         draw(&canvas, line, *look, &x, &y)?;
     }
     canvas.legend(&looks, (RIGHT + 20, TOP))?;
@@ -117,30 +108,22 @@ fn size(value: f64, label: &str) -> String {
 
 /// Latency by percentile, which is stretched by its nines.
 pub(super) fn percentiles(svg: &mut String, group: &GroupResult) -> Drawn {
-    let cases: Vec<_> =
-        group.cases.iter().filter_map(|case| Some((&case.name, case.distribution.as_ref()?))).collect();
+    let cases: Vec<_> = group.cases.iter().filter_map(|case| Some((&case.name, case.distribution.as_ref()?))).collect();
     let names: Vec<String> = cases.iter().map(|(name, _)| (*name).clone()).collect();
     let looks = looks(&names);
     let canvas = page(svg, &group.title, &names)?;
     let all = cases.iter().flat_map(|(_, distribution)| &distribution.curve);
-    let (low, high) = all.clone().fold((f64::INFINITY, 1.0_f64), |(low, high), (_, ns)| {
-        (low.min((*ns as f64).max(1.0)), high.max(*ns as f64))
-    });
+    let (low, high) = all
+        .clone()
+        .fold((f64::INFINITY, 1.0_f64), |(low, high), (_, ns)| (low.min((*ns as f64).max(1.0)), high.max(*ns as f64)));
     if low > high {
         return canvas.done();
     }
     let y = Scale::log(low, high, (BOTTOM, TOP));
     let deepest = all.map(|(percentile, _)| nines(*percentile)).fold(1.0_f64, f64::max);
     let x = |percentile: f64| LEFT + (nines(percentile) / deepest * f64::from(WIDTH)) as i32;
-    let marks = [
-        (0.0, "0"),
-        (50.0, "50"),
-        (90.0, "90"),
-        (99.0, "99"),
-        (99.9, "99.9"),
-        (99.99, "99.99"),
-        (99.999, "99.999"),
-    ];
+    let marks =
+        [(0.0, "0"), (50.0, "50"), (90.0, "90"), (99.0, "99"), (99.9, "99.9"), (99.99, "99.99"), (99.999, "99.999")];
     let ticks: Vec<(i32, String)> = marks
         .into_iter()
         .filter(|(percentile, _)| nines(*percentile) <= deepest + 1e-6)

@@ -146,8 +146,7 @@ mod present {
         #[inline(always)]
         fn receive(&mut self, message: &mut [u8; N]) -> bool {
             // SAFETY: a living queue and N writable bytes.
-            match unsafe { bench_mq_receive(self.queue.as_ptr(), message.as_mut_ptr().cast(), N, self.wait) }
-            {
+            match unsafe { bench_mq_receive(self.queue.as_ptr(), message.as_mut_ptr().cast(), N, self.wait) } {
                 0 => false,
                 len if len == N as c_long => true,
                 len => panic!("message_queue gave {len} B, or threw an exception"),

@@ -54,8 +54,7 @@ impl PublishSubscribe {
             .signal_handling_mode(SignalHandlingMode::Disabled)
             .create::<ipc::Service>()
             .map_err(|error| text("node")(&error))?;
-        let name: ServiceName =
-            self.service.as_str().try_into().map_err(|_| "iceoryx2: a name it does not like")?;
+        let name: ServiceName = self.service.as_str().try_into().map_err(|_| "iceoryx2: a name it does not like")?;
         let messages = node
             .service_builder(&name)
             .publish_subscribe::<[u8; N]>()
@@ -128,8 +127,7 @@ impl<const N: usize> Transport<N> for PublishSubscribe {
 
     fn receiver(self, _: Side) -> Result<Reader<N>, String> {
         let opened = self.open::<N>()?;
-        let subscriber =
-            opened.messages.subscriber_builder().create().map_err(|error| text("subscriber")(&error))?;
+        let subscriber = opened.messages.subscriber_builder().create().map_err(|error| text("subscriber")(&error))?;
         let listener = opened.events.as_ref().map(|events| events.listener_builder().create()).transpose();
         let listener = listener.map_err(|error| text("listener")(&error))?;
         Ok(Reader { subscriber, listener, _opened: opened })

@@ -45,12 +45,7 @@ impl Way {
     }
 
     fn threads<const N: usize, T: ThreadTransport<N>>(name: &'static str) -> Self {
-        Self {
-            name,
-            scope: Scope::Threads,
-            one_way: stream_in_threads::<N, T>,
-            round_trips: trips_in_threads::<N, T>,
-        }
+        Self { name, scope: Scope::Threads, one_way: stream_in_threads::<N, T>, round_trips: trips_in_threads::<N, T> }
     }
 
     #[cfg(not(feature = "peers-heavy"))]
@@ -206,10 +201,7 @@ pub(super) fn trips<const N: usize, T: Transport<N>>(plan: &Plan, load: Trips) -
     pair::run(load.count, DEADLINE, &[(first, &ask), (second, &answer)], T::sweep).map(|(_, samples)| samples)
 }
 
-fn trips_in_threads<const N: usize, T: ThreadTransport<N>>(
-    plan: &Plan,
-    load: Trips,
-) -> Result<Vec<u64>, Failure> {
+fn trips_in_threads<const N: usize, T: ThreadTransport<N>>(plan: &Plan, load: Trips) -> Result<Vec<u64>, Failure> {
     let (first, second) = plan.cores;
     let both = |board: &Board| {
         let (mut there, mut arrives) = T::make(plan).map_err(Failure::Skipped)?;

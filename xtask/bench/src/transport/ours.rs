@@ -43,8 +43,7 @@ impl Link {
             Side::Second => handover::receive(&self.ends.1, size),
         };
         let segment = opened.map_err(|error| error.to_string())?;
-        let ring_len =
-            segment.ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;
+        let ring_len = segment.ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;
         assert_eq!(ring_len as usize, self.ring_len, "a ring of another length");
         Ok(segment)
     }

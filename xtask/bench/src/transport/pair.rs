@@ -97,8 +97,7 @@ impl Board {
             Failure::Failed(text) => (text, FAILED),
         };
         let bytes = &text.as_bytes()[..text.len().min(TEXT_LEN)];
-        if shared.complaint.compare_exchange(0, BEING_WRITTEN, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
+        if shared.complaint.compare_exchange(0, BEING_WRITTEN, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
         for (word, chunk) in shared.text.iter().zip(bytes.chunks(8)) {
@@ -142,10 +141,9 @@ pub(crate) fn run(
     let outcome = watch.wait(children.collect(), deadline);
     sweep();
     match outcome {
-        Outcome::Done => Ok((
-            board.result(),
-            board.samples().iter().map(|sample| sample.load(Ordering::Acquire)).collect(),
-        )),
+        Outcome::Done => {
+            Ok((board.result(), board.samples().iter().map(|sample| sample.load(Ordering::Acquire)).collect()))
+        }
         Outcome::Failed(how) => Err(board.complaint().unwrap_or(Failure::Failed(how))),
         Outcome::Interrupted(signal) => {
             drop(board);
@@ -319,9 +317,7 @@ fn reaped(pid: libc::pid_t) -> Option<Result<(), String>> {
     }
     Some(match status {
         0 => Ok(()),
-        _ if libc::WIFSIGNALED(status) => {
-            Err(format!("a side was ended by signal {}", libc::WTERMSIG(status)))
-        }
+        _ if libc::WIFSIGNALED(status) => Err(format!("a side was ended by signal {}", libc::WTERMSIG(status))),
         _ => Err(format!("a side exited with {}", libc::WEXITSTATUS(status))),
     })
 }

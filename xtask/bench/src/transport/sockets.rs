@@ -39,11 +39,7 @@ impl Bytes {
 
     /// Moves what is left of `len` bytes by `step`; true when all are through.
     #[inline(always)]
-    fn go_on(
-        &mut self,
-        len: usize,
-        mut step: impl FnMut(&OwnedFd, usize) -> rustix::io::Result<usize>,
-    ) -> bool {
+    fn go_on(&mut self, len: usize, mut step: impl FnMut(&OwnedFd, usize) -> rustix::io::Result<usize>) -> bool {
         loop {
             match step(&self.fd, self.done) {
                 Ok(0) => panic!("the other end is closed"),
@@ -82,8 +78,7 @@ impl<const N: usize> Transport<N> for Pipe {
     type Receiver = Bytes;
 
     fn make(plan: &Plan) -> Result<Self, String> {
-        let (read, write) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(text("pipe2"))?;
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(text("pipe2"))?;
         rustix::pipe::fcntl_setpipe_size(&write, plan.ring_len).map_err(text("F_SETPIPE_SZ"))?;
         set_mode(&write, plan.mode)?;
         set_mode(&read, plan.mode)?;
@@ -101,8 +96,8 @@ impl<const N: usize> Transport<N> for Pipe {
 
 /// A pair of connected sockets with a send buffer of the ring's size (the kernel doubles it for its own books).
 fn socket_pair(kind: SocketType, plan: &Plan) -> Result<Ends, String> {
-    let (write, read) = rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .map_err(text("socketpair"))?;
+    let (write, read) =
+        rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).map_err(text("socketpair"))?;
     // Without privilege the kernel takes no more than net.core.wmem_max, and says nothing.
     if sockopt::set_socket_send_buffer_size_force(&write, plan.ring_len).is_err() {
         sockopt::set_socket_send_buffer_size(&write, plan.ring_len).map_err(text("SO_SNDBUF"))?;

@@ -181,8 +181,7 @@ fn left_behind() -> Vec<String> {
     for folder in [std::env::temp_dir(), "/dev/shm".into()] {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.contains(&format!("monshm-bench-{pid}")) || name.contains(&format!("monshm_bench_{pid}_"))
-            {
+            if name.contains(&format!("monshm-bench-{pid}")) || name.contains(&format!("monshm_bench_{pid}_")) {
                 left.push(entry.path().display().to_string());
             }
         }
@@ -328,7 +327,6 @@ fn a_message_of_which_a_part_came_is_noticed() {
             true
         }
     }
-    let checked =
-        std::panic::catch_unwind(|| super::traffic::receive_all(&mut Partly, Load { warm: 0, total: 1 }));
+    let checked = std::panic::catch_unwind(|| super::traffic::receive_all(&mut Partly, Load { warm: 0, total: 1 }));
     assert!(checked.is_err(), "only the first word came");
 }

@@ -138,11 +138,7 @@ pub(super) fn ask<const N: usize>(
 
 /// Checks and returns `trips` messages.
 #[inline(never)]
-pub(super) fn answer<const N: usize>(
-    sender: &mut impl Sender<N>,
-    receiver: &mut impl Receiver<N>,
-    trips: u64,
-) {
+pub(super) fn answer<const N: usize>(sender: &mut impl Sender<N>, receiver: &mut impl Receiver<N>, trips: u64) {
     let mut message = [0; N];
     for number in 0..trips {
         while !receiver.receive(&mut message) {

@@ -127,7 +127,5 @@ pub(crate) fn refuse(calls: &[i64], errno: i32) -> io::Result<()> {
     // SAFETY: takes numbers only.
     done(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
     // SAFETY: the kernel reads the program and its instructions, which live through the call.
-    done(unsafe {
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, std::ptr::from_ref(&program))
-    })
+    done(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, std::ptr::from_ref(&program)) })
 }

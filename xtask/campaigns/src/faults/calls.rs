@@ -157,9 +157,7 @@ impl Call {
 
     fn of_open(&self) -> Plausible {
         if self.command() & i64::from(O_CREAT) != 0 {
-            return Errnos(&[
-                EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC, EACCES, EPERM, EROFS, ENOENT, EEXIST, ELOOP,
-            ]);
+            return Errnos(&[EINTR, EMFILE, ENFILE, ENOMEM, ENOSPC, EACCES, EPERM, EROFS, ENOENT, EEXIST, ELOOP]);
         }
         Errnos(&[EINTR, EMFILE, ENFILE, ENOMEM, EACCES, EPERM, ENOENT])
     }
@@ -193,11 +191,7 @@ const CONTROLS: [(i32, &str); 7] = [
 /// Number, name, and what it may answer.
 const TABLE: &[(i64, &str, Plausible)] = &[
     (SYS_memfd_create, "memfd_create", Errnos(&[ENOSYS, EPERM, EACCES, EINVAL, EMFILE, ENFILE, ENOMEM])),
-    (
-        SYS_fallocate,
-        "fallocate",
-        Errnos(&[EINTR, ENOSPC, ENOMEM, EOPNOTSUPP, ENOSYS, EPERM, EFBIG, EDQUOT, EIO]),
-    ),
+    (SYS_fallocate, "fallocate", Errnos(&[EINTR, ENOSPC, ENOMEM, EOPNOTSUPP, ENOSYS, EPERM, EFBIG, EDQUOT, EIO])),
     (SYS_fcntl, "fcntl", Nothing("see `of_fcntl`")),
     (SYS_fstat, "fstat", Errnos(&[ENOMEM, EOVERFLOW])),
     (SYS_newfstatat, "newfstatat", Errnos(&[ENOMEM, EACCES])),
@@ -224,18 +218,10 @@ const TABLE: &[(i64, &str, Plausible)] = &[
     (SYS_semget, "semget", Errnos(&[EINTR, ENOSPC, ENOMEM, EINVAL, EEXIST, ENOSYS, EPERM, EACCES])),
     (SYS_semctl, "semctl", Nothing("see `of_control`")),
     (SYS_semop, "semop", Errnos(&[EINTR, ENOSPC, ENOMEM, EIDRM, EINVAL, EACCES, ERANGE, EAGAIN])),
-    (
-        SYS_semtimedop,
-        "semtimedop",
-        Errnos(&[EINTR, ENOSPC, ENOMEM, EIDRM, EINVAL, EACCES, ERANGE, EAGAIN, ENOSYS]),
-    ),
+    (SYS_semtimedop, "semtimedop", Errnos(&[EINTR, ENOSPC, ENOMEM, EIDRM, EINVAL, EACCES, ERANGE, EAGAIN, ENOSYS])),
     (SYS_futex, "futex", Errnos(&[EINTR, EAGAIN, ENOSYS, EPERM, ENOMEM, EINVAL])),
     (SYS_membarrier, "membarrier", Errnos(&[ENOSYS, EPERM, EINVAL, ENOMEM])),
-    (
-        SYS_sendmsg,
-        "sendmsg",
-        Errnos(&[EINTR, EAGAIN, ENOBUFS, ENOMEM, EPIPE, ECONNRESET, ETOOMANYREFS, EPERM, EACCES]),
-    ),
+    (SYS_sendmsg, "sendmsg", Errnos(&[EINTR, EAGAIN, ENOBUFS, ENOMEM, EPIPE, ECONNRESET, ETOOMANYREFS, EPERM, EACCES])),
     (SYS_recvmsg, "recvmsg", Errnos(&[EINTR, EAGAIN, ENOMEM, ENOBUFS, ECONNRESET])),
     (SYS_poll, "poll", Errnos(&[EINTR, ENOMEM, EINVAL])),
     (SYS_ppoll, "ppoll", Errnos(&[EINTR, ENOMEM, EINVAL])),
@@ -267,10 +253,7 @@ const TABLE: &[(i64, &str, Plausible)] = &[
 
 /// The name of an errno, as people search for it.
 pub(crate) fn errno_name(errno: i32) -> String {
-    NAMES
-        .iter()
-        .find(|(number, _)| *number == errno)
-        .map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())
+    NAMES.iter().find(|(number, _)| *number == errno).map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())
 }
 
 const NAMES: [(i32, &str); 30] = [

@@ -41,21 +41,11 @@ const LARGE: usize = 16 << 20;
 pub(crate) const CASES: &[Case] = &[
     Case { name: "1 MiB of shm", size: LARGE, arrange: || arrange::shm("size=1m"), expect: without_names },
     Case { name: "full shm", size: SIZE, arrange: arrange::full_shm, expect: without_names },
-    Case {
-        name: "shm without inodes",
-        size: SIZE,
-        arrange: || arrange::shm("nr_inodes=1"),
-        expect: without_names,
-    },
+    Case { name: "shm without inodes", size: SIZE, arrange: || arrange::shm("nr_inodes=1"), expect: without_names },
     Case { name: "no shm", size: SIZE, arrange: arrange::no_shm, expect: without_names },
     Case { name: "shm read-only", size: SIZE, arrange: || arrange::shm("ro"), expect: without_names },
     Case { name: "no proc", size: SIZE, arrange: arrange::no_proc, expect: without_posix },
-    Case {
-        name: "fsize 65535",
-        size: SIZE,
-        arrange: || arrange::limit(At::FileSize, 65_535),
-        expect: without_posix,
-    },
+    Case { name: "fsize 65535", size: SIZE, arrange: || arrange::limit(At::FileSize, 65_535), expect: without_posix },
     Case { name: "fsize 0", size: SIZE, arrange: || arrange::limit(At::FileSize, 0), expect: without_posix },
     Case { name: "memlock 0", size: SIZE, arrange: || arrange::limit(At::Locked, 0), expect: |_| Works },
     Case { name: "nofile +0", size: SIZE, arrange: || arrange::room_for_files(0), expect: without_posix },
@@ -66,19 +56,9 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "nofile +5", size: SIZE, arrange: || arrange::room_for_files(5), expect: |_| Either },
     Case { name: "nofile +8", size: SIZE, arrange: || arrange::room_for_files(8), expect: |_| Works },
     Case { name: "as +8 MiB", size: LARGE, arrange: || arrange::room_for_maps(8 << 20), expect: |_| Refused },
-    Case {
-        name: "as +24 MiB",
-        size: LARGE,
-        arrange: || arrange::room_for_maps(24 << 20),
-        expect: |_| Refused,
-    },
+    Case { name: "as +24 MiB", size: LARGE, arrange: || arrange::room_for_maps(24 << 20), expect: |_| Refused },
     Case { name: "as +64 MiB", size: LARGE, arrange: || arrange::room_for_maps(64 << 20), expect: |_| Works },
-    Case {
-        name: "shmmax 8192",
-        size: SIZE,
-        arrange: || arrange::ipc("shmmax", "8192"),
-        expect: without_sysv,
-    },
+    Case { name: "shmmax 8192", size: SIZE, arrange: || arrange::ipc("shmmax", "8192"), expect: without_sysv },
     Case { name: "shmall 15", size: SIZE, arrange: || arrange::ipc("shmall", "15"), expect: without_sysv },
     Case { name: "shmmni 0", size: SIZE, arrange: || arrange::ipc("shmmni", "0"), expect: without_sysv },
     Case {
@@ -93,12 +73,7 @@ pub(crate) const CASES: &[Case] = &[
         arrange: || arrange::ipc("sem", "33 1024000000 500 32000"),
         expect: without_sysv,
     },
-    Case {
-        name: "semmns 10",
-        size: SIZE,
-        arrange: || arrange::ipc("sem", "32000 10 500 32000"),
-        expect: without_sysv,
-    },
+    Case { name: "semmns 10", size: SIZE, arrange: || arrange::ipc("sem", "32000 10 500 32000"), expect: without_sysv },
     Case {
         name: "no memfd_create",
         size: SIZE,
@@ -214,8 +189,7 @@ pub(crate) fn run(place: Place, only: Option<&str>, tally: &mut Tally) -> Result
             ([], Some(_)) => row.refused += 1,
             _ => row.findings += 1,
         }
-        let named: Vec<String> =
-            findings.iter().map(|finding| format!("{place} {}: {finding}", case.name)).collect();
+        let named: Vec<String> = findings.iter().map(|finding| format!("{place} {}: {finding}", case.name)).collect();
         let place = super::arguments(place);
         tally.find(&named, &format!("{place} --operation {OPERATION} --case \"{}\"", case.name));
     }
@@ -252,6 +226,5 @@ fn judge(place: Place, case: &Case, seen: &Seen) -> Vec<String> {
 /// `Auto` that did not take its first choice says why.
 fn unexplained(report: &Report) -> Option<String> {
     let chosen = report.selection.as_deref().unwrap_or_default();
-    (chosen.contains("first of") && report.refusals.is_empty())
-        .then(|| format!("no reason is told: {chosen}"))
+    (chosen.contains("first of") && report.refusals.is_empty()).then(|| format!("no reason is told: {chosen}"))
 }

@@ -26,8 +26,7 @@ pub(crate) fn live(place: Place, size: usize, holder: Option<stage::Started>, re
     report.selection = Some(made.selection().to_string());
     let refusals = made.selection().refusals();
     report.refusals = refusals.iter().map(|refusal| Told::from(&refusal.error)).collect();
-    let used =
-        prove_pair(&made).and_then(|()| holder.map_or(Ok(()), |holder| contend(&made, holder, report)));
+    let used = prove_pair(&made).and_then(|()| holder.map_or(Ok(()), |holder| contend(&made, holder, report)));
     if let Err(error) = used {
         match error.downcast::<monshm::Error>() {
             Ok(error) => report.error = Some(Told::from(&*error)),

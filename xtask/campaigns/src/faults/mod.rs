@@ -131,8 +131,7 @@ impl Plan {
     fn run(&mut self) -> Result<(), Box<dyn Error>> {
         let before = Census::take();
         let places: Vec<Place> = Place::all().into_iter().filter(|place| self.wants_place(*place)).collect();
-        let wanted =
-            |plan: &Self, scene: &Scene| plan.args.operation.as_deref().is_none_or(|name| name == scene.name);
+        let wanted = |plan: &Self, scene: &Scene| plan.args.operation.as_deref().is_none_or(|name| name == scene.name);
         let all = |plan: &Self, place: Place| -> Vec<Scene> {
             scenes(place).iter().copied().filter(|scene| wanted(plan, scene)).collect()
         };
@@ -253,8 +252,7 @@ impl Plan {
                 let once = Injection { call: *call, occurrence, errno: *errno, for_good: false };
                 all.push(once);
                 // libc leaves it to the kernel to see that the time is up, which it does before it looks for signals.
-                let signals =
-                    *errno == libc::EINTR && call.is_wait() && scene.is_timed() && !place.is_lock_of_libc();
+                let signals = *errno == libc::EINTR && call.is_wait() && scene.is_timed() && !place.is_lock_of_libc();
                 let missing = matches!(*errno, libc::ENOSYS | libc::EPERM) && call.may_be_missing();
                 if occurrence == 0 && (signals || missing) {
                     all.push(Injection { for_good: true, ..once });

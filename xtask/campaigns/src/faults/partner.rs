@@ -88,13 +88,7 @@ fn accept(error: &monshm::Error) -> Outcome {
 }
 
 /// What is done beside a subject that is attached.
-fn beside(
-    place: Place,
-    scene: Scene,
-    segment: &Segment,
-    socket: &UnixStream,
-    progress: &Progress,
-) -> Outcome {
+fn beside(place: Place, scene: Scene, segment: &Segment, socket: &UnixStream, progress: &Progress) -> Outcome {
     match scene.name {
         "take-over" => meet(socket, || kill_inside(place, segment)),
         "lock-contended" | "try-lock-held" | "lock-timed-out" => {

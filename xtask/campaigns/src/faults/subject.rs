@@ -155,8 +155,7 @@ impl Subject {
     fn suffer(&self, name: &str) -> Outcome {
         let case = CASES.iter().find(|case| case.name == name).ok_or("there is no such case")?;
         // Started before: it is spared. Where calls are refused for good, waits must end all the same.
-        let waits =
-            case.name.contains("futex") || case.name.contains("membarrier") || case.name == "old kernel";
+        let waits = case.name.contains("futex") || case.name.contains("membarrier") || case.name == "old kernel";
         let holder = if waits { Some(stage::start("die-inside", self.place)?) } else { None };
         (case.arrange)()?;
         life::live(self.place, case.size, holder, &mut self.report.borrow_mut());

@@ -84,10 +84,7 @@ impl Tally {
             text.push_str(&format!("\n{place}\n{}\n", self.table(place)));
         }
         for finding in &self.findings {
-            text.push_str(&format!(
-                "FINDING {}\n        again: cargo xtask faults {}\n",
-                finding.text, finding.again
-            ));
+            text.push_str(&format!("FINDING {}\n        again: cargo xtask faults {}\n", finding.text, finding.again));
         }
         for note in &self.notes {
             text.push_str(&format!("note: {note}\n"));

@@ -64,16 +64,12 @@ impl Honest {
         let Some(honest) = &self.fd else { return Ok(()) };
         let mut list = [0u8; 256];
         // SAFETY: room for as many bytes as is said.
-        let len = unsafe {
-            libc::fgetxattr(honest.as_raw_fd(), ACL.as_ptr(), list.as_mut_ptr().cast(), list.len())
-        };
+        let len = unsafe { libc::fgetxattr(honest.as_raw_fd(), ACL.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
         if len <= 0 {
             return Ok(());
         }
         // SAFETY: the bytes that were just read.
-        done(unsafe {
-            libc::fsetxattr(file.as_raw_fd(), ACL.as_ptr(), list.as_ptr().cast(), len as usize, 0)
-        })
+        done(unsafe { libc::fsetxattr(file.as_raw_fd(), ACL.as_ptr(), list.as_ptr().cast(), len as usize, 0) })
     }
 
     /// Names `file` in the descriptor.
@@ -91,9 +87,7 @@ impl Honest {
 /// A memfd of `len` bytes of zeros, without seals.
 pub(crate) fn memfd(len: u64, flags: libc::c_uint) -> io::Result<OwnedFd> {
     // SAFETY: a terminated literal.
-    let fd = unsafe {
-        libc::memfd_create(c"forged".as_ptr(), libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC | flags)
-    };
+    let fd = unsafe { libc::memfd_create(c"forged".as_ptr(), libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC | flags) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -70,9 +70,7 @@ pub(crate) fn receive(mut socket: &UnixStream) -> io::Result<(Vec<u8>, Option<Ow
     (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
     (header.msg_control, header.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control) as _);
     // SAFETY: header and all that it points to live through the call.
-    let len = unsafe {
-        libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC | libc::MSG_WAITALL)
-    };
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC | libc::MSG_WAITALL) };
     if len != 4 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -31,9 +31,8 @@ impl Guarded {
         let map = NonNull::new(map.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let made = Self { map, map_len, len };
         // SAFETY: the pages between the first and the last of the mapping that was just made.
-        let opened = unsafe {
-            libc::mprotect(map.as_ptr().add(page).cast(), inside, libc::PROT_READ | libc::PROT_WRITE)
-        };
+        let opened =
+            unsafe { libc::mprotect(map.as_ptr().add(page).cast(), inside, libc::PROT_READ | libc::PROT_WRITE) };
         if opened != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -79,9 +78,10 @@ impl Canaries {
 
     /// Whether every byte is as it was.
     pub(crate) fn are_whole(&self) -> bool {
-        self.0.iter().enumerate().all(|(shift, block)| {
-            block.iter().all(|byte| std::hint::black_box(*byte) == CANARY ^ shift as u8)
-        })
+        self.0
+            .iter()
+            .enumerate()
+            .all(|(shift, block)| block.iter().all(|byte| std::hint::black_box(*byte) == CANARY ^ shift as u8))
     }
 }
 

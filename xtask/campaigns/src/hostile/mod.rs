@@ -93,8 +93,7 @@ fn chosen(args: &Args) -> Result<Vec<Attack>, Box<dyn Error>> {
         }
     }
     let is_wanted = |attack: &Attack| {
-        args.attacks.is_empty()
-            || args.attacks.iter().any(|wanted| attack.name == wanted || attack.family() == wanted)
+        args.attacks.is_empty() || args.attacks.iter().any(|wanted| attack.name == wanted || attack.family() == wanted)
     };
     Ok(all.into_iter().filter(is_wanted).collect())
 }
@@ -151,12 +150,7 @@ impl Round<'_> {
     fn note(&mut self, play: &Play<'_>, mut outcome: Outcome) -> Result<(), Box<dyn Error>> {
         if outcome.only_late && !self.args.contrary {
             // The machine may have been busy: once more, alone. What is late twice is a finding.
-            eprintln!(
-                "note: {} on {}: {}; once more",
-                play.attack.name,
-                play.cell,
-                outcome.faults.join("; ")
-            );
+            eprintln!("note: {} on {}: {}; once more", play.attack.name, play.cell, outcome.faults.join("; "));
             outcome = play.run(self.isolated)?;
         }
         let row = table::row(self.rows, play.attack, play.cell, play.side);

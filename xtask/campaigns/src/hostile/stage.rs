@@ -74,20 +74,7 @@ impl Stage {
         });
         let random = Random::of(seed, &[cell.index() as u64, part as u64]);
         let listener = listener.transpose()?;
-        Ok(Self {
-            part,
-            cell,
-            side,
-            cast,
-            random,
-            report,
-            other,
-            third,
-            place,
-            listener,
-            wire: None,
-            kept: None,
-        })
+        Ok(Self { part, cell, side, cast, random, report, other, third, place, listener, wire: None, kept: None })
     }
 
     /// The socket between victim and attacker, on which each finds the other's user.
@@ -208,9 +195,7 @@ pub(crate) fn connect(place: &str) -> io::Result<UnixStream> {
     let begin = Instant::now();
     loop {
         match UnixStream::connect_addr(&address) {
-            Err(error)
-                if error.kind() == io::ErrorKind::ConnectionRefused && begin.elapsed() < CUE_TIMEOUT =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && begin.elapsed() < CUE_TIMEOUT => {
                 std::thread::sleep(Duration::from_micros(200));
             }
             answer => return answer,

@@ -76,12 +76,7 @@ impl<'a> Victim<'a> {
     }
 
     /// Takes the lock; a success is named `Clean` or `OwnerDied`.
-    pub(crate) fn lock<'s>(
-        &mut self,
-        segment: &'s Segment,
-        limit: Duration,
-        allowed: &[&str],
-    ) -> Option<Guard<'s>> {
+    pub(crate) fn lock<'s>(&mut self, segment: &'s Segment, limit: Duration, allowed: &[&str]) -> Option<Guard<'s>> {
         let answer = self.timed("lock", limit, || segment.lock_timeout(limit));
         let name = match answer.as_ref().map(Guard::acquired) {
             Ok(Acquired::OwnerDied) => "OwnerDied",

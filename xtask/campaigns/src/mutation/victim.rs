@@ -173,8 +173,7 @@ impl Victim {
         self.header.write(&self.pristine);
         self.with_ends = !self.with_ends;
         let encoded = self.creator.encode().unwrap_or_else(|error| panic!("{error}"));
-        let segment =
-            Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_or_else(|error| panic!("{error}"));
+        let segment = Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_or_else(|error| panic!("{error}"));
         let ends = self.with_ends.then(|| {
             let ends = segment.producer().and_then(|producer| Ok((producer, segment.consumer()?)));
             ends.unwrap_or_else(|error| panic!("{error}"))
@@ -293,9 +292,7 @@ impl Victim {
             3 => self.under_lock("alloc", segment, |segment| {
                 let layout = Layout::from_size_align(len + 1, 1 << (wide % 13)).expect("small");
                 let offset = segment.alloc(layout)?;
-                assert!(
-                    offset >= 2048 && offset as usize + len < SIZE && offset % layout.align() as u64 == 0
-                );
+                assert!(offset >= 2048 && offset as usize + len < SIZE && offset % layout.align() as u64 == 0);
                 Ok(())
             }),
             4 => self.judge("region", region(segment, wide)),
@@ -309,10 +306,7 @@ impl Victim {
             },
         }
         if self.poisoned {
-            assert!(matches!(
-                handle.segment.try_lock().err().map(|error| error.kind()),
-                Some(ErrorKind::Poisoned)
-            ));
+            assert!(matches!(handle.segment.try_lock().err().map(|error| error.kind()), Some(ErrorKind::Poisoned)));
         }
         self.handle = Some(handle);
     }
@@ -365,12 +359,7 @@ impl Victim {
     }
 
     /// Work that takes the lock by itself, and would wait for a living holder that the word invents for some seconds.
-    fn under_lock(
-        &mut self,
-        call: &'static str,
-        segment: &Segment,
-        work: impl FnOnce(&Segment) -> Result<(), Error>,
-    ) {
+    fn under_lock(&mut self, call: &'static str, segment: &Segment, work: impl FnOnce(&Segment) -> Result<(), Error>) {
         match segment.try_lock() {
             Ok(guard) => {
                 let outcome = work(segment);

@@ -52,8 +52,7 @@ fn cfg_loom_stands_in_listed_files_and_models_alone() {
 
 #[test]
 fn unsafe_wants_its_argument_near() {
-    let text =
-        "//! A job.\n// SAFETY: the bounds were checked above,\n// and nobody unmaps.\nunsafe { f() }\n";
+    let text = "//! A job.\n// SAFETY: the bounds were checked above,\n// and nobody unmaps.\nunsafe { f() }\n";
     assert!(broken("a/src/lib.rs", text).is_empty());
     let bare = "//! A job.\nfn f() {\n    unsafe { g() }\n}\nunsafe impl Send for T {}\n";
     assert_eq!(broken("a/src/lib.rs", bare), ["safety:3", "safety:5"]);

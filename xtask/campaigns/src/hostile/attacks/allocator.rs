@@ -11,12 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "allocator/edited",
-        "sets cdata_end back, forth and beyond the ring",
-        edited_victim,
-        edited_attacker,
-    ),
+    Attack::new("allocator/edited", "sets cdata_end back, forth and beyond the ring", edited_victim, edited_attacker),
     Attack::new(
         "allocator/racing",
         "edits its words all the time while the victim allocates",

@@ -11,25 +11,15 @@ use monshm_core::{Descriptor, LockKind, MemoryKind, Name, Object};
 use std::os::fd::AsFd;
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "descriptor/fields",
-        "forges each field, with a right checksum",
-        fields_victim,
-        fields_attacker,
-    )
-    .from(PEER),
+    Attack::new("descriptor/fields", "forges each field, with a right checksum", fields_victim, fields_attacker)
+        .from(PEER),
     Attack::new("descriptor/bits", "flips each bit, cuts at each byte, appends", bits_victim, bits_attacker)
         .on(Cells::Memories)
         .from(PEER),
     Attack::new("descriptor/replayed", "sends the same descriptor twice", replayed_victim, replayed_attacker)
         .from(PEER),
-    Attack::new(
-        "descriptor/stale",
-        "sends one that 16 newer ones have replaced",
-        stale_victim,
-        stale_attacker,
-    )
-    .from(PEER),
+    Attack::new("descriptor/stale", "sends one that 16 newer ones have replaced", stale_victim, stale_attacker)
+        .from(PEER),
     Attack::new(
         "descriptor/of-another",
         "sends one segment's bytes with another's object",

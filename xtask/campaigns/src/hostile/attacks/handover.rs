@@ -16,14 +16,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "handover/fds",
-        "sends 0, 2, 10, 17 and 253 descriptors with a segment",
-        fds_victim,
-        fds_attacker,
-    )
-    .on(Cells::Memfd)
-    .from(PEER),
+    Attack::new("handover/fds", "sends 0, 2, 10, 17 and 253 descriptors with a segment", fds_victim, fds_attacker)
+        .on(Cells::Memfd)
+        .from(PEER),
     Attack::new(
         "handover/unused-fd",
         "sends a descriptor with a segment that needs none",
@@ -32,14 +27,9 @@ pub(super) const ATTACKS: &[Attack] = &[
     )
     .on(Cells::Sysv)
     .from(PEER),
-    Attack::new(
-        "handover/full-table",
-        "sends a segment while the victim's table is full",
-        full_victim,
-        full_attacker,
-    )
-    .on(Cells::Memories)
-    .from(PEER),
+    Attack::new("handover/full-table", "sends a segment while the victim's table is full", full_victim, full_attacker)
+        .on(Cells::Memories)
+        .from(PEER),
     Attack::new(
         "handover/messages",
         "sends messages that are none, cut off, or never end",
@@ -48,14 +38,9 @@ pub(super) const ATTACKS: &[Attack] = &[
     )
     .on(Cells::Memories)
     .from(PEER),
-    Attack::new(
-        "handover/half-and-silent",
-        "sends half a message and then nothing",
-        slow_victim,
-        half_attacker,
-    )
-    .slow()
-    .from(PEER),
+    Attack::new("handover/half-and-silent", "sends half a message and then nothing", slow_victim, half_attacker)
+        .slow()
+        .from(PEER),
     Attack::new(
         "handover/byte-by-byte",
         "sends a message byte by byte, slower than the deadline",
@@ -64,33 +49,18 @@ pub(super) const ATTACKS: &[Attack] = &[
     )
     .slow()
     .from(PEER),
-    Attack::new(
-        "handover/stopped",
-        "stops for ever in the middle of its message",
-        slow_victim,
-        stopped_attacker,
-    )
-    .slow()
-    .from(PEER),
-    Attack::new(
-        "handover/answers",
-        "gives false answers to a segment that it got",
-        answers_victim,
-        answers_attacker,
-    )
-    .on(Cells::Memories)
-    .from(CREATOR),
+    Attack::new("handover/stopped", "stops for ever in the middle of its message", slow_victim, stopped_attacker)
+        .slow()
+        .from(PEER),
+    Attack::new("handover/answers", "gives false answers to a segment that it got", answers_victim, answers_attacker)
+        .on(Cells::Memories)
+        .from(CREATOR),
     Attack::new("handover/no-answer", "takes a segment and never answers", silent_victim, silent_attacker)
         .slow()
         .from(CREATOR),
-    Attack::new(
-        "handover/full-socket",
-        "never reads, from a socket without room",
-        full_socket_victim,
-        silent_attacker,
-    )
-    .slow()
-    .from(CREATOR),
+    Attack::new("handover/full-socket", "never reads, from a socket without room", full_socket_victim, silent_attacker)
+        .slow()
+        .from(CREATOR),
 ];
 
 /// How many descriptors come, and the answers; without one the memfd cannot be found, but by one's own user.

@@ -12,25 +12,10 @@ use std::alloc::Layout;
 use std::time::Duration;
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "header/before-attach",
-        "edits each word before the victim attaches",
-        early_victim,
-        early_attacker,
-    )
-    .from(PEER),
-    Attack::new(
-        "header/unused",
-        "edits each word of a segment whose ring was not used",
-        unused_victim,
-        late_attacker,
-    ),
-    Attack::new(
-        "header/in-use",
-        "edits each word while ring and allocator are in use",
-        used_victim,
-        late_attacker,
-    ),
+    Attack::new("header/before-attach", "edits each word before the victim attaches", early_victim, early_attacker)
+        .from(PEER),
+    Attack::new("header/unused", "edits each word of a segment whose ring was not used", unused_victim, late_attacker),
+    Attack::new("header/in-use", "edits each word while ring and allocator are in use", used_victim, late_attacker),
     Attack::new(
         "header/zeroed",
         "overwrites the whole header with zeros, ones and noise",
@@ -48,9 +33,7 @@ fn edit(raw: &Raw, place: usize, number: u64) -> Option<u64> {
     let old = raw.get(field);
     let neighbour = raw.get(FIELDS[(place + 1) % FIELDS.len()]);
     let most = if field.width == 4 { u32::MAX.into() } else { u64::MAX };
-    let new = [0, 1, u64::MAX, old.wrapping_add(1), old.wrapping_sub(1), old ^ 128, neighbour]
-        [number as usize]
-        & most;
+    let new = [0, 1, u64::MAX, old.wrapping_add(1), old.wrapping_sub(1), old ^ 128, neighbour][number as usize] & most;
     (new != old).then_some(new)
 }
 
@@ -189,9 +172,7 @@ pub(super) fn use_all(victim: &mut Victim<'_>, segment: &Segment, disturbed: boo
     if disturbed {
         if let Some(mut producer) = victim.ask("producer", AT_ONCE, claims, || segment.producer()) {
             let any = ["Ok", "NoRoom", "Closed", "TimedOut", "Corrupt", "Poisoned", "MixedRing"];
-            victim.ask("push_wait", WAIT, &any, || {
-                producer.push_wait(Label::kind(1), &bytes.bytes()[..33], WAIT)
-            });
+            victim.ask("push_wait", WAIT, &any, || producer.push_wait(Label::kind(1), &bytes.bytes()[..33], WAIT));
         }
     }
     victim.is_whole(&bytes);
@@ -204,15 +185,12 @@ fn use_locked_ring(victim: &mut Victim<'_>, segment: &Segment, disturbed: bool) 
     // A claim that is edited in looks like a lock-free end in use.
     let Some(ring) = victim.ask("ring", AT_ONCE, broken, || segment.ring()) else { return Ok(()) };
     let mut bytes = victim.buffer(200)?;
-    victim.ask("append", AT_ONCE, or(&["Ok", "NoRoom", "Claimed", "Corrupt", "Poisoned"]), || {
-        ring.append(bytes.bytes())
-    });
+    victim
+        .ask("append", AT_ONCE, or(&["Ok", "NoRoom", "Claimed", "Corrupt", "Poisoned"]), || ring.append(bytes.bytes()));
     if let Some(len) = victim.ask("len", AT_ONCE, broken, || ring.len()) {
         victim.check(len <= ring.capacity(), "the ring holds no more than its capacity");
     }
-    victim.ask("read", AT_ONCE, or(&["Ok", "NoData", "Claimed", "Corrupt", "Poisoned"]), || {
-        ring.read(bytes.bytes())
-    });
+    victim.ask("read", AT_ONCE, or(&["Ok", "NoData", "Claimed", "Corrupt", "Poisoned"]), || ring.read(bytes.bytes()));
     victim.ask("skip", AT_ONCE, or(&["Ok", "NoData", "Claimed", "Corrupt", "Poisoned"]), || ring.skip(0));
     victim.is_whole(&bytes);
     Ok(())

@@ -11,48 +11,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "lock-word/free",
-        "writes each value class into the free lock's word",
-        free_victim,
-        free_attacker,
-    )
-    .on(Cells::Word),
-    Attack::new(
-        "lock-word/held",
-        "writes each value class while the victim holds",
-        held_victim,
-        held_attacker,
-    )
-    .on(Cells::Word),
-    Attack::new(
-        "lock-word/flips",
-        "flips the word at full speed while the victim locks",
-        flips_victim,
-        flips_attacker,
-    )
-    .on(Cells::Word)
-    .from(PEER),
-    Attack::new(
-        "lock-word/sleepers",
-        "keeps every sleeper's bit set and cleared",
-        sleepers_victim,
-        sleepers_attacker,
-    )
-    .on(Cells::Word),
-    Attack::new(
-        "lock-word/slots",
-        "overwrites all slot records while the victim locks",
-        slots_victim,
-        slots_attacker,
-    ),
-    Attack::new(
-        "lock-word/dirty",
-        "writes each value class into the dirty word",
-        dirty_victim,
-        dirty_attacker,
-    )
-    .on(Cells::SysvSem),
+    Attack::new("lock-word/free", "writes each value class into the free lock's word", free_victim, free_attacker)
+        .on(Cells::Word),
+    Attack::new("lock-word/held", "writes each value class while the victim holds", held_victim, held_attacker)
+        .on(Cells::Word),
+    Attack::new("lock-word/flips", "flips the word at full speed while the victim locks", flips_victim, flips_attacker)
+        .on(Cells::Word)
+        .from(PEER),
+    Attack::new("lock-word/sleepers", "keeps every sleeper's bit set and cleared", sleepers_victim, sleepers_attacker)
+        .on(Cells::Word),
+    Attack::new("lock-word/slots", "overwrites all slot records while the victim locks", slots_victim, slots_attacker),
+    Attack::new("lock-word/dirty", "writes each value class into the dirty word", dirty_victim, dirty_attacker)
+        .on(Cells::SysvSem),
 ];
 
 /// What the attacker writes, and what the contract says that the victim's `lock_timeout` answers.

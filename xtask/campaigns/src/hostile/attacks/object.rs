@@ -32,13 +32,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     .on(Cells::Named)
     .from(PEER)
     .by(Users::Others),
-    Attack::new(
-        "object/sealed-under-use",
-        "shrinks, grows and seals the memfd under use",
-        seal_victim,
-        seal_attacker,
-    )
-    .on(Cells::Memfd),
+    Attack::new("object/sealed-under-use", "shrinks, grows and seals the memfd under use", seal_victim, seal_attacker)
+        .on(Cells::Memfd),
     Attack::new(
         "object/punched",
         "punches the bytes out under use, so that they become zero",
@@ -46,13 +41,8 @@ pub(super) const ATTACKS: &[Attack] = &[
         punch_attacker,
     )
     .on(Cells::Memfd),
-    Attack::new(
-        "object/truncated",
-        "truncates the named object under use",
-        truncated_victim,
-        truncated_attacker,
-    )
-    .on(Cells::Named),
+    Attack::new("object/truncated", "truncates the named object under use", truncated_victim, truncated_attacker)
+        .on(Cells::Named),
     Attack::new(
         "object/truncated-racing",
         "truncates it and makes it longer again, without end",
@@ -171,8 +161,7 @@ fn memfd_victim(victim: &mut Victim<'_>) -> Played {
         }
         let attach = victim.stage.attach();
         // A copy has the token that the honest segment has: it is good there too.
-        let allowed: &[&str] =
-            if forged.name == "an honest copy" { &["Ok", "Gone"] } else { &[forged.answer] };
+        let allowed: &[&str] = if forged.name == "an honest copy" { &["Ok", "Gone"] } else { &[forged.answer] };
         victim.ask("receive", handover::TIMEOUT, allowed, || attach.receive(&wire));
     }
     Ok(())
@@ -363,18 +352,8 @@ const CUTS: [u64; 3] = [0, 4096, LEN - 4096];
 
 /// Uses everything, once. Any call may find that the memory is gone.
 fn use_lost(victim: &mut Victim<'_>, segment: &Segment) -> Played {
-    let any = [
-        "Ok",
-        "NoRoom",
-        "NoData",
-        "Claimed",
-        "Closed",
-        "TimedOut",
-        "MixedRing",
-        "Corrupt",
-        "Poisoned",
-        "MemoryLost",
-    ];
+    let any =
+        ["Ok", "NoRoom", "NoData", "Claimed", "Closed", "TimedOut", "MixedRing", "Corrupt", "Poisoned", "MemoryLost"];
     let wait = Duration::from_millis(2);
     let taken = ["Clean", "OwnerDied", "TimedOut", "Corrupt", "Poisoned", "MemoryLost"];
     if let Some(guard) = victim.lock(segment, wait, &taken) {

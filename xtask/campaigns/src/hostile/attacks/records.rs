@@ -9,30 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "records/headers",
-        "publishes record headers that cannot be",
-        headers_victim,
-        headers_attacker,
-    ),
-    Attack::new(
-        "records/padding",
-        "publishes padding and nothing else, for ever",
-        padding_victim,
-        padding_attacker,
-    ),
-    Attack::new(
-        "records/flips",
-        "flips headers and payloads while they are read",
-        flips_victim,
-        flips_attacker,
-    ),
-    Attack::new(
-        "records/flood",
-        "publishes as fast as it can, the longest records",
-        flood_victim,
-        flood_attacker,
-    ),
+    Attack::new("records/headers", "publishes record headers that cannot be", headers_victim, headers_attacker),
+    Attack::new("records/padding", "publishes padding and nothing else, for ever", padding_victim, padding_attacker),
+    Attack::new("records/flips", "flips headers and payloads while they are read", flips_victim, flips_attacker),
+    Attack::new("records/flood", "publishes as fast as it can, the longest records", flood_victim, flood_attacker),
 ];
 
 const FIRST: u64 = 1 << 28;
@@ -79,13 +59,7 @@ const CASES: &[Case] = &[
         at_end: true,
         answer: "Corrupt",
     },
-    Case {
-        name: "padding to the end",
-        header: RECORD | PADDING | 8,
-        published: 16,
-        at_end: true,
-        answer: "TimedOut",
-    },
+    Case { name: "padding to the end", header: RECORD | PADDING | 8, published: 16, at_end: true, answer: "TimedOut" },
 ];
 
 fn headers_victim(victim: &mut Victim<'_>) -> Played {
@@ -194,11 +168,8 @@ fn race(victim: &mut Victim<'_>, len: usize, honest: bool) -> Played {
         victim.stage.cue()?;
         let part = Instant::now();
         while part.elapsed() < FLOOD / 4 {
-            let any: &[&str] = if honest {
-                &["Ok", "TimedOut"]
-            } else {
-                &["Ok", "TimedOut", "NoRoom", "Corrupt", "Poisoned"]
-            };
+            let any: &[&str] =
+                if honest { &["Ok", "TimedOut"] } else { &["Ok", "TimedOut", "NoRoom", "Corrupt", "Poisoned"] };
             let popped = victim.ask("pop_wait", WAIT, any, || consumer.pop_wait(bytes.bytes(), WAIT));
             if popped.is_some_and(|record| record.len() > len) {
                 victim.fault("a record is longer than the buffer that it was copied to");

@@ -15,18 +15,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack::new("ring/tail", "edits tail under a lock-free consumer", tail_victim, tail_attacker),
     Attack::new("ring/head", "edits head under a lock-free producer", head_victim, head_attacker),
     Attack::new("ring/locked", "edits head and tail under the locked ring", locked_victim, locked_attacker),
-    Attack::new(
-        "ring/flags",
-        "toggles claims, closed and waiting flags at full speed",
-        flags_victim,
-        flags_attacker,
-    ),
-    Attack::new(
-        "ring/flips",
-        "flips indices and bytes of the ring at full speed",
-        flips_victim,
-        flips_attacker,
-    ),
+    Attack::new("ring/flags", "toggles claims, closed and waiting flags at full speed", flags_victim, flags_attacker),
+    Attack::new("ring/flips", "flips indices and bytes of the ring at full speed", flips_victim, flips_attacker),
 ];
 
 const WAIT: Duration = Duration::from_millis(5);

@@ -17,18 +17,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     )
     .slow()
     .from(CREATOR),
-    Attack::new(
-        "stopped/producing",
-        "claims the writing end and stops for ever",
-        producing_victim,
-        producing_attacker,
-    ),
-    Attack::new(
-        "stopped/consuming",
-        "claims the reading end and stops for ever",
-        consuming_victim,
-        consuming_attacker,
-    ),
+    Attack::new("stopped/producing", "claims the writing end and stops for ever", producing_victim, producing_attacker),
+    Attack::new("stopped/consuming", "claims the reading end and stops for ever", consuming_victim, consuming_attacker),
 ];
 
 /// The deadlines that are tried.

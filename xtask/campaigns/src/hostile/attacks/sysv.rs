@@ -21,45 +21,25 @@ pub(super) const ATTACKS: &[Attack] = &[
     )
     .on(Cells::SysvSem)
     .from(CREATOR),
-    Attack::new(
-        "sysv/setval-slots",
-        "sets every slot's semaphore to 0, 1 and the most",
-        slots_victim,
-        slots_attacker,
-    )
-    .on(Cells::Sysv)
-    .from(CREATOR),
-    Attack::new(
-        "sysv/semop-flood",
-        "gives and takes the lock's semaphore without end",
-        flood_victim,
-        flood_attacker,
-    )
-    .on(Cells::SysvSem)
-    .from(CREATOR),
+    Attack::new("sysv/setval-slots", "sets every slot's semaphore to 0, 1 and the most", slots_victim, slots_attacker)
+        .on(Cells::Sysv)
+        .from(CREATOR),
+    Attack::new("sysv/semop-flood", "gives and takes the lock's semaphore without end", flood_victim, flood_attacker)
+        .on(Cells::SysvSem)
+        .from(CREATOR),
     Attack::new("sysv/remove-set", "removes the semaphore set under use", remove_victim, remove_set_attacker)
         .on(Cells::Sysv)
         .from(BOTH),
     Attack::new("sysv/remove-segment", "removes the segment under use", keep_victim, remove_segment_attacker)
         .on(Cells::Sysv)
         .from(BOTH),
-    Attack::new(
-        "sysv/close",
-        "takes all access away under use: mode 0, owner nobody",
-        close_victim,
-        close_attacker,
-    )
-    .on(Cells::Sysv)
-    .from(CREATOR),
-    Attack::new(
-        "sysv/open",
-        "opens set and segment to all before the victim attaches",
-        open_victim,
-        open_attacker,
-    )
-    .on(Cells::Sysv)
-    .from(PEER)
-    .by(Users::Others),
+    Attack::new("sysv/close", "takes all access away under use: mode 0, owner nobody", close_victim, close_attacker)
+        .on(Cells::Sysv)
+        .from(CREATOR),
+    Attack::new("sysv/open", "opens set and segment to all before the victim attaches", open_victim, open_attacker)
+        .on(Cells::Sysv)
+        .from(PEER)
+        .by(Users::Others),
 ];
 
 const SHORT: Duration = Duration::from_millis(40);

@@ -10,13 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack::new(
-        "wakeup/lost",
-        "lets go of the lock by a bare store, and wakes nobody",
-        lost_victim,
-        lost_attacker,
-    )
-    .on(Cells::Word),
+    Attack::new("wakeup/lost", "lets go of the lock by a bare store, and wakes nobody", lost_victim, lost_attacker)
+        .on(Cells::Word),
     Attack::new(
         "wakeup/requeued",
         "moves the victim to another word by FUTEX_CMP_REQUEUE, then lets go",
@@ -24,13 +19,8 @@ pub(super) const ATTACKS: &[Attack] = &[
         requeue_attacker,
     )
     .on(Cells::Word),
-    Attack::new(
-        "wakeup/storm",
-        "wakes the victim all the time and never lets go",
-        storm_victim,
-        storm_attacker,
-    )
-    .on(Cells::Word),
+    Attack::new("wakeup/storm", "wakes the victim all the time and never lets go", storm_victim, storm_attacker)
+        .on(Cells::Word),
     Attack::new(
         "wakeup/ring-lost",
         "publishes without a wake-up, having moved the sleeper away",
@@ -55,14 +45,7 @@ const TIMES: u64 = 5;
 /// How long the attacker lets the victim fall asleep.
 const ASLEEP: Duration = Duration::from_millis(30);
 
-fn futex(
-    word: &AtomicU32,
-    operation: libc::c_int,
-    first: u32,
-    second: u64,
-    other: &AtomicU32,
-    third: u32,
-) -> i64 {
+fn futex(word: &AtomicU32, operation: libc::c_int, first: u32, second: u64, other: &AtomicU32, third: u32) -> i64 {
     // SAFETY: both words are mapped as long as they are borrowed; the operations used here take no other pointer.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, first, second, other.as_ptr(), third) }
 }
@@ -157,8 +140,7 @@ fn ring_victim(victim: &mut Victim<'_>) -> Played {
         let segment = victim.stage.join()?;
         segment.ring()?;
         let mut bytes = victim.buffer(64)?;
-        let Some(mut consumer) = victim.ask("consumer", Duration::ZERO, &["Ok"], || segment.consumer())
-        else {
+        let Some(mut consumer) = victim.ask("consumer", Duration::ZERO, &["Ok"], || segment.consumer()) else {
             return Ok(());
         };
         victim.stage.cue()?;
