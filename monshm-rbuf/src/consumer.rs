@@ -130,7 +130,7 @@ impl<M: Memory> Consumer<M> {
     ///
     /// # Errors
     /// [`Error::Corrupt`].
-    pub fn read_some(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
+    pub fn read_partial(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
         if dst.len() as u64 > self.cursor.left() {
             self.look((dst.len() as u64).min(SHORT), self.cursor.at())?;
         }
@@ -228,7 +228,7 @@ impl<M: Memory> Consumer<M> {
     /// After a release: whether the producer has announced a sleep, and must be woken. Clears that.
     ///
     /// Costs a full fence, unless the memory was made
-    /// [`with_barriers_of_sleepers`](crate::Shared::with_barriers_of_sleepers); a caller that never sleeps on the other side
+    /// [`assume_membarrier`](crate::Shared::assume_membarrier); a caller that never sleeps on the other side
     /// need not ask.
     pub fn take_peer_wait(&self) -> bool {
         self.seat.take_peer_wait()
@@ -407,13 +407,13 @@ impl<M: Memory> Consumer<M> {
     /// Whether the memory that was just used is still the ring's.
     #[inline(always)]
     pub(crate) fn kept(&mut self) -> Result<(), Error> {
-        if self.seat.memory.is_lost() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
+        if self.seat.memory.is_truncated() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     /// The same, for a look that may be repeated; the next call that moves poisons the handle.
     #[inline(always)]
     pub(crate) fn still_there(&self) -> Result<(), Error> {
-        if self.seat.memory.is_lost() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
+        if self.seat.memory.is_truncated() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     /// Whether the handle has not found corruption yet.

@@ -114,7 +114,7 @@ pub enum Corruption {
     /// A checked record has another sequence number than the next one.
     Sequence,
     /// The memory was taken away during the call or before it, see
-    /// [`Shared::with_loss_mark`](crate::Shared::with_loss_mark): what was copied may be zeros.
+    /// [`Shared::with_truncation_mark`](crate::Shared::with_truncation_mark): what was copied may be zeros.
     MemoryLost,
 }
 

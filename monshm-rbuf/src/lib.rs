@@ -29,9 +29,9 @@
 //! # Examples
 //! ```
 //! use core::num::NonZeroU32;
-//! use monshm_rbuf::{Consumer, Inline, Producer};
+//! use monshm_rbuf::{Consumer, StaticRing, Producer};
 //!
-//! static RING: Inline<1024> = Inline::new();
+//! static RING: StaticRing<1024> = StaticRing::new();
 //!
 //! let me = NonZeroU32::MIN;
 //! let mut producer = Producer::claim(RING.memory(), me)?;
@@ -70,7 +70,7 @@ pub use batch::{ReadBatch, WriteBatch};
 pub use consumer::{Consumer, Drops};
 pub use error::{BoundsFault, Corruption, Error};
 pub use grant::{ReadGrant, WriteGrant};
-pub use memory::{Inline, Memory, Shared};
+pub use memory::{Memory, Shared, StaticRing};
 pub use pop::RecordReadGrant;
 pub use position::Bounds;
 pub use producer::Producer;

@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 
 use crate::position::Bounds;
 
-pub use crate::shared::{Inline, Shared};
+pub use crate::shared::{Shared, StaticRing};
 
 /// The 64-bit words of the control block that the engine uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub unsafe trait Memory {
     ///
     /// # Errors
     /// The value found, when it is not `current`. Never fails spuriously.
-    fn exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32>;
+    fn compare_exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32>;
 
     /// A sequentially consistent fence.
     fn fence(&self);
@@ -86,7 +86,7 @@ pub unsafe trait Memory {
     /// Whether the memory was taken away before the last access, and reads as zeros since: asked after bytes were
     /// copied, so that zeros are never taken for data. Memory that cannot be taken away never is.
     #[inline(always)]
-    fn is_lost(&self) -> bool {
+    fn is_truncated(&self) -> bool {
         false
     }
 

@@ -92,7 +92,7 @@ impl<M: Memory> Producer<M> {
     ///
     /// # Errors
     /// [`Error::Corrupt`].
-    pub fn write_some(&mut self, src: &[u8]) -> Result<usize, Error> {
+    pub fn write_partial(&mut self, src: &[u8]) -> Result<usize, Error> {
         if src.len() as u64 > self.cursor.left() {
             self.refresh(self.cursor.at())?;
         }
@@ -172,7 +172,7 @@ impl<M: Memory> Producer<M> {
     /// After a publication: whether the consumer has announced a sleep, and must be woken. Clears that.
     ///
     /// Costs a full fence, unless the memory was made
-    /// [`with_barriers_of_sleepers`](crate::Shared::with_barriers_of_sleepers); a caller that never sleeps on the other side
+    /// [`assume_membarrier`](crate::Shared::assume_membarrier); a caller that never sleeps on the other side
     /// need not ask.
     pub fn take_peer_wait(&self) -> bool {
         self.seat.take_peer_wait()
@@ -280,7 +280,7 @@ impl<M: Memory> Producer<M> {
     /// Whether the memory that was just used is still the ring's.
     #[inline(always)]
     pub(crate) fn kept(&mut self) -> Result<(), Error> {
-        if self.seat.memory.is_lost() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
+        if self.seat.memory.is_truncated() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     /// Stops the handle for good: each later call comes to `refresh` and is refused there.
@@ -308,7 +308,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::{Consumer, Inline};
+    use crate::{Consumer, StaticRing};
 
     const SIZE: usize = 16384;
     const HALF: usize = SIZE / 2;
@@ -317,7 +317,7 @@ mod tests {
     /// Where a producer writes besides a message of `len` bytes, behind `held` that the consumer has not read: bytes from
     /// the begin of the ring on, each of a word, which is zero then. All are multiples of 8; the first begins in the middle.
     fn touched(held: usize, len: usize) -> Vec<usize> {
-        let ring = Inline::<SIZE>::new();
+        let ring = StaticRing::<SIZE>::new();
         let me = NonZeroU32::MIN;
         let (mut producer, mut consumer) =
             (Producer::claim(ring.memory(), me).unwrap(), Consumer::claim(ring.memory(), me).unwrap());

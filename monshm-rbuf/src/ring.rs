@@ -158,7 +158,7 @@ impl<M: Memory> Ring<M> {
     /// Whether what was copied was the ring's.
     #[inline(always)]
     fn kept(&self) -> Result<(), Error> {
-        if self.memory.is_lost() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
+        if self.memory.is_truncated() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     fn release(&self, head: u64) {

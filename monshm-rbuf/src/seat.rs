@@ -65,7 +65,7 @@ impl<M: Memory, R: Role> Seat<M, R> {
     fn replace(memory: M, from: u32, claimant: NonZeroU32) -> Result<Self, Error> {
         // Acquire pairs with the Release in `drop`: what the last holder stored is seen. In a take-over the
         // dead released nothing; the notice of its death, which the layer above has received, orders that.
-        match memory.exchange32(R::CLAIM, from, claimant.get(), Acquire) {
+        match memory.compare_exchange32(R::CLAIM, from, claimant.get(), Acquire) {
             Ok(_) => {
                 // Relaxed: no other data hangs on a role being open.
                 memory.store32(R::CLOSED, 0, Relaxed);
@@ -133,6 +133,6 @@ impl<M: Memory, R: Role> Drop for Seat<M, R> {
         self.close();
         // Release pairs with the Acquire of the next claim, and of locked use. A failure means that the role was taken over
         // since: then it is not ours to release.
-        let _ = self.memory.exchange32(R::CLAIM, self.claimant.get(), 0, Release);
+        let _ = self.memory.compare_exchange32(R::CLAIM, self.claimant.get(), 0, Release);
     }
 }

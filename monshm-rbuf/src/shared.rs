@@ -29,7 +29,7 @@ pub struct Shared<K = ()> {
     /// Set once the memory was taken away; `None` where that cannot be.
     loss: Option<&'static AtomicBool>,
     /// Whether a sleeper's barrier reaches this process.
-    sleepers_have_barriers: bool,
+    membarrier_assumed: bool,
     keep: K,
 }
 
@@ -54,14 +54,14 @@ impl<K> Shared<K> {
     ///
     /// Other processes may write any byte at any time.
     pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
-        Shared { control, base, bounds, loss: None, sleepers_have_barriers: false, keep }
+        Shared { control, base, bounds, loss: None, membarrier_assumed: false, keep }
     }
 
     /// Has each call look, after it used the memory, whether `mark` says that the memory was taken away: another
     /// process truncated the file behind it, and who noticed put zeros in its place after it set the mark. Calls answer
     /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost) then. Without a mark nothing is looked at.
     #[must_use]
-    pub fn with_loss_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
+    pub fn with_truncation_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
         self.loss = mark;
         self
     }
@@ -71,8 +71,8 @@ impl<K> Shared<K> {
     /// process: membarrier(2) on Linux. Then `take_peer_wait` needs no fence of its own, which costs more than all the
     /// rest of a write. Where it is said and not so, a wake-up can be lost.
     #[must_use]
-    pub const fn with_barriers_of_sleepers(mut self, reach_us: bool) -> Self {
-        self.sleepers_have_barriers = reach_us;
+    pub const fn assume_membarrier(mut self, reach_us: bool) -> Self {
+        self.membarrier_assumed = reach_us;
         self
     }
 
@@ -169,7 +169,7 @@ unsafe impl<K> Memory for Shared<K> {
     }
 
     #[inline(always)]
-    fn exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32> {
+    fn compare_exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32> {
         self.word32(field).compare_exchange(current, new, order, Ordering::Relaxed)
     }
 
@@ -179,7 +179,7 @@ unsafe impl<K> Memory for Shared<K> {
     }
 
     #[inline(always)]
-    fn is_lost(&self) -> bool {
+    fn is_truncated(&self) -> bool {
         self.loss.is_some_and(|mark| {
             // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory
             // is replaced.
@@ -190,7 +190,7 @@ unsafe impl<K> Memory for Shared<K> {
 
     #[inline(always)]
     fn wake_fence(&self) {
-        if self.sleepers_have_barriers {
+        if self.membarrier_assumed {
             compiler_fence(Ordering::SeqCst);
         } else {
             fence(Ordering::SeqCst);
@@ -255,8 +255,8 @@ unsafe impl<K> Memory for Shared<K> {
 /// # Examples
 /// ```
 /// # use core::num::NonZeroU32;
-/// # use monshm_rbuf::{Inline, Ring};
-/// static RING: Inline<64> = Inline::new();
+/// # use monshm_rbuf::{StaticRing, Ring};
+/// static RING: StaticRing<64> = StaticRing::new();
 /// let ring = Ring::new(RING.memory());
 /// ring.append(b"abc")?;
 /// assert_eq!((ring.len()?, ring.avail()?), (3, 60));
@@ -264,16 +264,16 @@ unsafe impl<K> Memory for Shared<K> {
 /// ```
 #[repr(C, align(128))]
 #[derive(Debug)]
-pub struct Inline<const N: usize> {
+pub struct StaticRing<const N: usize> {
     control: Control,
     bytes: UnsafeCell<[u8; N]>,
 }
 
 // SAFETY: the control block is atomics; the bytes are reached through `Shared` only, whose copies are atomic
 // or opaque to the compiler and so may run beside each other.
-unsafe impl<const N: usize> Sync for Inline<N> {}
+unsafe impl<const N: usize> Sync for StaticRing<N> {}
 
-impl<const N: usize> Inline<N> {
+impl<const N: usize> StaticRing<N> {
     const BOUNDS: Bounds = match Bounds::new(CONTROL_LEN as u64, (CONTROL_LEN + N) as u64, CONTROL_LEN + N) {
         Ok(bounds) => bounds,
         Err(_) => panic!("N must be a multiple of 8, and not 0"),
@@ -281,7 +281,7 @@ impl<const N: usize> Inline<N> {
 
     /// An empty ring. A wrong N is refused when the program is compiled.
     pub const fn new() -> Self {
-        Inline { control: Control::new(Self::BOUNDS), bytes: UnsafeCell::new([0; N]) }
+        StaticRing { control: Control::new(Self::BOUNDS), bytes: UnsafeCell::new([0; N]) }
     }
 
     /// The memory to build a [`Ring`](crate::Ring), [`Producer`](crate::Producer) or
@@ -297,10 +297,10 @@ impl<const N: usize> Inline<N> {
     }
 }
 
-impl<const N: usize> Default for Inline<N> {
+impl<const N: usize> Default for StaticRing<N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Inline<8>, bytes) == CONTROL_LEN);
+const _: () = assert!(core::mem::offset_of!(StaticRing<8>, bytes) == CONTROL_LEN);

@@ -29,7 +29,7 @@ fn handles(ring: &Guarded) -> (Producer<Shared>, Consumer<Shared>) {
 fn poisoned_producer(producer: &mut Producer<Shared>, what: Corruption) {
     let corrupt = Error::Corrupt(what);
     assert_eq!(producer.write(&[1]), Err(corrupt));
-    assert_eq!(producer.write_some(&[1]), Err(corrupt));
+    assert_eq!(producer.write_partial(&[1]), Err(corrupt));
     assert_eq!(producer.write_or_drop(&[1]), Err(corrupt));
     assert_eq!(producer.available(), Err(corrupt));
     assert_eq!(producer.reserve(1).err(), Some(corrupt));
@@ -43,7 +43,7 @@ fn poisoned_producer(producer: &mut Producer<Shared>, what: Corruption) {
 fn poisoned_consumer(consumer: &mut Consumer<Shared>, what: Corruption) {
     let corrupt = Error::Corrupt(what);
     assert_eq!(consumer.read(&mut [0]), Err(corrupt));
-    assert_eq!(consumer.read_some(&mut [0]), Err(corrupt));
+    assert_eq!(consumer.read_partial(&mut [0]), Err(corrupt));
     assert_eq!(consumer.skip(1), Err(corrupt));
     assert_eq!(consumer.read(&mut []), Err(corrupt));
     assert_eq!(consumer.skip(0), Err(corrupt));
@@ -447,7 +447,7 @@ proptest! {
             let (wrong, poison) = (&mut broken_producer, &mut broken_consumer);
             match what {
                 0 => drop(check(producer.write(&source[..len]), wrong)),
-                1 => assert!(check(producer.write_some(&source[..len]), wrong).is_none_or(|count| count <= len)),
+                1 => assert!(check(producer.write_partial(&source[..len]), wrong).is_none_or(|count| count <= len)),
                 2 => drop(check(producer.push(LABEL, &source[..len / 8]), wrong)),
                 3 => drop(check(producer.push_checked(LABEL, &source[..len / 8]), wrong)),
                 4 => drop(check(producer.reserve(len).map(|mut grant| grant.write_at(0, &source[..len])), wrong)),
@@ -464,7 +464,7 @@ proptest! {
                     check(batch.write(&source[..len / 16]), wrong);
                 }
                 7 => drop(check(consumer.read(&mut buffer[..len]), poison)),
-                8 => assert!(check(consumer.read_some(&mut buffer[..len]), poison).is_none_or(|count| count <= len)),
+                8 => assert!(check(consumer.read_partial(&mut buffer[..len]), poison).is_none_or(|count| count <= len)),
                 9 => drop(check(consumer.skip(len), poison)),
                 10 => drop(check(consumer.pop(&mut buffer), poison)),
                 11 => {

@@ -83,7 +83,7 @@ unsafe impl Memory for LoomMemory {
         self.narrow(field).store(value, order);
     }
 
-    fn exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32> {
+    fn compare_exchange32(&self, field: Field32, current: u32, new: u32, order: Ordering) -> Result<u32, u32> {
         self.narrow(field).compare_exchange(current, new, order, Ordering::Relaxed)
     }
 
@@ -198,7 +198,7 @@ fn full_and_empty_with_stale_caches() {
             let mut got = Vec::new();
             while got.len() < 9 {
                 let mut part = [0; 4];
-                match consumer.read_some(&mut part).unwrap() {
+                match consumer.read_partial(&mut part).unwrap() {
                     0 => yield_now(),
                     count => got.extend_from_slice(&part[..count]),
                 }
@@ -208,7 +208,7 @@ fn full_and_empty_with_stale_caches() {
         producer.write(&[1, 2, 3, 4, 5, 6, 7]).unwrap();
         let mut rest: &[u8] = &[8, 9];
         while !rest.is_empty() {
-            match producer.write_some(rest).unwrap() {
+            match producer.write_partial(rest).unwrap() {
                 0 => yield_now(),
                 count => rest = &rest[count..],
             }

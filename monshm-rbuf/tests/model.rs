@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-use monshm_rbuf::{Consumer, Drops, Error, Inline, Label, Memory, Producer, Ring};
+use monshm_rbuf::{Consumer, Drops, Error, Label, Memory, Producer, Ring, StaticRing};
 use proptest::prelude::*;
 
 /// Small and not a power of two, so that a few calls wrap it.
@@ -15,12 +15,12 @@ const ME: NonZeroU32 = NonZeroU32::MIN;
 #[derive(Clone, Debug)]
 enum Call {
     Write(usize),
-    WriteSome(usize),
+    WritePartial(usize),
     WriteOrDrop(usize),
     WriteGrant(usize, usize),
     WriteBatch(Vec<usize>),
     Read(usize),
-    ReadSome(usize),
+    ReadPartial(usize),
     ReadBatch(Vec<usize>),
     Skip(usize),
     Peek(usize, usize),
@@ -34,13 +34,13 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         len.clone().prop_map(Call::Write),
         (0..20_usize).prop_map(Call::Write),
-        len.clone().prop_map(Call::WriteSome),
+        len.clone().prop_map(Call::WritePartial),
         len.clone().prop_map(Call::WriteOrDrop),
         (len.clone(), len.clone()).prop_map(|(reserve, commit)| Call::WriteGrant(reserve, commit)),
         prop::collection::vec(0..20_usize, 0..6).prop_map(Call::WriteBatch),
         len.clone().prop_map(Call::Read),
         (0..20_usize).prop_map(Call::Read),
-        len.clone().prop_map(Call::ReadSome),
+        len.clone().prop_map(Call::ReadPartial),
         prop::collection::vec(0..20_usize, 0..6).prop_map(Call::ReadBatch),
         len.clone().prop_map(Call::Skip),
         (len.clone(), len).prop_map(|(look, release)| Call::Peek(look, release)),
@@ -109,11 +109,11 @@ fn run<M: Memory + Clone>(memory: M, calls: &[Call]) {
                 let src = model.fresh(*len);
                 assert_eq!(producer.write(&src), model.write(&src));
             }
-            Call::WriteSome(len) => {
+            Call::WritePartial(len) => {
                 let src = model.fresh(*len);
                 let fits = src.len().min(SIZE - 1 - model.bytes.len());
                 model.write(&src[..fits]).unwrap();
-                assert_eq!(producer.write_some(&src), Ok(fits));
+                assert_eq!(producer.write_partial(&src), Ok(fits));
             }
             Call::WriteOrDrop(len) => {
                 let src = model.fresh(*len);
@@ -166,10 +166,10 @@ fn run<M: Memory + Clone>(memory: M, calls: &[Call]) {
                 let mut dst = vec![0; *len];
                 assert_eq!(consumer.read(&mut dst).map(|()| dst), model.read(*len));
             }
-            Call::ReadSome(len) => {
+            Call::ReadPartial(len) => {
                 let mut dst = vec![0; *len];
                 let there = dst.len().min(model.bytes.len());
-                assert_eq!(consumer.read_some(&mut dst), Ok(there));
+                assert_eq!(consumer.read_partial(&mut dst), Ok(there));
                 assert_eq!(dst[..there], model.read(there).unwrap());
             }
             Call::ReadBatch(lens) => {
@@ -227,14 +227,14 @@ proptest! {
 
     #[test]
     fn bytes_agree_with_a_deque(calls in prop::collection::vec(call(), 0..120)) {
-        run(Inline::<SIZE>::new().memory(), &calls);
+        run(StaticRing::<SIZE>::new().memory(), &calls);
     }
 
     #[test]
     fn locked_use_agrees_with_a_deque(
         calls in prop::collection::vec((0..3_u8, 0..SIZE + 4), 0..120)
     ) {
-        let memory = Inline::<SIZE>::new();
+        let memory = StaticRing::<SIZE>::new();
         let ring = Ring::new(memory.memory());
         let mut model = Model::default();
         for (what, len) in calls {
@@ -259,7 +259,7 @@ proptest! {
     fn records_agree_with_a_deque(
         calls in prop::collection::vec((0..8_u8, 0..SIZE / 2 + 4, any::<(u8, u8, u16)>()), 0..160)
     ) {
-        let memory = Inline::<SIZE>::new();
+        let memory = StaticRing::<SIZE>::new();
         let mut producer = Producer::claim(memory.memory(), ME).unwrap();
         let mut consumer = Consumer::claim(memory.memory(), ME).unwrap();
         let mut model: VecDeque<(Label, bool, Vec<u8>)> = VecDeque::new();

@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::thread;
 
-use monshm_rbuf::{Consumer, Error, Inline, Label, Producer, Ring};
+use monshm_rbuf::{Consumer, Error, Label, Producer, Ring, StaticRing};
 
 const ME: NonZeroU32 = NonZeroU32::MIN;
 const MESSAGES: u64 = if cfg!(miri) { 60 } else { 40_000 };
@@ -32,7 +32,7 @@ fn until<T>(mut call: impl FnMut() -> Result<T, Error>) -> T {
 
 #[test]
 fn bytes_arrive_in_order() {
-    let memory = Inline::<1000>::new();
+    let memory = StaticRing::<1000>::new();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut producer = Producer::claim(memory.memory(), ME).unwrap();
@@ -54,7 +54,7 @@ fn bytes_arrive_in_order() {
 
 #[test]
 fn records_arrive_in_order_from_batches_and_checked() {
-    let memory = Inline::<1000>::new();
+    let memory = StaticRing::<1000>::new();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut producer = Producer::claim(memory.memory(), ME).unwrap();
@@ -89,7 +89,7 @@ fn records_arrive_in_order_from_batches_and_checked() {
 #[test]
 fn many_locked_writers_beside_one_consumer() {
     const WRITERS: u64 = 3;
-    let memory = Inline::<256>::new();
+    let memory = StaticRing::<256>::new();
     let lock = std::sync::Mutex::new(());
     thread::scope(|scope| {
         for writer in 0..WRITERS {

@@ -89,8 +89,8 @@ impl Segment {
         // long as the segment, which the caller's `keep` owns or its result borrows; nothing in it is ever covered by
         // a reference but to atomics.
         let memory = unsafe { Shared::new(control, region.base(), bounds, keep) };
-        let memory = memory.with_barriers_of_sleepers(wait::barriers_reach_us());
-        Ok(memory.with_loss_mark(inner.loss.mark()))
+        let memory = memory.assume_membarrier(wait::barriers_reach_us());
+        Ok(memory.with_truncation_mark(inner.loss.mark()))
     }
 
     #[cold]
@@ -266,7 +266,7 @@ impl Producer {
         let mut done = 0;
         while done < src.len() {
             let written = wait_for(&mut **self, &mut limit, |end| {
-                let written = end.write_some(&src[done..])?;
+                let written = end.write_partial(&src[done..])?;
                 Ok((written != 0).then_some(written))
             });
             match written {
@@ -325,7 +325,7 @@ impl Consumer {
             return Ok(0);
         }
         let read = wait_for(&mut **self, &mut Limit::of(timeout), |end| {
-            let read = end.read_some(dst)?;
+            let read = end.read_partial(dst)?;
             Ok((read != 0).then_some(read))
         });
         match read {

@@ -187,9 +187,9 @@ fn the_ends_of_the_ring_are_told_whatever_they_knew() {
     let pair = Pair::new();
     let mut consumer = pair.peer.consumer().unwrap();
     let mut producer = pair.creator.producer().unwrap();
-    while producer.write_some(&[7; 9000]).unwrap() != 0 {}
-    while consumer.read_some(&mut bytes).unwrap() != 0 {}
-    producer.write_some(&[7; 60_000]).unwrap();
+    while producer.write_partial(&[7; 9000]).unwrap() != 0 {}
+    while consumer.read_partial(&mut bytes).unwrap() != 0 {}
+    producer.write_partial(&[7; 60_000]).unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| producer.write_all(&[7; 60_000], 10 * SECOND));
         std::thread::sleep(Duration::from_millis(30));

@@ -12,14 +12,14 @@ use core::num::NonZeroU32;
 use core::panic::PanicInfo;
 
 use monshm_core::{Descriptor, Identity, LockKind, Name, Object, Token};
-use monshm_rbuf::{Consumer, Inline, Producer, Ring};
+use monshm_rbuf::{Consumer, StaticRing, Producer, Ring};
 
 const PAYLOAD: &[u8; 24] = b"twenty-four bytes of it.";
 
 /// The ring of the locked use. 24 does not divide 64, so the data crosses the wrap.
-static LOCKED: Inline<64> = Inline::new();
+static LOCKED: StaticRing<64> = StaticRing::new();
 /// The ring of the lock-free use.
-static LOCK_FREE: Inline<64> = Inline::new();
+static LOCK_FREE: StaticRing<64> = StaticRing::new();
 
 #[link(name = "c")]
 unsafe extern "C" {

@@ -289,7 +289,7 @@ impl World<'_> {
         match what {
             0 => drop(note(producer.write(source), poison, tries)),
             1 => {
-                let written = note(producer.write_some(source), poison, tries);
+                let written = note(producer.write_partial(source), poison, tries);
                 assert!(written.is_none_or(|count| count <= len && count <= self.memory.bounds().capacity()));
             }
             2 => drop(note(producer.write_or_drop(source), poison, tries)),
@@ -367,7 +367,7 @@ impl World<'_> {
         let written = match what {
             0 => note(consumer.read(buffer), poison, tries).map_or(0, |()| len),
             1 => {
-                let read = note(consumer.read_some(buffer), poison, tries).unwrap_or(0);
+                let read = note(consumer.read_partial(buffer), poison, tries).unwrap_or(0);
                 assert!(read <= len && read <= self.memory.bounds().capacity());
                 read
             }

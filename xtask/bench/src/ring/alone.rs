@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU32;
 
-use monshm_rbuf::{Consumer, Inline, Producer};
+use monshm_rbuf::{Consumer, Producer, StaticRing};
 
 use crate::machine;
 
 /// Ours.
 pub(super) fn monshm(core: usize) -> f64 {
-    let ring = Box::new(Inline::<65536>::new());
+    let ring = Box::new(StaticRing::<65536>::new());
     let mut producer = Producer::claim(ring.memory(), NonZeroU32::MIN).expect("free");
     let mut consumer = Consumer::claim(ring.memory(), NonZeroU32::MIN).expect("free");
     time(core, |bytes| {

@@ -124,7 +124,7 @@ fn head_victim(victim: &mut Victim<'_>) -> Played {
 
 fn fill(victim: &mut Victim<'_>, producer: &mut monshm::ring::Producer, bytes: &[u8]) {
     loop {
-        match producer.write_some(bytes) {
+        match producer.write_partial(bytes) {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => return victim.fault(format!("an honest ring answered {error}")),
