@@ -10,13 +10,14 @@ use crate::cargo::Workspace;
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("monshm-core", &[]),
     ("monshm-rbuf", &[]),
-    ("monshm-posix", &["monshm-core"]),
-    ("monshm-sysv", &["monshm-core"]),
+    ("monshm-posix", &["monshm-core", "monshm-harness"]),
+    ("monshm-sysv", &["monshm-core", "monshm-harness"]),
     ("monshm-proto", &["monshm-core"]),
-    ("monshm", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto"]),
+    ("monshm", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm-harness"]),
     ("monshm-bench", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
-    ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
+    ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm", "monshm-harness"]),
     ("monshm-fuzzing", &["monshm-core", "monshm-rbuf", "monshm-proto", "monshm"]),
+    ("monshm-harness", &["monshm"]),
     ("xtask", &[]),
 ];
 
