@@ -288,22 +288,18 @@ pub(crate) fn has_futex() -> bool {
     })
 }
 
-#[cfg(target_pointer_width = "64")]
-use libc::flock as FileLock;
-#[cfg(not(target_pointer_width = "64"))]
-use libc::flock64 as FileLock;
-
-fn byte_lock(kind: libc::c_int, byte: u32) -> FileLock {
+/// `flock` is what `fcntl` takes; a 32-bit libc turns it into the kernel's `flock64` itself.
+fn byte_lock(kind: libc::c_int, byte: u32) -> libc::flock {
     // SAFETY: the structure holds integers only, for which zero is a value; the kernel demands l_pid == 0.
-    let mut lock: FileLock = unsafe { std::mem::zeroed() };
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as _;
     lock.l_whence = libc::SEEK_SET as _;
-    lock.l_start = byte.into();
+    lock.l_start = byte as libc::off_t;
     lock.l_len = 1;
     lock
 }
 
-fn control_lock(file: BorrowedFd<'_>, command: libc::c_int, lock: &mut FileLock) -> Answer<()> {
+fn control_lock(file: BorrowedFd<'_>, command: libc::c_int, lock: &mut libc::flock) -> Answer<()> {
     retry_on_intr(|| {
         // SAFETY: the commands passed here take a pointer to the structure that `lock` is, valid for the call.
         let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, std::ptr::from_mut(lock)) };

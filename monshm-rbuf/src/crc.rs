@@ -102,11 +102,17 @@ mod hardware {
         let mut wide = u64::from(crc);
         for word in &mut words {
             let word = word.try_into().map_or(0, u64::from_le_bytes);
-            wide = _mm_crc32_u64(wide, word);
+            #[allow(unused_unsafe, reason = "a safe function from Rust 1.87 on")]
+            // SAFETY: the caller promises SSE4.2.
+            let next = unsafe { _mm_crc32_u64(wide, word) };
+            wide = next;
         }
         let mut crc = wide as u32;
         for byte in words.remainder() {
-            crc = _mm_crc32_u8(crc, *byte);
+            #[allow(unused_unsafe, reason = "a safe function from Rust 1.87 on")]
+            // SAFETY: the caller promises SSE4.2.
+            let next = unsafe { _mm_crc32_u8(crc, *byte) };
+            crc = next;
         }
         crc
     }

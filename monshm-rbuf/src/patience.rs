@@ -127,10 +127,10 @@ impl Patience {
 
     /// What goes by now is not to be counted.
     pub(crate) fn interrupt(&mut self, clock: impl FnOnce() -> Option<u64>) {
-        if self.phase == Phase::Waits
-            && let Some(now) = clock()
-        {
-            (self.left, self.began, self.bytes) = (WAITED, now, 0);
+        if self.phase == Phase::Waits {
+            if let Some(now) = clock() {
+                (self.left, self.began, self.bytes) = (WAITED, now, 0);
+            }
         }
     }
 

@@ -274,8 +274,8 @@ fn a_file_descriptor_of_another_type_is_refused() {
     refused!(decode(file), ErrorKind::HandleType { .. });
     refused!(decode(OwnedFd::from(File::open("/dev/null").unwrap())), ErrorKind::HandleType { .. });
     refused!(decode(OwnedFd::from(File::open("/").unwrap())), ErrorKind::HandleType { .. });
-    let (pipe, _other_end) = std::io::pipe().unwrap();
-    refused!(decode(OwnedFd::from(pipe)), ErrorKind::HandleType { .. });
+    let (pipe, _other_end) = rustix::pipe::pipe().unwrap();
+    refused!(decode(pipe), ErrorKind::HandleType { .. });
     let (socket, _other_end) = std::os::unix::net::UnixStream::pair().unwrap();
     let error = refused!(decode(OwnedFd::from(socket)), ErrorKind::HandleType { .. });
     assert!(error.to_string().contains("a socket"), "{error}");

@@ -221,7 +221,7 @@ fn a_socket_of_another_family_is_refused() {
     let tcp = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let error = handover::send(&Sut::segment(), &tcp).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::System { .. } | ErrorKind::WrongPeer { .. }), "{error}");
-    let (pipe, _other_end) = std::io::pipe().unwrap();
+    let (pipe, _other_end) = rustix::pipe::pipe().unwrap();
     refused!(handover::send(&Sut::segment(), &pipe), ErrorKind::System { .. });
 }
 
