@@ -6,7 +6,7 @@ use monshm_core::{Descriptor, Error, ErrorKind, Identity, Operation, Result, Slo
 
 use std::sync::atomic::Ordering;
 
-use crate::backends::find;
+use crate::backends::{AnyBackend, find};
 use crate::builder::whole_pages;
 use crate::creds::PeerCreds;
 use crate::handover;
@@ -89,7 +89,7 @@ impl Attach {
     fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let entry = self.check_object(descriptor, sender).map_err(refuse)?;
-        let reading = (entry.attach_reader)(descriptor, fd)?;
+        let reading = entry.attach_reader(descriptor, fd)?;
         let region = reading.region();
         let geometry = region.check_header(descriptor.lock);
         let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
@@ -112,12 +112,12 @@ impl Attach {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let lock = descriptor.lock;
         let entry = self.check(descriptor, sender).map_err(refuse)?;
-        let mut attachment = (entry.attach)(descriptor, fd)?;
+        let mut attachment = entry.attach(descriptor, fd)?;
         let region = attachment.region();
         let header = region.header();
         // Nothing has been written so far, and nothing is before header and token are found in order.
         let checked = header.check(region.len() as u64, lock);
-        kept(attachment.loss(), Operation::Attach)?;
+        kept(attachment.truncation(), Operation::Attach)?;
         let geometry = checked.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
         if !header.knows_token(descriptor.token) {
             return Err(refuse(ErrorKind::TokenSpent));
@@ -133,7 +133,7 @@ impl Attach {
         let ours = PeerCreds::ours();
         header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let raw = attachment.open_lock(lock)?;
-        kept(attachment.loss(), Operation::Attach)?;
+        kept(attachment.truncation(), Operation::Attach)?;
         // Release: pairs with the Acquire in `settle_name`; the creator then knows that we need the name no more.
         header.attached.fetch_add(1, Ordering::Release);
         attachment.remove_name();
@@ -142,14 +142,10 @@ impl Attach {
     }
 
     /// Checks what needs no kernel object: size, owner, and that this build has the parts and may trust them.
-    fn check(
-        &self,
-        descriptor: &Descriptor,
-        sender: Option<PeerCreds>,
-    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
+    fn check(&self, descriptor: &Descriptor, sender: Option<PeerCreds>) -> Result<&'static AnyBackend, ErrorKind> {
         let entry = self.check_object(descriptor, sender)?;
         let (lock, ours) = (descriptor.lock, PeerCreds::ours().uid);
-        if !entry.locks.contains(&lock) {
+        if !entry.locks().contains(&lock) {
             return Err(lock_missing(lock, entry));
         }
         let creator = sender.map_or(descriptor.owner.uid, |sender| sender.uid);
@@ -165,7 +161,7 @@ impl Attach {
         &self,
         descriptor: &Descriptor,
         sender: Option<PeerCreds>,
-    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
+    ) -> Result<&'static AnyBackend, ErrorKind> {
         if descriptor.size != whole_pages(self.expected_size)? {
             return Err(ErrorKind::SizeMismatch { expected: self.expected_size as u64, found: descriptor.size });
         }

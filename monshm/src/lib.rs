@@ -62,7 +62,7 @@
 //!
 //! # What it does not do
 //! It encrypts nothing, moves nothing between machines, and hides no timing. It does not watch its users' own data in
-//! the common area: after [`Acquired::OwnerDied`] that may be torn.
+//! the common area: after [`PreviousHolder::Died`] that may be torn.
 
 mod address;
 mod attach;
@@ -94,8 +94,8 @@ pub use segment::Segment;
 pub use select::Selection;
 
 pub use monshm_core::{
-    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, Found, FoundObject, FoundState, LockKind, MemoryKind,
-    NextStep, Operation, OutOfBounds, Refusal, Result,
+    BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
+    PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
 };
 /// The ring's engine, for its types and errors.
 pub use monshm_rbuf as rbuf;

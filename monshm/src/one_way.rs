@@ -14,9 +14,10 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use monshm_core::backend::Reading;
-use monshm_core::header::MIN_RING_SIZE;
-use monshm_core::{Deadline, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, Result, Slot};
+use monshm_core::layout::MIN_RING_SIZE;
+use monshm_core::{
+    Deadline, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, ReadAttachment, Result, Slot,
+};
 use monshm_rbuf::copy;
 
 use crate::creds::PeerCreds;
@@ -82,7 +83,7 @@ pub struct Publisher {
 /// It takes no slot: any number of readers may attach, and the publisher does not know how many there are.
 #[derive(Debug)]
 pub struct Reader {
-    reading: Box<dyn Reading>,
+    reading: Box<dyn ReadAttachment>,
     places: Places,
     publisher: Option<PeerCreds>,
 }
@@ -158,7 +159,11 @@ impl Publisher {
 }
 
 impl Reader {
-    pub(crate) fn new(reading: Box<dyn Reading>, geometry: &Geometry, publisher: Option<PeerCreds>) -> Result<Self> {
+    pub(crate) fn new(
+        reading: Box<dyn ReadAttachment>,
+        geometry: &Geometry,
+        publisher: Option<PeerCreds>,
+    ) -> Result<Self> {
         let places = places(geometry, Operation::Attach)?;
         Ok(Self { reading, places, publisher })
     }

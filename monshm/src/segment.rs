@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use monshm_core::{
-    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, Loss, MemoryKind, Operation, Result, Slot,
-    Token, allocator, fork, header::layout_hash,
+    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result, Slot,
+    Token, Truncation, allocator, fork, layout::layout_hash,
 };
 
 use crate::attach::Attach;
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     /// waits for the peer. One comparison on the fast path tells all three.
     usable: AtomicU32,
     /// Whether the memory was taken away; looked at after each use of it.
-    pub(crate) loss: Loss,
+    pub(crate) loss: Truncation,
     selection: Selection,
     peer: Option<PeerCreds>,
     generation: u32,
@@ -87,7 +87,7 @@ impl Segment {
         header.record_slot(Slot::CREATOR, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let lock = attachment.create_lock(selection.lock())?;
         header.publish();
-        kept(attachment.loss(), Operation::Create)?;
+        kept(attachment.truncation(), Operation::Create)?;
         let pending = if attachment.memory() == MemoryKind::Named { NAME_PENDING } else { 0 };
         Ok(Self::assemble(attachment, Locking::new(lock), geometry, selection, Some(peer), pending))
     }
@@ -113,7 +113,7 @@ impl Segment {
         pending: u32,
     ) -> Self {
         let generation = fork::generation();
-        let loss = attachment.loss();
+        let loss = attachment.truncation();
         Self(Arc::new(Inner {
             locking,
             attachment,
@@ -224,7 +224,7 @@ impl Segment {
         self.inner().peer
     }
 
-    /// Whether the lock that is held now was left by a holder that died inside: [`crate::Acquired::OwnerDied`] of the last
+    /// Whether the lock that is held now was left by a holder that died inside: [`crate::PreviousHolder::Died`] of the last
     /// acquisition through this handle.
     pub fn owner_died(&self) -> bool {
         self.inner().locking.owner_died()
@@ -327,7 +327,7 @@ impl fmt::Debug for Segment {
 }
 
 /// As [`Inner::kept`], before there is a handle.
-pub(crate) fn kept(loss: Loss, operation: Operation) -> Result<()> {
+pub(crate) fn kept(loss: Truncation, operation: Operation) -> Result<()> {
     if loss.happened() { Err(Error::new(operation, ErrorKind::MemoryLost)) } else { Ok(()) }
 }
 

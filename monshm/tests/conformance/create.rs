@@ -10,7 +10,7 @@ use monshm::{ErrorKind, Segment};
 use super::Sut;
 use crate::support::{Cell, SIZE};
 
-/// Bytes of the header, which are not zero; the layout is `monshm_core::header`'s.
+/// Bytes of the header, which are not zero; the layout is `monshm_core::layout`'s.
 const HEADER_BYTES: u64 = 2048;
 
 fn word(segment: &Segment, offset: u64) -> u64 {

@@ -57,7 +57,7 @@ fn a_child_that_stays_does_not_keep_a_dead_holder_alive() {
     let taken = segment.lock_timeout(Duration::from_secs(30)).map(|guard| guard.acquired());
     // SAFETY: a plain number: the process that the puppet forked, which ends by this alone.
     unsafe { libc::kill(child, libc::SIGKILL) };
-    assert_eq!(taken.unwrap(), monshm::Acquired::OwnerDied, "after {:?}", began.elapsed());
+    assert_eq!(taken.unwrap(), monshm::PreviousHolder::Died, "after {:?}", began.elapsed());
 }
 
 #[test]

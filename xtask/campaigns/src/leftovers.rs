@@ -114,7 +114,7 @@ pub(crate) fn clean(ledger: &Ledger, tally: &mut Tally, before: &Census, seed: u
 
 /// Removes by the library's own means. Answers how many objects went.
 fn remove_left() -> Result<usize, Box<dyn Error>> {
-    Ok(monshm_posix::clean(false)?.len() + monshm_sysv::clean(false)?.len())
+    Ok(monshm::clean(false)?.left().count())
 }
 
 fn pair(cell: Cell, ledger: &Ledger, judge: &mut Judge<'_>) -> Result<Option<Pair>, Box<dyn Error>> {

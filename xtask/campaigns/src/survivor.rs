@@ -10,7 +10,7 @@ use crate::pattern::Pattern;
 use crate::record;
 use crate::spawn::Victim;
 use crate::tally::Fault;
-use monshm::{Acquired, ErrorKind, Guard, Result, Segment, handover};
+use monshm::{ErrorKind, Guard, PreviousHolder, Result, Segment, handover};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ impl Survivor {
                 return None;
             }
         };
-        let (had_ns, told) = (now_ns(), guard.acquired() == Acquired::OwnerDied);
+        let (had_ns, told) = (now_ns(), guard.acquired() == PreviousHolder::Died);
         let starved_ns = self::starved_ns().saturating_sub(starved_ns);
         let visit = Visit { asked_ns, had_ns, told, starved_ns };
         if let Err(error) = self.look(judge, visit.told, may_be_dead) {

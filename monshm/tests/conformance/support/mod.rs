@@ -13,7 +13,7 @@ pub(crate) mod users;
 use std::fmt;
 use std::io::Write;
 
-use monshm::{Acquired, Attach, BackendKind, Builder, LockKind, MemoryKind, PeerCreds, Segment};
+use monshm::{Attach, BackendKind, Builder, LockKind, MemoryKind, PeerCreds, PreviousHolder, Segment};
 
 /// The size that a test asks for when the size does not matter, in bytes.
 pub(crate) const SIZE: usize = 64 << 10;
@@ -118,10 +118,10 @@ impl fmt::Display for Choice {
 }
 
 /// The word for what an acquisition found.
-pub(crate) fn word_for(acquired: Acquired) -> &'static str {
+pub(crate) fn word_for(acquired: PreviousHolder) -> &'static str {
     match acquired {
-        Acquired::Clean => "Clean",
-        Acquired::OwnerDied => "OwnerDied",
+        PreviousHolder::Released => "Clean",
+        PreviousHolder::Died => "OwnerDied",
     }
 }
 

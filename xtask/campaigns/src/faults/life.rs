@@ -5,7 +5,7 @@ use super::scene::Place;
 use super::stage;
 use super::usage::prove_pair;
 use crate::tracer::Pid;
-use monshm::{Acquired, ErrorKind, Segment, handover};
+use monshm::{ErrorKind, PreviousHolder, Segment, handover};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ fn contend(segment: &Segment, mut holder: stage::Started, report: &mut Report) -
     Pid(holder.child.id() as libc::pid_t).kill();
     holder.child.wait()?;
     let guard = segment.lock_timeout(PATIENCE)?;
-    if guard.acquired() != Acquired::OwnerDied {
+    if guard.acquired() != PreviousHolder::Died {
         report.findings.push("a dead holder was not told of".to_owned());
     }
     Ok(guard.unlock()?)

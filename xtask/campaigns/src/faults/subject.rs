@@ -11,7 +11,7 @@ use super::{life, stage};
 use crate::cell::SIZE;
 use crate::census::Census;
 use crate::tracer;
-use monshm::{Acquired, Attach, ErrorKind, Segment, handover, rbuf};
+use monshm::{Attach, ErrorKind, PreviousHolder, Segment, handover, rbuf};
 use std::alloc::Layout;
 use std::cell::RefCell;
 use std::error::Error;
@@ -120,8 +120,11 @@ impl Subject {
             }
             "clean" => self.attempt(
                 |_| {
-                    let names = monshm_posix::clean(true)?.len();
-                    Ok((names, monshm_sysv::clean(true)?.len()))
+                    let report = monshm::clean(true)?;
+                    match report.unseen().first() {
+                        Some((_, error)) => Err(error.clone()),
+                        None => Ok(report.left().count()),
+                    }
                 },
                 |_| Ok(()),
             ),
@@ -184,8 +187,8 @@ impl Subject {
                 self.attempt(
                     |_| segment.lock_timeout(PATIENCE),
                     |guard| match guard.acquired() {
-                        Acquired::OwnerDied => Ok(()),
-                        Acquired::Clean => Err("a dead holder was not told of".into()),
+                        PreviousHolder::Died => Ok(()),
+                        PreviousHolder::Released => Err("a dead holder was not told of".into()),
                     },
                 )
             }

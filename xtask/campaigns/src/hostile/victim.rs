@@ -6,7 +6,7 @@
 use super::guarded::{Canaries, Guarded};
 use super::stage::Stage;
 use crate::census::Census;
-use monshm::{Acquired, Error, ErrorKind, Guard, Segment};
+use monshm::{Error, ErrorKind, Guard, PreviousHolder, Segment};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -79,7 +79,7 @@ impl<'a> Victim<'a> {
     pub(crate) fn lock<'s>(&mut self, segment: &'s Segment, limit: Duration, allowed: &[&str]) -> Option<Guard<'s>> {
         let answer = self.timed("lock", limit, || segment.lock_timeout(limit));
         let name = match answer.as_ref().map(Guard::acquired) {
-            Ok(Acquired::OwnerDied) => "OwnerDied",
+            Ok(PreviousHolder::Died) => "OwnerDied",
             _ => "Clean",
         };
         self.judge("lock", allowed, name, answer)

@@ -22,7 +22,7 @@ pub(crate) fn objects_of(uid: u32) -> Vec<String> {
 
 /// Removes by the library's own means what dead processes have left. Answers an exit code.
 pub(crate) fn clean() -> i32 {
-    i32::from(monshm_posix::clean(false).is_err() || monshm_sysv::clean(false).is_err())
+    i32::from(!monshm::clean(false).is_ok_and(|report| report.unseen().is_empty()))
 }
 
 /// Removes every name and every System V object. Only for tables that are nobody else's.

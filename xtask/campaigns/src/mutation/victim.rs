@@ -7,7 +7,7 @@ use super::change::{Change, WORDS, Words};
 use crate::random::Random;
 use monshm::ring::{Consumer, Producer};
 use monshm::{BackendKind, Error, ErrorKind, LockKind, MemoryKind, Segment, rbuf::Label};
-use monshm_core::header::Header;
+use monshm_core::layout::Header;
 use std::alloc::Layout;
 use std::collections::BTreeMap;
 use std::fmt;
