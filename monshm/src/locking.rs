@@ -11,11 +11,9 @@ use std::time::Duration;
 use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result};
 use parking_lot::Mutex;
 
+use crate::DEFAULT_TIMEOUT;
 use crate::segment::{Inner, Segment};
 use crate::wait::now_ns;
-
-/// How long calls that take the lock for themselves (allocation, the first use of the ring) wait for it.
-const OWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The private side of a segment's lock.
 #[derive(Debug)]
@@ -150,17 +148,13 @@ impl Segment {
         self.acquire(Some(timeout))
     }
 
-    /// Takes the lock if nobody holds it. A killed holder's is taken some 100 ms later at the latest, if it is tried.
+    /// Takes the lock if nobody holds it; `None` when somebody does, this thread included. A killed holder's is taken some
+    /// 100 ms later at the latest, if it is tried.
     ///
     /// # Errors
-    /// `WouldBlock` when somebody does, this thread included; else as [`Segment::lock`].
-    pub fn try_lock(&self) -> Result<Guard<'_>> {
-        self.try_guard()?.ok_or_else(|| Error::new(Operation::Lock, ErrorKind::WouldBlock))
-    }
-
-    /// As [`Segment::try_lock`]; `None` when somebody holds it.
+    /// As [`Segment::lock`].
     #[inline]
-    pub(crate) fn try_guard(&self) -> Result<Option<Guard<'_>>> {
+    pub fn try_lock(&self) -> Result<Option<Guard<'_>>> {
         let inner = self.inner();
         inner.check_usable(Operation::Lock)?;
         let acquired = match inner.locking.raw.try_acquire() {
@@ -227,7 +221,7 @@ impl Segment {
             self.inner().check_usable(operation)?;
             return work();
         }
-        let _guard = self.lock_timeout(OWN_TIMEOUT).map_err(|error| error.during(operation))?;
+        let _guard = self.lock_timeout(DEFAULT_TIMEOUT).map_err(|error| error.during(operation))?;
         work()
     }
 }
@@ -246,7 +240,7 @@ impl Inner {
 impl Guard<'_> {
     /// What the acquisition found: [`PreviousHolder::Died`] when the last holder died inside. Ring and allocator are in
     /// order then; the application's own common data may not be.
-    pub fn acquired(&self) -> PreviousHolder {
+    pub fn previous_holder(&self) -> PreviousHolder {
         self.acquired
     }
 

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use monshm_core::{
-    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result, Slot,
-    Token, Truncation, allocator, fork, layout::layout_hash,
+    Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result, Slot, Token, Truncation,
+    allocator, fork, layout::layout_hash,
 };
 
-use crate::attach::Attach;
+use crate::attach::AttachOptions;
 use crate::backends::AnyAttachment;
 use crate::builder::Builder;
 use crate::creds::PeerCreds;
@@ -96,12 +96,12 @@ impl Segment {
     /// `expected_size_bytes` the size that was asked for: it matches when, rounded up to pages, it is the segment's.
     ///
     /// Object, owner, seals, size, header and token are checked before the first byte is written. Who sent the bytes is
-    /// for the caller to know: [`crate::handover::receive`] asks the socket. [`Attach`] has more to choose.
+    /// for the caller to know: [`Segment::receive`] asks the socket. [`AttachOptions`] has more to choose.
     ///
     /// # Errors
-    /// As [`Attach::decode`].
+    /// As [`AttachOptions::decode`].
     pub fn decode(bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>, expected_size_bytes: usize) -> Result<Self> {
-        Attach::expecting(expected_size_bytes).decode(bytes, fd)
+        AttachOptions::new(expected_size_bytes).decode(bytes, fd)
     }
 
     pub(crate) fn assemble(
@@ -142,7 +142,7 @@ impl Segment {
     pub(crate) fn encode_with_token(&self) -> Result<(Encoded, Token)> {
         let inner = self.inner();
         inner.check_usable(Operation::Encode)?;
-        if !self.is_master() {
+        if !self.is_creator() {
             return Err(Error::new(Operation::Encode, ErrorKind::NotCreator));
         }
         let shared = inner.attachment.share()?;
@@ -193,13 +193,8 @@ impl Segment {
         self.inner().geometry.size as usize
     }
 
-    /// The backend in use.
-    pub fn backend(&self) -> BackendKind {
-        self.selection().backend()
-    }
-
     /// The kind of memory object in use.
-    pub fn memory(&self) -> MemoryKind {
+    pub fn memory_kind(&self) -> MemoryKind {
         self.selection().memory()
     }
 
@@ -214,7 +209,7 @@ impl Segment {
     }
 
     /// Whether this process made the segment ('master' in the reference).
-    pub fn is_master(&self) -> bool {
+    pub fn is_creator(&self) -> bool {
         self.inner().attachment.slot() == Slot::CREATOR
     }
 

@@ -112,7 +112,7 @@ fn under_lock(
     while done < length {
         stop.check()?;
         let guard = segment.lock_timeout(PATIENCE)?;
-        if guard.acquired() == PreviousHolder::Died {
+        if guard.previous_holder() == PreviousHolder::Died {
             return Err("the other process died while it held the lock".into());
         }
         let moved = step(done)?;

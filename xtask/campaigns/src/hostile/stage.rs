@@ -7,7 +7,7 @@ use super::report::Reporter;
 use super::users::Cast;
 use crate::cell::{Cell, SIZE};
 use crate::random::Random;
-use monshm::{Attach, Builder, PeerCreds, Segment, handover};
+use monshm::{AttachOptions, Builder, DEFAULT_TIMEOUT, PeerCreds, Segment};
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -113,8 +113,8 @@ impl Stage {
     }
 
     /// How the cell's segment is attached to.
-    pub(crate) fn attach(&self) -> Attach {
-        Attach::expecting(SIZE).trust_creator(!self.cell.lock.safe_with_untrusted_peer())
+    pub(crate) fn attach(&self) -> AttachOptions {
+        AttachOptions::new(SIZE).trust_peer(!self.cell.lock.safe_with_untrusted_peer())
     }
 
     /// Makes the segment and sends it, or receives it, as this process's part is.
@@ -122,7 +122,7 @@ impl Stage {
         let wire = self.wire()?;
         let segment = if self.creates() {
             let segment = self.builder().create()?;
-            handover::send(&segment, &wire)?;
+            segment.send(&wire, DEFAULT_TIMEOUT)?;
             segment
         } else {
             self.attach().receive(&wire)?

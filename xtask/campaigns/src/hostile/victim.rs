@@ -78,11 +78,18 @@ impl<'a> Victim<'a> {
     /// Takes the lock; a success is named `Clean` or `OwnerDied`.
     pub(crate) fn lock<'s>(&mut self, segment: &'s Segment, limit: Duration, allowed: &[&str]) -> Option<Guard<'s>> {
         let answer = self.timed("lock", limit, || segment.lock_timeout(limit));
-        let name = match answer.as_ref().map(Guard::acquired) {
+        let name = match answer.as_ref().map(Guard::previous_holder) {
             Ok(PreviousHolder::Died) => "OwnerDied",
             _ => "Clean",
         };
         self.judge("lock", allowed, name, answer)
+    }
+
+    /// Tries to take the lock; a refusal because somebody holds it is named `WouldBlock`.
+    pub(crate) fn try_lock<'s>(&mut self, segment: &'s Segment, allowed: &[&str]) -> Option<Guard<'s>> {
+        let answer = self.timed("try_lock", AT_ONCE, || segment.try_lock());
+        let name = if matches!(answer, Ok(None)) { "WouldBlock" } else { "Ok" };
+        self.judge("try_lock", allowed, name, answer).flatten()
     }
 
     fn timed<T>(&mut self, what: &'static str, limit: Duration, call: impl FnOnce() -> T) -> T {

@@ -6,7 +6,7 @@ use crate::hostile::forge::Honest;
 use crate::hostile::frame;
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::handover;
+use monshm::DEFAULT_TIMEOUT;
 use monshm_core::{Descriptor, LockKind, MemoryKind, Name, Object};
 use std::os::fd::AsFd;
 
@@ -135,7 +135,7 @@ fn fields_victim(victim: &mut Victim<'_>) -> Played {
             continue;
         }
         let attach = victim.stage.attach();
-        let opened = victim.ask("receive", handover::TIMEOUT, forgery.answers, || attach.receive(&wire));
+        let opened = victim.ask("receive", DEFAULT_TIMEOUT, forgery.answers, || attach.receive(&wire));
         if let Some(segment) = opened {
             use_all(victim, &segment, false)?;
         }
@@ -197,13 +197,13 @@ fn bits_attacker(stage: &mut Stage) -> Played {
 fn replayed_victim(victim: &mut Victim<'_>) -> Played {
     let wire = victim.stage.wire()?;
     let attach = victim.stage.attach();
-    let first = victim.ask("receive", handover::TIMEOUT, &["Ok"], || attach.receive(&wire));
-    victim.ask("receive", handover::TIMEOUT, &["TokenSpent"], || attach.receive(&wire));
+    let first = victim.ask("receive", DEFAULT_TIMEOUT, &["Ok"], || attach.receive(&wire));
+    victim.ask("receive", DEFAULT_TIMEOUT, &["TokenSpent"], || attach.receive(&wire));
     // Once more when nobody is attached by it any more.
     if let Some(segment) = first {
         use_all(victim, &segment, false)?;
     }
-    victim.ask("receive", handover::TIMEOUT, &["TokenSpent"], || attach.receive(&wire));
+    victim.ask("receive", DEFAULT_TIMEOUT, &["TokenSpent"], || attach.receive(&wire));
     Ok(())
 }
 
@@ -223,7 +223,7 @@ fn replayed_attacker(stage: &mut Stage) -> Played {
 fn stale_victim(victim: &mut Victim<'_>) -> Played {
     let wire = victim.stage.wire()?;
     let attach = victim.stage.attach();
-    victim.ask("receive", handover::TIMEOUT, &["TokenSpent"], || attach.receive(&wire));
+    victim.ask("receive", DEFAULT_TIMEOUT, &["TokenSpent"], || attach.receive(&wire));
     Ok(())
 }
 
@@ -246,7 +246,7 @@ fn other_victim(victim: &mut Victim<'_>) -> Played {
     // A System V descriptor names two objects: the memory of one, the set of the other.
     let sysv = victim.stage.cell.memory == MemoryKind::SysvShm;
     let allowed: &[&str] = if sysv { &["TokenSpent", "Ok"] } else { &["HandleType"] };
-    let opened = victim.ask("receive", handover::TIMEOUT, allowed, || attach.receive(&wire));
+    let opened = victim.ask("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&wire));
     if let Some(segment) = opened {
         use_all(victim, &segment, true)?;
     }

@@ -8,7 +8,7 @@ use crate::hostile::forge::Honest;
 use crate::hostile::frame;
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::handover;
+use monshm::DEFAULT_TIMEOUT;
 use std::fs::File;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -81,14 +81,14 @@ fn fds_victim(victim: &mut Victim<'_>) -> Played {
         victim.scene(format!("{count} descriptors"));
         let attach = victim.stage.attach();
         let answers: &[&str] = if same && count == 0 { &["Ok"] } else { answers };
-        victim.ask("receive", handover::TIMEOUT, answers, || attach.receive(&wire));
+        victim.ask("receive", DEFAULT_TIMEOUT, answers, || attach.receive(&wire));
         drain(&wire)?;
         victim.stage.cue()?;
     }
     // The same with descriptors at each byte.
     victim.scene("descriptors at each byte");
     let attach = victim.stage.attach();
-    victim.ask("receive", handover::TIMEOUT, &["Protocol"], || attach.receive(&wire));
+    victim.ask("receive", DEFAULT_TIMEOUT, &["Protocol"], || attach.receive(&wire));
     Ok(())
 }
 
@@ -126,7 +126,7 @@ fn fds_attacker(stage: &mut Stage) -> Played {
 fn unused_victim(victim: &mut Victim<'_>) -> Played {
     let wire = victim.stage.wire()?;
     let attach = victim.stage.attach();
-    victim.ask("receive", handover::TIMEOUT, &["HandleUnexpected"], || attach.receive(&wire));
+    victim.ask("receive", DEFAULT_TIMEOUT, &["HandleUnexpected"], || attach.receive(&wire));
     Ok(())
 }
 
@@ -157,7 +157,7 @@ fn full_victim(victim: &mut Victim<'_>) -> Played {
     let needs_none = matches!(victim.stage.cell.memory, monshm::MemoryKind::SysvShm);
     let refused = ["Protocol", "HandleMissing", "LimitReached"];
     let allowed: &[&str] = if needs_none { &["Ok"] } else { &refused };
-    let segment = victim.ask("receive", handover::TIMEOUT, allowed, || attach.receive(&wire));
+    let segment = victim.ask("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&wire));
     // SAFETY: as above.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const old) };
     drop(segment);
@@ -194,7 +194,7 @@ fn messages_victim(victim: &mut Victim<'_>) -> Played {
         victim.scene(name);
         let wire = victim.stage.wire()?;
         let attach = victim.stage.attach();
-        victim.ask("receive", handover::TIMEOUT, answers, || attach.receive(&wire));
+        victim.ask("receive", DEFAULT_TIMEOUT, answers, || attach.receive(&wire));
         victim.stage.hang_up();
     }
     Ok(())
@@ -237,7 +237,7 @@ fn messages_attacker(stage: &mut Stage) -> Played {
 fn slow_victim(victim: &mut Victim<'_>) -> Played {
     let wire = victim.stage.wire()?;
     let attach = victim.stage.attach();
-    victim.ask("receive", handover::TIMEOUT, &["TimedOut"], || attach.receive(&wire));
+    victim.ask("receive", DEFAULT_TIMEOUT, &["TimedOut"], || attach.receive(&wire));
     Ok(())
 }
 
@@ -270,7 +270,7 @@ fn bytes_attacker(stage: &mut Stage) -> Played {
     let fd = honest.fd.as_ref().map(AsFd::as_fd);
     let message = frame::message(&honest.bytes());
     // The last byte comes a second after the deadline.
-    let pause = (handover::TIMEOUT + Duration::from_secs(1)) / message.len() as u32;
+    let pause = (DEFAULT_TIMEOUT + Duration::from_secs(1)) / message.len() as u32;
     for (place, byte) in message.iter().enumerate() {
         let fds = if place == 0 { fd.as_slice() } else { &[] };
         if frame::send(&wire, &[*byte], fds).is_err() {
@@ -299,7 +299,7 @@ fn answers_victim(victim: &mut Victim<'_>) -> Played {
         victim.scene(name);
         let segment = victim.stage.builder().create()?;
         let wire = victim.stage.wire()?;
-        victim.ask("send", handover::TIMEOUT, answers, || handover::send(&segment, &wire));
+        victim.ask("send", DEFAULT_TIMEOUT, answers, || segment.send(&wire, DEFAULT_TIMEOUT));
         use_all(victim, &segment, false)?;
         victim.stage.hang_up();
     }
@@ -334,7 +334,7 @@ fn answers_attacker(stage: &mut Stage) -> Played {
 fn silent_victim(victim: &mut Victim<'_>) -> Played {
     let segment = victim.stage.builder().create()?;
     let wire = victim.stage.wire()?;
-    victim.ask("send", handover::TIMEOUT, &["TimedOut"], || handover::send(&segment, &wire));
+    victim.ask("send", DEFAULT_TIMEOUT, &["TimedOut"], || segment.send(&wire, DEFAULT_TIMEOUT));
     use_all(victim, &segment, false)
 }
 
@@ -346,7 +346,7 @@ fn full_socket_victim(victim: &mut Victim<'_>) -> Played {
     let mut wire_ref = &wire;
     while wire_ref.write(&[0; 4096]).is_ok() {}
     wire.set_nonblocking(false)?;
-    victim.ask("send", handover::TIMEOUT, &["TimedOut"], || handover::send(&segment, &wire));
+    victim.ask("send", DEFAULT_TIMEOUT, &["TimedOut"], || segment.send(&wire, DEFAULT_TIMEOUT));
     victim.ask("region", AT_ONCE, &["Ok"], || segment.region(0, 1).map(drop));
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::hostile::raw::{FIELDS, Field, HEADER_LEN, Raw};
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
 use monshm::rbuf::Label;
-use monshm::{Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, Segment};
 use std::alloc::Layout;
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ fn early_victim(victim: &mut Victim<'_>) -> Played {
                 _ if is_checked_at_attach(field) => &["Header"],
                 _ => &["Ok"],
             };
-            let found = victim.ask("receive", handover::TIMEOUT, allowed, || attach.receive(&wire));
+            let found = victim.ask("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&wire));
             victim.stage.tell(found.is_some().into())?;
             if let Some(segment) = found {
                 use_all(victim, &segment, true)?;
@@ -92,7 +92,7 @@ fn early_attacker(stage: &mut Stage) -> Played {
             stage.did(field.name);
             stage.cue()?;
             // Whether it was refused is the victim's to judge.
-            let _ = handover::send(&segment, &wire);
+            let _ = segment.send(&wire, DEFAULT_TIMEOUT);
             stage.hear()?;
         }
     }
@@ -213,7 +213,7 @@ fn whole_victim(victim: &mut Victim<'_>) -> Played {
             victim.ask("unlock", AT_ONCE, &["Ok", "Corrupt"], || guard.unlock());
         }
         let any = ["Ok", "WouldBlock", "Corrupt", "Poisoned"];
-        if let Some(guard) = victim.ask("try_lock", AT_ONCE, &any, || segment.try_lock()) {
+        if let Some(guard) = victim.try_lock(&segment, &any) {
             let any = ["Ok", "NoRoom", "Corrupt", "Poisoned"];
             victim.ask("alloc", AT_ONCE, &any, || segment.alloc(Layout::new::<u64>()));
             drop(guard);

@@ -6,7 +6,7 @@ use crate::hostile::attack::{Attack, Cells, PEER, Played};
 use crate::hostile::raw::{DIRTY, LOCK_AREA, Raw, SLEEPERS, SLOTS};
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::Segment;
+use monshm::{DEFAULT_TIMEOUT, Segment};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,7 @@ fn free_victim(victim: &mut Victim<'_>) -> Played {
         drop(victim.lock(&segment, SHORT, class.free));
         let poisoned = class.free == ["Corrupt"];
         let then: &[&str] = if poisoned { &["Poisoned"] } else { &["Ok", "WouldBlock"] };
-        drop(victim.ask("try_lock", AT_ONCE, then, || segment.try_lock()));
+        drop(victim.try_lock(&segment, then));
         let region: &[&str] = if poisoned { &["Poisoned"] } else { &["Ok"] };
         victim.ask("region", AT_ONCE, region, || segment.region(0, 1).map(drop));
     }
@@ -136,7 +136,7 @@ fn flips_victim(victim: &mut Victim<'_>) -> Played {
     let all = ["Clean", "OwnerDied", "TimedOut", "Corrupt"];
     while begin.elapsed() < FLIPPING {
         let attach = victim.stage.attach();
-        let opened = victim.ask("receive", monshm::handover::TIMEOUT, &["Ok"], || attach.receive(&wire));
+        let opened = victim.ask("receive", monshm::DEFAULT_TIMEOUT, &["Ok"], || attach.receive(&wire));
         let Some(segment) = opened else { return Ok(()) };
         let part = Instant::now();
         while part.elapsed() < FLIPPING / 8 {
@@ -158,7 +158,7 @@ fn flips_attacker(stage: &mut Stage) -> Played {
     let wire = stage.wire()?;
     for style in 0.. {
         let segment = stage.builder().create()?;
-        if monshm::handover::send(&segment, &wire).is_err() {
+        if segment.send(&wire, DEFAULT_TIMEOUT).is_err() {
             break;
         }
         let raw = Raw::of(&segment)?;

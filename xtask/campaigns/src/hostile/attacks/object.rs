@@ -10,7 +10,7 @@ use crate::hostile::forge::{self, Honest, SEALS};
 use crate::hostile::frame;
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::{Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, Segment};
 use monshm_core::Object;
 use std::alloc::Layout;
 use std::fs::{self, File};
@@ -162,7 +162,7 @@ fn memfd_victim(victim: &mut Victim<'_>) -> Played {
         let attach = victim.stage.attach();
         // A copy has the token that the honest segment has: it is good there too.
         let allowed: &[&str] = if forged.name == "an honest copy" { &["Ok", "Gone"] } else { &[forged.answer] };
-        victim.ask("receive", handover::TIMEOUT, allowed, || attach.receive(&wire));
+        victim.ask("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&wire));
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ fn named_victim(victim: &mut Victim<'_>) -> Played {
         victim.scene(name);
         victim.stage.await_cue()?;
         let attach = victim.stage.attach();
-        victim.ask("receive", handover::TIMEOUT, answers, || attach.receive(&wire));
+        victim.ask("receive", DEFAULT_TIMEOUT, answers, || attach.receive(&wire));
     }
     Ok(())
 }

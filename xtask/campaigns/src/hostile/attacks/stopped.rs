@@ -41,7 +41,7 @@ fn lock_victim(victim: &mut Victim<'_>) -> Played {
     settle();
     for ms in DEADLINES_MS {
         drop(victim.lock(&segment, Duration::from_millis(ms), &["TimedOut"]));
-        drop(victim.ask("try_lock", AT_ONCE, &["WouldBlock"], || segment.try_lock()));
+        drop(victim.try_lock(&segment, &["WouldBlock"]));
     }
     // Many threads of the victim: each meets its own deadline.
     let patience = Duration::from_millis(100);

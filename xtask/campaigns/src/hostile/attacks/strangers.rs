@@ -5,7 +5,7 @@ use crate::hostile::attack::{Attack, CREATOR, Cells, Played, Users};
 use crate::hostile::frame;
 use crate::hostile::stage::{self, Stage};
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::{ErrorKind, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind};
 use monshm_core::Object;
 use std::fs;
 use std::io::{Read, Write};
@@ -124,7 +124,7 @@ fn try_doors(
         let written = fs::OpenOptions::new().write(true).open(&path).is_ok();
         (path, open || written)
     };
-    let by_bytes = stage.attach().trust_creator(true).decode(bytes, None);
+    let by_bytes = stage.attach().trust_peer(true).decode(bytes, None);
     let mut doors = vec![("the descriptor's bytes".to_owned(), by_bytes.is_ok())];
     let len = crate::cell::SIZE as u64;
     doors.push(opens(format!("/proc/{pid}/mem")));
@@ -164,7 +164,7 @@ fn try_doors(
 fn socket_victim(victim: &mut Victim<'_>) -> Played {
     let segment = victim.stage.builder().create()?;
     let wire = victim.stage.wire()?;
-    victim.ask("send", handover::TIMEOUT, &["WrongPeer"], || handover::send(&segment, &wire));
+    victim.ask("send", DEFAULT_TIMEOUT, &["WrongPeer"], || segment.send(&wire, DEFAULT_TIMEOUT));
     use_all(victim, &segment, false)
 }
 
@@ -216,7 +216,7 @@ fn passed_third(stage: &mut Stage) -> Played {
             _ => std::thread::sleep(std::time::Duration::from_millis(1)),
         }
     };
-    let opened = stage.attach().trust_creator(true).decode(&bytes, None);
+    let opened = stage.attach().trust_peer(true).decode(&bytes, None);
     let refused = opened.as_ref().is_err_and(|error| {
         let kind = error.kind();
         matches!(kind, ErrorKind::HandleMissing | ErrorKind::NoAccess { .. } | ErrorKind::Gone { .. })

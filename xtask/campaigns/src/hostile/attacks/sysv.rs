@@ -6,7 +6,7 @@ use crate::hostile::forge::Honest;
 use crate::hostile::frame;
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::{LockKind, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, LockKind, Segment};
 use monshm_core::Object;
 use std::io;
 use std::io::Write;
@@ -192,7 +192,7 @@ fn remove_victim(victim: &mut Victim<'_>) -> Played {
         victim.ask("unlock", AT_ONCE, if word { &["Ok"] } else { &["Gone"] }, || guard.unlock());
     }
     drop(victim.lock(&segment, SHORT, if word { &["Clean"] } else { &["Gone"] }));
-    drop(victim.ask("try_lock", AT_ONCE, if word { &["Ok"] } else { &["Gone"] }, || segment.try_lock()));
+    drop(victim.try_lock(&segment, if word { &["Ok"] } else { &["Gone"] }));
     if victim.stage.creates() {
         victim.ask("encode", AT_ONCE, &["Gone"], || segment.encode());
     }
@@ -307,7 +307,7 @@ fn open_victim(victim: &mut Victim<'_>) -> Played {
             "the set's mark" => &["Gone"],
             _ => &["OpenToOthers"],
         };
-        victim.ask("receive", handover::TIMEOUT, allowed, || attach.receive(&wire));
+        victim.ask("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&wire));
     }
     Ok(())
 }

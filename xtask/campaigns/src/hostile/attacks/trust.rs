@@ -5,7 +5,7 @@ use crate::hostile::attack::{Attack, CREATOR, Cells, PEER, Played, Users};
 use crate::hostile::raw::{LOCK_AREA, Raw};
 use crate::hostile::stage::Stage;
 use crate::hostile::victim::{AT_ONCE, Victim};
-use monshm::{Attach, handover};
+use monshm::{AttachOptions, DEFAULT_TIMEOUT};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -93,15 +93,15 @@ fn create_attacker(stage: &mut Stage) -> Played {
 
 fn attach_victim(victim: &mut Victim<'_>) -> Played {
     let wire = victim.stage.wire()?;
-    let attach = Attach::expecting(crate::cell::SIZE);
-    victim.ask("receive", handover::TIMEOUT, &["LockNotTrusted"], || attach.receive(&wire));
+    let attach = AttachOptions::new(crate::cell::SIZE);
+    victim.ask("receive", DEFAULT_TIMEOUT, &["LockNotTrusted"], || attach.receive(&wire));
     Ok(())
 }
 
 fn attach_attacker(stage: &mut Stage) -> Played {
     let wire = stage.wire()?;
     let segment = stage.builder().create()?;
-    let refused = handover::send(&segment, &wire);
+    let refused = segment.send(&wire, DEFAULT_TIMEOUT);
     if refused.is_ok() {
         stage.report.fault("the victim took a lock that it must not share");
     }
