@@ -1,14 +1,12 @@
 //! How a segment that another process made is attached to: what is expected of it, and the order of the checks.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use monshm_core::{Descriptor, Error, ErrorKind, Identity, Operation, Result, Slot};
 
 use std::sync::atomic::Ordering;
 
-use crate::DEFAULT_TIMEOUT;
-use crate::backends::{AnyBackend, find};
+use crate::backends::find;
 use crate::builder::whole_pages;
 use crate::creds::PeerCreds;
 use crate::handover;
@@ -17,27 +15,26 @@ use crate::one_way::Reader;
 use crate::segment::{Segment, kept};
 use crate::select::{Selection, lock_missing};
 
-/// An attach that is being asked for. [`Segment::decode`] and [`Segment::receive`] are its short forms.
+/// An attach that is being asked for. [`Segment::decode`] and [`handover::receive`] are its short forms.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is attached before `decode` or `receive`"]
-pub struct AttachOptions {
+pub struct Attach {
     expected_size: usize,
-    trust_peer: bool,
+    trust_creator: bool,
     refuse_truncatable: bool,
-    pub(crate) timeout: Duration,
 }
 
-impl AttachOptions {
+impl Attach {
     /// Expects a segment of `size_bytes`, as the creator was asked for it: it matches when, rounded up to pages, it is
     /// the segment's.
-    pub fn new(size_bytes: usize) -> Self {
-        Self { expected_size: size_bytes, trust_peer: false, refuse_truncatable: false, timeout: DEFAULT_TIMEOUT }
+    pub fn expecting(size_bytes: usize) -> Self {
+        Self { expected_size: size_bytes, trust_creator: false, refuse_truncatable: false }
     }
 
     /// Declares a creator of another user to be trusted like ourselves, so that every lock kind may be shared with it.
     /// With `false` (the default), only our own user and root are trusted.
-    pub fn trust_peer(mut self, trust: bool) -> Self {
-        self.trust_peer = trust;
+    pub fn trust_creator(mut self, trust: bool) -> Self {
+        self.trust_creator = trust;
         self
     }
 
@@ -46,13 +43,6 @@ impl AttachOptions {
     /// see [Truncation](crate#truncation).
     pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
         self.refuse_truncatable = refuse;
-        self
-    }
-
-    /// How long [`receive`](Self::receive) and [`receive_reader`](Self::receive_reader) wait for the other side of the
-    /// socket, in all. Default: [`DEFAULT_TIMEOUT`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
         self
     }
 
@@ -68,22 +58,30 @@ impl AttachOptions {
         self.attach(&descriptor, fd, None)
     }
 
-    /// As [`AttachOptions::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
+    /// Attaches to the segment that the process at the other end of a Unix socket sends.
     ///
     /// # Errors
-    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`AttachOptions::decode`].
+    /// As [`handover::receive`].
+    pub fn receive(&self, socket: impl AsFd) -> Result<Segment> {
+        handover::receive_as(self, socket.as_fd())
+    }
+
+    /// As [`Attach::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
+    ///
+    /// # Errors
+    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`Attach::decode`].
     pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
         self.attach_reader(&descriptor, fd, None)
     }
 
-    /// As [`AttachOptions::receive`], to a one-way segment, as its reader.
+    /// As [`Attach::receive`], to a one-way segment, as its reader.
     ///
     /// # Errors
-    /// As [`AttachOptions::receive`] and [`AttachOptions::decode_reader`].
+    /// As [`handover::receive`] and [`Attach::decode_reader`].
     pub fn receive_reader(&self, socket: impl AsFd) -> Result<Reader> {
-        handover::receive_with(socket.as_fd(), self.timeout, |descriptor, fd, sender| {
+        handover::receive_with(socket.as_fd(), |descriptor, fd, sender| {
             self.attach_reader(descriptor, fd, Some(sender))
         })
     }
@@ -91,7 +89,7 @@ impl AttachOptions {
     fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let entry = self.check_object(descriptor, sender).map_err(refuse)?;
-        let reading = entry.attach_reader(descriptor, fd)?;
+        let reading = (entry.attach_reader)(descriptor, fd)?;
         let region = reading.region();
         let geometry = region.check_header(descriptor.lock);
         let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
@@ -114,12 +112,12 @@ impl AttachOptions {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let lock = descriptor.lock;
         let entry = self.check(descriptor, sender).map_err(refuse)?;
-        let mut attachment = entry.attach(descriptor, fd)?;
+        let mut attachment = (entry.attach)(descriptor, fd)?;
         let region = attachment.region();
         let header = region.header();
         // Nothing has been written so far, and nothing is before header and token are found in order.
         let checked = header.check(region.len() as u64, lock);
-        kept(attachment.truncation(), Operation::Attach)?;
+        kept(attachment.loss(), Operation::Attach)?;
         let geometry = checked.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
         if !header.knows_token(descriptor.token) {
             return Err(refuse(ErrorKind::TokenSpent));
@@ -135,7 +133,7 @@ impl AttachOptions {
         let ours = PeerCreds::ours();
         header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let raw = attachment.open_lock(lock)?;
-        kept(attachment.truncation(), Operation::Attach)?;
+        kept(attachment.loss(), Operation::Attach)?;
         // Release: pairs with the Acquire in `settle_name`; the creator then knows that we need the name no more.
         header.attached.fetch_add(1, Ordering::Release);
         attachment.remove_name();
@@ -144,14 +142,18 @@ impl AttachOptions {
     }
 
     /// Checks what needs no kernel object: size, owner, and that this build has the parts and may trust them.
-    fn check(&self, descriptor: &Descriptor, sender: Option<PeerCreds>) -> Result<&'static AnyBackend, ErrorKind> {
+    fn check(
+        &self,
+        descriptor: &Descriptor,
+        sender: Option<PeerCreds>,
+    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
         let entry = self.check_object(descriptor, sender)?;
         let (lock, ours) = (descriptor.lock, PeerCreds::ours().uid);
-        if !entry.locks().contains(&lock) {
+        if !entry.locks.contains(&lock) {
             return Err(lock_missing(lock, entry));
         }
         let creator = sender.map_or(descriptor.owner.uid, |sender| sender.uid);
-        let trusted = self.trust_peer || creator == ours || creator == 0;
+        let trusted = self.trust_creator || creator == ours || creator == 0;
         if !trusted && !lock.safe_with_untrusted_peer() {
             return Err(ErrorKind::LockNotTrusted { lock, peer_uid: creator });
         }
@@ -163,7 +165,7 @@ impl AttachOptions {
         &self,
         descriptor: &Descriptor,
         sender: Option<PeerCreds>,
-    ) -> Result<&'static AnyBackend, ErrorKind> {
+    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
         if descriptor.size != whole_pages(self.expected_size)? {
             return Err(ErrorKind::SizeMismatch { expected: self.expected_size as u64, found: descriptor.size });
         }

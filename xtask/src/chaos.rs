@@ -13,5 +13,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
-    campaign::run(None, &args.arguments)
+    campaign::run("monshm-campaigns", None, &args.arguments)
 }

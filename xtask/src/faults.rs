@@ -13,5 +13,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
-    campaign::run(Some("faults"), &args.arguments)
+    campaign::run("monshm-campaigns", Some("faults"), &args.arguments)
 }

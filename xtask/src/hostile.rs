@@ -1,4 +1,4 @@
-//! `cargo xtask hostile`: attacks real victims. See `campaign` and `xtask/campaigns/src/hostile`.
+//! `cargo xtask hostile`: attacks real victims. See `campaign` and `xtask/hostile`.
 
 use crate::{Verdict, campaign};
 use std::ffi::OsString;
@@ -13,5 +13,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
-    campaign::run(Some("hostile"), &args.arguments)
+    campaign::run("monshm-hostile", None, &args.arguments)
 }

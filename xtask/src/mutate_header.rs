@@ -14,5 +14,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Verdict {
-    campaign::run(Some("mutate-header"), &args.arguments)
+    campaign::run("monshm-campaigns", Some("mutate-header"), &args.arguments)
 }

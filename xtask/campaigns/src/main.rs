@@ -12,7 +12,6 @@ mod census;
 mod executioner;
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 mod faults;
-mod hostile;
 mod judge;
 mod ledger;
 mod leftovers;
@@ -46,7 +45,6 @@ fn main() -> ExitCode {
         Some(faults::SUBJECT) => return faults::subject(arguments),
         #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
         Some(faults::VERB) => faults::main(),
-        Some("hostile") => hostile::main(arguments),
         Some("mutate-header") => mutation::main(arguments),
         _ => plan::main(),
     };

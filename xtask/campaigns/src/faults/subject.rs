@@ -11,7 +11,7 @@ use super::{life, stage};
 use crate::cell::SIZE;
 use crate::census::Census;
 use crate::tracer;
-use monshm::{AttachOptions, DEFAULT_TIMEOUT, ErrorKind, PreviousHolder, Segment, rbuf};
+use monshm::{Acquired, Attach, ErrorKind, Segment, handover, rbuf};
 use std::alloc::Layout;
 use std::cell::RefCell;
 use std::error::Error;
@@ -97,11 +97,11 @@ impl Subject {
             }
             "send" => {
                 let segment = create()?;
-                self.attempt(|socket| segment.send(socket, DEFAULT_TIMEOUT), |()| prove(&segment))
+                self.attempt(|socket| handover::send(&segment, socket), |()| prove(&segment))
             }
             "drop" => {
                 let segment = create()?;
-                segment.send(first, DEFAULT_TIMEOUT)?;
+                handover::send(&segment, first)?;
                 self.sync()?;
                 marked(move || drop(segment));
                 Ok(())
@@ -112,24 +112,21 @@ impl Subject {
                 marked(move || drop(segment));
                 Ok(())
             }
-            "receive" => self.attempt(|socket| Segment::receive(socket, SIZE, DEFAULT_TIMEOUT), prove),
+            "receive" => self.attempt(|socket| handover::receive(socket, SIZE), prove),
             "decode" => {
                 let bytes = [bytes_from(first)?, bytes_from(&self.sockets[1])?];
                 let which = |socket| if std::ptr::eq(socket, first) { &bytes[0] } else { &bytes[1] };
-                self.attempt(|socket| AttachOptions::new(SIZE).decode(which(socket), None), prove)
+                self.attempt(|socket| Attach::expecting(SIZE).decode(which(socket), None), prove)
             }
             "clean" => self.attempt(
                 |_| {
-                    let report = monshm::clean(true)?;
-                    match report.unseen().first() {
-                        Some((_, error)) => Err(error.clone()),
-                        None => Ok(report.left().count()),
-                    }
+                    let names = monshm_posix::clean(true)?.len();
+                    Ok((names, monshm_sysv::clean(true)?.len()))
                 },
                 |_| Ok(()),
             ),
             "die-inside" => {
-                let segment = Segment::receive(first, SIZE, DEFAULT_TIMEOUT)?;
+                let segment = handover::receive(first, SIZE)?;
                 let _guard = segment.lock()?;
                 self.sync()?;
                 std::thread::sleep(Duration::from_secs(60));
@@ -140,7 +137,7 @@ impl Subject {
                 Ok(())
             }
             _ => {
-                let segment = Segment::receive(first, SIZE, DEFAULT_TIMEOUT)?;
+                let segment = handover::receive(first, SIZE)?;
                 match operation {
                     "detach" => {
                         marked(move || drop(segment));
@@ -186,16 +183,19 @@ impl Subject {
                 self.sync()?;
                 self.attempt(
                     |_| segment.lock_timeout(PATIENCE),
-                    |guard| match guard.previous_holder() {
-                        PreviousHolder::Died => Ok(()),
-                        PreviousHolder::Released => Err("a dead holder was not told of".into()),
+                    |guard| match guard.acquired() {
+                        Acquired::OwnerDied => Ok(()),
+                        Acquired::Clean => Err("a dead holder was not told of".into()),
                     },
                 )
             }
             "try-lock-held" => {
                 self.sync()?;
                 self.attempt_once(
-                    |_| segment.try_lock().map(|guard| guard.is_none()),
+                    |_| match segment.try_lock() {
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+                        other => other.map(|_| false),
+                    },
                     |held| if *held { Ok(()) } else { Err("a lock was given that is held".into()) },
                     |_| Ok(()),
                 )

@@ -1,0 +1,214 @@
+//! The one error of monshm: what was being done, what went wrong, to which object, and what to do next.
+//!
+//! Mapping to the errno values of the C interface is done there.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::kind::BackendKind;
+
+mod kind;
+
+pub use kind::{Choices, ErrorKind, NextStep};
+
+/// The result of everything in monshm that can fail.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// What was being done when an error came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Making a segment.
+    Create,
+    /// Making a descriptor.
+    Encode,
+    /// Handing a segment over a socket.
+    Send,
+    /// Taking a segment from a socket.
+    Receive,
+    /// Reading a descriptor.
+    Decode,
+    /// Attaching to a segment.
+    Attach,
+    /// Taking the lock.
+    Lock,
+    /// Letting go of the lock.
+    Unlock,
+    /// Taking room for common data.
+    Allocate,
+    /// Turning an offset into an address.
+    Address,
+    /// Using the ring.
+    Ring,
+    /// Removing a segment.
+    Remove,
+}
+
+/// Why one backend did not make the segment that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The backend.
+    pub backend: BackendKind,
+    /// Its error.
+    pub error: Error,
+}
+
+/// An error of monshm. As small as a pointer, so that the fast paths stay fast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(Box<Detail>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Detail {
+    operation: Operation,
+    kind: ErrorKind,
+    object: Option<Cow<'static, str>>,
+    os_error: Option<i32>,
+    refusals: Vec<Refusal>,
+}
+
+impl Error {
+    /// An error of `kind` during `operation`.
+    #[cold]
+    pub fn new(operation: Operation, kind: ErrorKind) -> Self {
+        Self(Box::new(Detail { operation, kind, object: None, os_error: None, refusals: Vec::new() }))
+    }
+
+    /// Names the object that it happened to.
+    #[must_use]
+    pub fn on(mut self, object: impl Into<Cow<'static, str>>) -> Self {
+        self.0.object = Some(object.into());
+        self
+    }
+
+    /// Adds what the operating system answered: a positive errno value.
+    #[must_use]
+    pub fn with_os_error(mut self, errno: i32) -> Self {
+        self.0.os_error = Some(errno);
+        self
+    }
+
+    /// Adds why each backend refused.
+    #[must_use]
+    pub fn with_refusals(mut self, refusals: Vec<Refusal>) -> Self {
+        self.0.refusals = refusals;
+        self
+    }
+
+    /// The same error, seen during another operation.
+    #[must_use]
+    pub fn during(mut self, operation: Operation) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
+    /// What was being done.
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The object that it happened to, as the message names it.
+    pub fn object(&self) -> Option<&str> {
+        self.0.object.as_deref()
+    }
+
+    /// The errno value that the operating system answered, if it was asked.
+    pub fn os_error(&self) -> Option<i32> {
+        self.0.os_error
+    }
+
+    /// Why each backend refused, where the kind is [`ErrorKind::NoBackend`].
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.0.refusals
+    }
+
+    /// What to do about it.
+    pub fn next_step(&self) -> NextStep {
+        self.0.kind.next_step()
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Encode => "encode",
+            Self::Send => "send",
+            Self::Receive => "receive",
+            Self::Decode => "decode",
+            Self::Attach => "attach",
+            Self::Lock => "lock",
+            Self::Unlock => "unlock",
+            Self::Allocate => "allocate",
+            Self::Address => "address",
+            Self::Ring => "ring",
+            Self::Remove => "remove",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.0.operation)?;
+        if let Some(object) = &self.0.object {
+            write!(f, "{object}: ")?;
+        }
+        write!(f, "{}", self.0.kind)?;
+        if let Some(errno) = self.0.os_error {
+            write!(f, " (errno {errno})")?;
+        }
+        for refusal in &self.0.refusals {
+            write!(f, "; {}: {}", refusal.backend, refusal.error.0.kind)?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<(Operation, ErrorKind)> for Error {
+    fn from((operation, kind): (Operation, ErrorKind)) -> Self {
+        Self::new(operation, kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    #[test]
+    fn a_message_names_operation_object_limit_and_way_out() {
+        let kind = ErrorKind::NoSpace { asked: 67_108_864, free: 12_582_912, place: "/dev/shm" };
+        let error = Error::new(Operation::Create, kind).on("posix").with_os_error(28);
+        assert_eq!(
+            error.to_string(),
+            "create: posix: 67108864 bytes do not fit in /dev/shm (12582912 bytes free); \
+             try another backend or a smaller size (errno 28)"
+        );
+        assert_eq!(error.next_step(), NextStep::ChooseAnother);
+    }
+
+    #[test]
+    fn every_refusal_is_told() {
+        let refusal = |backend, kind| Refusal { backend, error: Error::new(Operation::Create, kind) };
+        let error = Error::new(Operation::Create, ErrorKind::NoBackend).with_refusals(vec![
+            refusal(BackendKind::Posix, ErrorKind::NoAccessForPeer { uid: 7 }),
+            refusal(BackendKind::Sysv, ErrorKind::LimitReached { what: "SysV segments" }),
+        ]);
+        let text = error.to_string();
+        assert!(text.contains("posix: uid 7") && text.contains("sysv: the limit on SysV segments"), "{text}");
+    }
+
+    #[test]
+    fn an_error_is_as_small_as_a_pointer() {
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+}

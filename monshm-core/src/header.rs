@@ -1,0 +1,404 @@
+//! The header at the start of every segment: its byte layout, how it is written once, how it is checked at attach.
+//!
+//! What stands here is a hint for everybody but the process that wrote it: load once, check, use the private copy
+//! ([`Geometry`]). The words of the ring belong to `monshm-rbuf`, the words of the lock to the lock; this file only
+//! keeps their places.
+//!
+//! ```text
+//! byte    field            written by
+//!    0    magic u64        creator, last; 0 means not ready, and after readiness corrupt
+//!    8    version u32      creator
+//!   12    layout u32       creator: hash of this layout, see `layout_hash`
+//!   16    size u64         creator
+//!   24    cdata_begin u64  creator
+//!   32    cdata_end u64    holder of the lock
+//!   40    ring_floor u64   creator: first byte behind the room reserved for common data
+//!   48    ring_frozen u32  holder of the lock, once: the ring is in use, its bounds are final
+//!   52    attached u32     peers: how many attaches have succeeded
+//!   56    …                zero
+//!  128    begin u64        creator; holder of the lock while the ring is not frozen   ┐
+//!  136    end u64          creator                                                    │ mon_shm_rbuf,
+//!  256    head u64         consumer                                                   │ 384 bytes
+//!  384    tail u64         producer                                                   ┘
+//!  512    lock area        64 bytes, the lock's own
+//!  576    dirty u32        holder of a SysV lock: its slot's tag while it is inside, else 0
+//!  580    sleepers u32     waiters of a word lock: bit N while slot N sleeps, or is about to
+//!  584    …                zero
+//!  640    tokens           16 × 16 bytes, creator; spent by the peer that attaches
+//!  896    slots            32 × 32 bytes, each written by the process that took it
+//! 1920    …                zero
+//! 2048    common data
+//! ```
+//!
+//! All numbers are in native byte order. What different sides write stands on different 128-byte lines.
+
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::descriptor::{Identity, Token};
+use crate::kind::LockKind;
+use crate::liveness::{SLOT_COUNT, Slot};
+
+/// Bytes of bookkeeping at the start of a segment: where common data begins.
+pub const HEADER_SIZE: usize = 2048;
+
+/// The largest segment, in bytes: 1 TiB where a pointer has 64 bits, 1 GiB where it has 32.
+pub const MAX_SEGMENT_SIZE: u64 = if usize::BITS == 64 { 1 << 40 } else { 1 << 30 };
+
+/// The least room that stays for the ring, in bytes: one line.
+pub const MIN_RING_SIZE: u64 = 128;
+
+/// What `begin` of the ring is aligned to, in bytes.
+pub const RING_ALIGN: u64 = 128;
+
+/// How many descriptors can be under way at a time; one more takes the place of the oldest.
+pub const TOKEN_COUNT: usize = 16;
+
+/// The version of the layout above.
+pub const LAYOUT_VERSION: u32 = 1;
+
+const MAGIC: u64 = u64::from_ne_bytes(*b"monshm\r\n");
+
+/// The header as it stands in shared memory: atomics only. Reached by [`crate::Region::header`].
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Header {
+    magic: AtomicU64,
+    version: AtomicU32,
+    layout: AtomicU32,
+    /// Size of the segment in bytes; written by the creator; a peer may scribble on it, so nobody reads it after the
+    /// attach.
+    pub size: AtomicU64,
+    /// First byte of the common data; written by the creator.
+    pub cdata_begin: AtomicU64,
+    /// First byte behind the common data; written by the holder of the lock. Its store commits an allocation.
+    pub cdata_end: AtomicU64,
+    /// First byte behind the room reserved for common data at creation; written by the creator.
+    pub ring_floor: AtomicU64,
+    /// 1 once the ring was used: from then on `begin` does not move. Written by the holder of the lock.
+    pub ring_frozen: AtomicU32,
+    /// How many attaches have succeeded so far; written by peers.
+    pub attached: AtomicU32,
+    _line0: [AtomicU64; 9],
+    /// The words of the ring, `mon_shm_rbuf`.
+    pub ring: RingWords,
+    /// 64 bytes that belong to the lock: a futex word, a `pthread_mutex_t`, or an owner word and a `sem_t`.
+    pub lock_area: [AtomicU64; 8],
+    /// The tag of the slot that is inside a SysV lock, 0 for nobody. Left behind by a holder that died.
+    pub dirty: AtomicU32,
+    /// Bit N: the waiter of a lock word in slot N is asleep, or about to be. See `lock_word`.
+    pub sleepers: AtomicU32,
+    _lock_line: [AtomicU32; 14],
+    tokens: [TokenWords; TOKEN_COUNT],
+    /// Who took which slot: for people who look at a segment, never for a decision.
+    pub slots: [SlotRecord; SLOT_COUNT as usize],
+    _rest: [AtomicU64; 16],
+}
+
+/// The four words of the ring that the allocator moves while the ring is not in use. The other words of these 384
+/// bytes are known to `monshm-rbuf` alone.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct RingWords {
+    /// First byte of the ring.
+    pub begin: AtomicU64,
+    /// First byte behind the ring.
+    pub end: AtomicU64,
+    _line0: [AtomicU64; 14],
+    /// First byte of data.
+    pub head: AtomicU64,
+    _line1: [AtomicU64; 15],
+    /// First free byte.
+    pub tail: AtomicU64,
+    _line2: [AtomicU64; 15],
+}
+
+#[derive(Debug)]
+#[repr(C)]
+struct TokenWords {
+    first: AtomicU64,
+    second: AtomicU64,
+}
+
+/// What a process writes about itself into the slot that it took.
+#[derive(Debug)]
+#[repr(C)]
+pub struct SlotRecord {
+    /// Process id in its own namespace; 0 when nobody took the slot.
+    pub pid: AtomicU32,
+    /// Effective user id.
+    pub uid: AtomicU32,
+    _rest: [AtomicU64; 3],
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == HEADER_SIZE && align_of::<Header>() == 128);
+    assert!(offset_of!(Header, magic) == 0 && offset_of!(Header, version) == 8 && offset_of!(Header, layout) == 12);
+    assert!(offset_of!(Header, size) == 16 && offset_of!(Header, cdata_begin) == 24);
+    assert!(offset_of!(Header, cdata_end) == 32 && offset_of!(Header, ring_floor) == 40);
+    assert!(offset_of!(Header, ring_frozen) == 48 && offset_of!(Header, attached) == 52);
+    assert!(offset_of!(Header, ring) == 128 && size_of::<RingWords>() == 384);
+    assert!(offset_of!(RingWords, begin) == 0 && offset_of!(RingWords, end) == 8);
+    assert!(offset_of!(RingWords, head) == 128 && offset_of!(RingWords, tail) == 256);
+    assert!(offset_of!(Header, lock_area) == 512 && offset_of!(Header, dirty) == 576);
+    assert!(offset_of!(Header, sleepers) == 580);
+    assert!(offset_of!(Header, tokens) == 640 && offset_of!(Header, slots) == 896);
+    assert!(size_of::<SlotRecord>() == 32);
+};
+
+/// A number that differs between builds that cannot share a segment: version, sizes, and the width of a pointer where
+/// the lock's words depend on it.
+pub const fn layout_hash(lock: LockKind) -> u32 {
+    let width = if lock.depends_on_pointer_width() { usize::BITS } else { 0 };
+    let words = [
+        LAYOUT_VERSION,
+        HEADER_SIZE as u32,
+        SLOT_COUNT,
+        TOKEN_COUNT as u32,
+        lock.wire(),
+        width,
+        cfg!(target_endian = "big") as u32,
+    ];
+    // FNV-1a, 32 bits, over the bytes of the words.
+    let mut hash = 0x811c_9dc5_u32;
+    let mut word = 0;
+    while word < words.len() {
+        let mut shift = 0;
+        while shift < 32 {
+            hash = (hash ^ ((words[word] >> shift) & 0xff)).wrapping_mul(0x0100_0193);
+            shift += 8;
+        }
+        word += 1;
+    }
+    hash
+}
+
+/// Where things lie in a segment: the private truth of one handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Size of the segment in bytes, whole pages.
+    pub size: u64,
+    /// First byte of the common data.
+    pub cdata_begin: u64,
+    /// First byte behind the room reserved for common data; the ring never begins before it.
+    pub ring_floor: u64,
+    /// First byte behind the ring.
+    pub ring_end: u64,
+}
+
+/// Why a mapped object is not a segment that this build can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderFault {
+    /// The magic word is 0: the creator died before it was done, or the bytes were punched out.
+    #[error("the header is empty: the creator died while it made the segment, or the bytes were punched out")]
+    NotReady,
+    /// The magic word is another program's.
+    #[error("the object does not hold a monshm segment")]
+    Foreign,
+    /// Version or layout differ from this build's.
+    #[error("the segment has layout {found:#010x}, this build expects {expected:#010x}")]
+    OtherLayout {
+        /// The layout hash in the header.
+        found: u32,
+        /// The layout hash of this build.
+        expected: u32,
+    },
+    /// A field holds a value that no creator writes.
+    #[error("the header's {field} is {found}, which cannot be")]
+    BadField {
+        /// Which field.
+        field: &'static str,
+        /// What it holds.
+        found: u64,
+    },
+}
+
+impl Geometry {
+    /// The geometry of a new segment of `size` bytes that reserves `common_data` bytes; `None` when they do not fit
+    /// beside the header and the least ring.
+    pub const fn new(size: u64, common_data: u64) -> Option<Self> {
+        let Some(used) = (HEADER_SIZE as u64).checked_add(common_data) else { return None };
+        let Some(ring_floor) = used.checked_next_multiple_of(RING_ALIGN) else { return None };
+        let Some(least) = ring_floor.checked_add(MIN_RING_SIZE) else { return None };
+        if size > MAX_SEGMENT_SIZE || size % RING_ALIGN != 0 || least > size {
+            return None;
+        }
+        Some(Self { size, cdata_begin: HEADER_SIZE as u64, ring_floor, ring_end: size })
+    }
+}
+
+impl Header {
+    /// Writes every word of a new segment but the magic. The memory must be zero, as the kernel gives it.
+    pub fn initialize(&self, geometry: &Geometry, lock: LockKind) {
+        // Relaxed throughout: `publish` stores the magic with Release after all of it.
+        self.version.store(LAYOUT_VERSION, Ordering::Relaxed);
+        self.layout.store(layout_hash(lock), Ordering::Relaxed);
+        self.size.store(geometry.size, Ordering::Relaxed);
+        self.cdata_begin.store(geometry.cdata_begin, Ordering::Relaxed);
+        self.cdata_end.store(geometry.cdata_begin, Ordering::Relaxed);
+        self.ring_floor.store(geometry.ring_floor, Ordering::Relaxed);
+        self.ring.begin.store(geometry.ring_floor, Ordering::Relaxed);
+        self.ring.end.store(geometry.ring_end, Ordering::Relaxed);
+        self.ring.head.store(geometry.ring_floor, Ordering::Relaxed);
+        self.ring.tail.store(geometry.ring_floor, Ordering::Relaxed);
+    }
+
+    /// Declares the segment ready. The last store of its creation.
+    pub fn publish(&self) {
+        // Release: pairs with the Acquire in `check`; whoever sees the magic sees all that was written before it.
+        self.magic.store(MAGIC, Ordering::Release);
+    }
+
+    /// Checks the header of an object of `size` bytes (as the kernel tells it) and gives the private copy of what an
+    /// attaching process may rely on. Writes nothing.
+    ///
+    /// # Errors
+    /// [`HeaderFault`], telling an unfinished segment, a foreign one, another layout and a damaged one apart.
+    pub fn check(&self, size: u64, lock: LockKind) -> Result<Geometry, HeaderFault> {
+        // Acquire: pairs with the Release in `publish`.
+        match self.magic.load(Ordering::Acquire) {
+            MAGIC => {}
+            0 => return Err(HeaderFault::NotReady),
+            _ => return Err(HeaderFault::Foreign),
+        }
+        let (found, expected) = (self.layout.load(Ordering::Relaxed), layout_hash(lock));
+        if self.version.load(Ordering::Relaxed) != LAYOUT_VERSION || found != expected {
+            return Err(HeaderFault::OtherLayout { found, expected });
+        }
+        let field = |field, found, good: bool| {
+            if good { Ok(found) } else { Err(HeaderFault::BadField { field, found }) }
+        };
+        let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let found = word(&self.size);
+        field("size", found, found == size)?;
+        let found = word(&self.cdata_begin);
+        field("cdata_begin", found, found == HEADER_SIZE as u64)?;
+        let found = word(&self.ring.end);
+        field("rbuf.end", found, found == size)?;
+        let found = word(&self.ring_floor);
+        let reserved = found.checked_sub(HEADER_SIZE as u64);
+        let geometry = reserved.and_then(|reserved| Geometry::new(size, reserved));
+        geometry
+            .filter(|geometry| geometry.ring_floor == found)
+            .ok_or(HeaderFault::BadField { field: "ring_floor", found })
+    }
+
+    /// Enters `token` among those that let one attach succeed, in `place` modulo [`TOKEN_COUNT`]; an older one that
+    /// stood there is void. Called by the creator alone.
+    pub fn issue_token(&self, place: usize, token: Token) {
+        let words = &self.tokens[place % TOKEN_COUNT];
+        let [first, second] = token.words();
+        // The first word decides: it is 0 while the second one changes. Release pairs with the Acquire in
+        // `spend_token`, so that who finds the first word finds the second one that belongs to it.
+        words.first.store(0, Ordering::Release);
+        words.second.store(second, Ordering::Release);
+        words.first.store(first, Ordering::Release);
+    }
+
+    /// Whether `token` would let an attach succeed. Writes nothing.
+    pub fn knows_token(&self, token: Token) -> bool {
+        self.find_token(token).is_some()
+    }
+
+    /// Spends `token`: true for exactly one caller, and never again for the same token.
+    pub fn spend_token(&self, token: Token) -> bool {
+        let [first, _] = token.words();
+        // AcqRel: of two peers with the same descriptor one takes the word, and it sees what the creator wrote.
+        self.find_token(token)
+            .is_some_and(|words| words.first.compare_exchange(first, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+    }
+
+    fn find_token(&self, token: Token) -> Option<&TokenWords> {
+        let [first, second] = token.words();
+        // Acquire: pairs with the Release in `issue_token`.
+        self.tokens.iter().find(|words| {
+            first != 0 && words.first.load(Ordering::Acquire) == first && words.second.load(Ordering::Acquire) == second
+        })
+    }
+
+    /// Writes who sits in `slot`, for people who look at the segment.
+    pub fn record_slot(&self, slot: Slot, pid: u32, identity: Identity) {
+        let record = &self.slots[slot.index() as usize];
+        record.uid.store(identity.uid, Ordering::Relaxed);
+        record.pid.store(pid, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::boxed::Box;
+
+    const SIZE: u64 = 65536;
+
+    fn zeroed() -> Box<Header> {
+        // SAFETY: Header holds atomics only, for which zero bytes are a valid value.
+        Box::new(unsafe { core::mem::zeroed() })
+    }
+
+    fn ready() -> (Box<Header>, Geometry) {
+        let header = zeroed();
+        let geometry = Geometry::new(SIZE, 100).unwrap();
+        header.initialize(&geometry, LockKind::Futex);
+        header.publish();
+        (header, geometry)
+    }
+
+    #[test]
+    fn a_published_header_gives_its_geometry_back() {
+        let (header, geometry) = ready();
+        assert_eq!(header.check(SIZE, LockKind::Futex), Ok(geometry));
+        assert_eq!(geometry.ring_floor, 2048 + 128);
+    }
+
+    #[test]
+    fn every_state_but_the_published_one_is_refused() {
+        let header = zeroed();
+        assert_eq!(header.check(SIZE, LockKind::Futex), Err(HeaderFault::NotReady));
+        let (header, geometry) = ready();
+        assert!(matches!(header.check(SIZE, LockKind::SysvSem), Err(HeaderFault::OtherLayout { .. })));
+        assert!(matches!(header.check(SIZE * 2, LockKind::Futex), Err(HeaderFault::BadField { field: "size", .. })));
+        let fields = [&header.cdata_begin, &header.ring.end, &header.ring_floor, &header.size];
+        for word in fields {
+            let good = word.load(Ordering::Relaxed);
+            for bad in [0, good ^ 1, good ^ 128, u64::MAX, good.wrapping_neg(), 1 << 63] {
+                word.store(bad, Ordering::Relaxed);
+                let found = header.check(SIZE, LockKind::Futex);
+                let reserved_otherwise = core::ptr::eq(word, &raw const header.ring_floor) && bad == good ^ 128;
+                assert_eq!(found.is_ok(), reserved_otherwise, "{bad:#x}");
+            }
+            word.store(good, Ordering::Relaxed);
+        }
+        header.magic.store(1, Ordering::Relaxed);
+        assert_eq!(header.check(SIZE, LockKind::Futex), Err(HeaderFault::Foreign));
+        assert_eq!(Geometry::new(SIZE, 100), Some(geometry));
+    }
+
+    #[test]
+    fn geometry_refuses_what_does_not_fit() {
+        assert_eq!(Geometry::new(4096, u64::MAX), None);
+        assert_eq!(Geometry::new(4096, 2048), None, "no room for the least ring");
+        assert!(Geometry::new(4096, 1920).is_some());
+        assert_eq!(Geometry::new(4097, 0), None);
+        assert_eq!(Geometry::new(MAX_SEGMENT_SIZE + 4096, 0), None);
+    }
+
+    #[test]
+    fn a_token_lets_one_in_and_the_oldest_makes_room() {
+        let (header, _) = ready();
+        let token = |n: u8| Token([n; 16]);
+        header.issue_token(0, token(1));
+        assert!(header.knows_token(token(1)) && !header.knows_token(token(2)));
+        assert!(!header.spend_token(token(2)));
+        assert!(header.spend_token(token(1)));
+        assert!(!header.spend_token(token(1)), "a replay is refused");
+        assert!(!header.spend_token(Token([0; 16])), "the empty place is no token");
+        for n in 0..=TOKEN_COUNT as u8 {
+            header.issue_token(n.into(), token(n + 10));
+        }
+        assert!(!header.knows_token(token(10)));
+        assert!((1..=TOKEN_COUNT as u8).all(|n| header.knows_token(token(n + 10))));
+    }
+}
