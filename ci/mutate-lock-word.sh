@@ -22,7 +22,7 @@ manifest = (root / "Cargo.toml").read_text()
 manifest = re.sub(r"(?ms)^(default-)?members = \[.*?\]\n", "", manifest)
 manifest = manifest.replace("[workspace]\n", '[workspace]\nmembers = ["monshm-core"]\n', 1)
 (copy / "Cargo.toml").write_text(manifest)
-file = copy / "monshm-core/src/lock_word.rs"
+file = copy / "monshm-core/src/lock/word.rs"
 source = file.read_text()
 TEST = ["cargo", "test", "-q", "-p", "monshm-core", "--all-features", "--release"]
 SECONDS = 120
@@ -43,7 +43,7 @@ def verdict():
     if programs is None:
         sys.exit(f"does not build:\n{said}")
     # One thread and no capture: loom ends the process on a deadlock, and the last name printed is then the one.
-    for name, filters in (("monshm_core", ["lock_word::"]), ("loom", [])):
+    for name, filters in (("monshm_core", ["lock::word::"]), ("loom", [])):
         command = ["timeout", str(SECONDS), programs[name], *filters, "--test-threads=1"]
         run = subprocess.run(command, cwd=copy, capture_output=True, text=True, errors="replace")
         if run.returncode != 0:

@@ -8,8 +8,8 @@ use core::alloc::Layout;
 use core::sync::atomic::Ordering;
 
 use crate::error::ErrorKind;
-use crate::header::{Geometry, Header, MIN_RING_SIZE, RING_ALIGN};
-use crate::region::Region;
+use crate::layout::{Geometry, Header, MIN_RING_SIZE, RING_ALIGN};
+use crate::region::MappedBytes;
 
 /// Takes room for `layout` and gives its offset in bytes from the base of the segment.
 ///
@@ -23,8 +23,8 @@ pub fn allocate(header: &Header, geometry: &Geometry, layout: Layout) -> Result<
     if len == 0 {
         return Err(ErrorKind::ZeroSize);
     }
-    if align > Region::ALIGN {
-        return Err(ErrorKind::Misaligned { align, limit: Region::ALIGN });
+    if align > MappedBytes::ALIGN {
+        return Err(ErrorKind::Misaligned { align, limit: MappedBytes::ALIGN });
     }
     let frozen = is_frozen(header);
     let cdata_end = load_cdata_end(header, geometry)?;

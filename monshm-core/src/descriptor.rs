@@ -157,7 +157,7 @@ pub struct Descriptor {
     pub lock: LockKind,
     /// The size of the segment in bytes, whole pages.
     pub size: u64,
-    /// The layout that the creator was built with, see [`crate::header::layout_hash`].
+    /// The layout that the creator was built with, see [`crate::layout::layout_hash`].
     pub layout: u32,
     /// Lets one attach succeed.
     pub token: Token,

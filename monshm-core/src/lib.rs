@@ -13,38 +13,39 @@ extern crate alloc;
 
 pub mod descriptor;
 pub mod fork;
-pub mod header;
 pub mod kind;
+pub mod layout;
 pub mod liveness;
-pub mod lock_word;
-pub mod loss;
-pub mod reading;
+pub mod lock;
 pub mod region;
+pub mod truncation;
 
-#[cfg(feature = "alloc")]
 pub mod allocator;
 #[cfg(feature = "alloc")]
-pub mod backend;
+pub mod attachment;
 #[cfg(feature = "alloc")]
+pub mod backend;
 pub mod error;
 #[cfg(feature = "alloc")]
-pub mod lock;
-#[cfg(feature = "alloc")]
-pub mod survey;
+pub mod scan;
 
 pub use descriptor::{Descriptor, DescriptorFault, Identity, Name, Object, Token};
-pub use header::{Geometry, HEADER_SIZE, Header, MAX_SEGMENT_SIZE};
+pub use error::{ErrorKind, NextStep};
 pub use kind::{BackendKind, LockKind, MemoryKind};
+pub use layout::{Geometry, HEADER_SIZE, Header, MAX_SEGMENT_SIZE};
 pub use liveness::{Liveness, SLOT_COUNT, Slot};
-pub use loss::Loss;
-pub use reading::ReadRegion;
-pub use region::{OutOfBounds, Region};
+pub use lock::{Deadline, PreviousHolder};
+pub use region::read::ReadOnlyBytes;
+pub use region::{MappedBytes, OutOfBounds};
+pub use truncation::Truncation;
 
 #[cfg(feature = "alloc")]
-pub use backend::{Attachment, Backend, Request};
+pub use attachment::{Attachment, ReadAttachment, SharedObject};
 #[cfg(feature = "alloc")]
-pub use error::{Error, ErrorKind, NextStep, Operation, Refusal, Result};
+pub use backend::{Access, Backend, Request};
 #[cfg(feature = "alloc")]
-pub use lock::{Acquired, Deadline, RawLock};
+pub use error::{Error, Operation, Refusal, Result};
 #[cfg(feature = "alloc")]
-pub use survey::{Found, FoundObject, FoundState};
+pub use lock::RawLock;
+#[cfg(feature = "alloc")]
+pub use scan::{Cleanup, ScanEntry, ScanObject, ScanState};

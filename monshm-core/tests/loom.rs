@@ -15,7 +15,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::Ordering::Relaxed;
 use loom::thread::{JoinHandle, spawn};
 use monshm_core::Slot;
-use monshm_core::lock_word::{self, Taken, Word, WordFault};
+use monshm_core::lock::word::{self as lock_word, Taken, Word, WordFault};
 use world::{ALWAYS, HANDOFF, OWNER_DIED, Party, WAITERS, World};
 
 /// Explores `body` with the preemptions that `LOOM_MAX_PREEMPTIONS` allows, else with two.

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use monshm_core::backend::{Backend, Request};
+use monshm_core::backend::{Access, Backend, Request};
 use monshm_core::descriptor::Identity;
 use monshm_core::kind::MemoryKind;
 use monshm_posix::Posix;
@@ -25,8 +25,8 @@ type Candidate = (String, Box<dyn FnMut(u32)>);
 fn main() {
     let mut locks = raw_locks();
     let request = request();
-    for &kind in Posix::LOCKS {
-        let segment = Posix::create(&request).expect("create");
+    for &kind in Posix.locks() {
+        let segment = Posix.create(&request).expect("create");
         let lock = segment.create_lock(kind).expect("create_lock");
         let pair = move |count| {
             let lock = &*lock;
@@ -64,7 +64,13 @@ fn report(title: &str, count: u32, mut candidates: Vec<Candidate>) {
 
 fn request() -> Request {
     let uid = rustix::process::geteuid().as_raw();
-    Request { size: SIZE, memory: MemoryKind::Memfd, peer: Identity { uid, gid: u32::MAX }, reachable_by_bytes: false }
+    Request {
+        size: SIZE,
+        memory: MemoryKind::Memfd,
+        peer: Identity { uid, gid: u32::MAX },
+        access: Access::Shared,
+        reachable_by_bytes: false,
+    }
 }
 
 /// The system calls that a segment needs, and what this crate makes of them.
@@ -89,7 +95,7 @@ fn segments() -> Vec<Candidate> {
     };
     let ours = |count| {
         for _ in 0..count {
-            black_box(Posix::create(&request()).expect("create"));
+            black_box(Posix.create(&request()).expect("create"));
         }
     };
     vec![("bare system calls".to_owned(), Box::new(bare)), ("monshm memfd".to_owned(), Box::new(ours))]

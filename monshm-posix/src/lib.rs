@@ -7,8 +7,7 @@
 //! | `access`   | who may open an object, given and checked |
 //! | `liveness` | attach slots as file locks, and the question who lives |
 //! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
-//! | `clean`    | finds the names, and removes those that killed processes left behind |
-//! | `mapped`   | finds what is mapped and has no name |
+//! | `scan/`    | lists the names, removes those that killed processes left, and lists what is mapped without one |
 //! | `fork`     | what must not follow a child |
 //! | `sigbus`   | keeps the process alive when a peer truncates memory that cannot be sealed |
 //! | `sys`      | every call to the operating system |
@@ -26,69 +25,64 @@
 //!   or ends.
 
 mod access;
-mod clean;
 mod fork;
 mod liveness;
 mod lock;
-mod mapped;
 mod reserve;
+mod scan;
 mod segment;
 mod sigbus;
 mod sys;
 
 use std::os::fd::OwnedFd;
 
-use monshm_core::backend::{Attachment, Backend, Reading, Request};
+use monshm_core::attachment::{Attachment, ReadAttachment};
+use monshm_core::backend::{Backend, Request};
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::Result;
 use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
-use monshm_core::survey::Found;
+use monshm_core::scan::{Cleanup, ScanEntry};
 
-pub use clean::{Removed, clean};
-
-/// The backend. A type without values: everything is reached through [`Backend`].
+/// The POSIX backend, as the facade's table names it. Everything is reached through [`Backend`].
 #[derive(Debug, Clone, Copy)]
 pub struct Posix;
 
 impl Backend for Posix {
-    const KIND: BackendKind = BackendKind::Posix;
-
-    const LOCKS: &'static [LockKind] = &[
-        #[cfg(feature = "futex")]
-        LockKind::Futex,
-        #[cfg(feature = "pthread-mutex")]
-        LockKind::PthreadMutex,
-        #[cfg(feature = "semaphore")]
-        LockKind::Semaphore,
-    ];
-
-    const MEMORIES: &'static [MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
-
-    const ONE_WAY: &'static [MemoryKind] = &[MemoryKind::Memfd];
-
     type Handle = OwnedFd;
 
-    fn create(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Posix
+    }
+
+    fn locks(&self) -> &'static [LockKind] {
+        lock::KINDS
+    }
+
+    fn memories(&self) -> &'static [MemoryKind] {
+        segment::MEMORIES
+    }
+
+    fn create(&self, request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(segment::create(request)?))
     }
 
-    fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+    fn attach(
+        &self,
+        descriptor: &Descriptor,
+        handle: Option<OwnedFd>,
+    ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(segment::attach(descriptor, handle)?))
     }
 
-    fn create_one_way(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
-        Ok(Box::new(segment::create_one_way(request)?))
-    }
-
-    fn attach_reader(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn Reading>> {
+    fn attach_reader(&self, descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn ReadAttachment>> {
         Ok(Box::new(segment::attach_reader(descriptor, handle)?))
     }
 
-    fn survey(remove: bool) -> Result<Vec<Found>> {
-        clean::survey(remove)
+    fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
+        scan::scan(cleanup)
     }
 
-    fn mapped() -> Vec<Found> {
-        mapped::mapped()
+    fn list_anonymous(&self) -> Vec<ScanEntry> {
+        scan::list_anonymous()
     }
 }

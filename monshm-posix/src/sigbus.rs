@@ -4,7 +4,7 @@
 //! entered in a table, and a handler, installed when the first one is, looks the faulting address up there. If it finds
 //! it, it sets the mapping's mark and puts private zeros in the place of **the whole mapping**, with one mmap(2): a part
 //! would leave other parts shared with an enemy, fault again, and cost mappings. The access is then made again by the
-//! processor, reads zero or writes to nobody, and whoever made it looks at the mark ([`Loss`]) before it believes what it
+//! processor, reads zero or writes to nobody, and whoever made it looks at the mark ([`Truncation`]) before it believes what it
 //! saw. All unsealed objects are guarded, also those of trusted peers: a bug truncates as well as an enemy does.
 //!
 //! | case | what happens |
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void, siginfo_t};
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
-use monshm_core::loss::Loss;
+use monshm_core::truncation::Truncation;
 
 use crate::fork;
 use crate::sys::{self, Answer, signal};
@@ -112,8 +112,8 @@ impl Shield {
     }
 
     /// The mark of this mapping.
-    pub(crate) fn loss(&self) -> Loss {
-        Loss::told_by(&self.entry.lost)
+    pub(crate) fn truncation(&self) -> Truncation {
+        Truncation::marked_by(&self.entry.lost)
     }
 
     /// Ends the guard, before the mapping is unmapped. Whether it may be: not while a handler is stuck in it.

@@ -39,7 +39,7 @@ fn peer_role() {
 /// In an unprivileged creator: makes a segment for PEER, and starts the others from a process that may.
 fn creator_role(memory: MemoryKind) {
     become_user();
-    let segment = Posix::create(&request(memory, SIZE, PEER)).expect("create");
+    let segment = Posix.create(&request(memory, SIZE, PEER)).expect("create");
     let (descriptor, handle) = share(&segment, LockKind::Futex);
     tell(support::to_text(&descriptor));
     // The parent opens this number in /proc, as the passing of the descriptor over a socket would.
@@ -100,7 +100,7 @@ fn a_privileged_creator_lets_in_its_peer_and_nobody_else() {
         None => {}
     }
     for &memory in MEMORIES {
-        let segment = Posix::create(&request(memory, SIZE, PEER)).expect("create");
+        let segment = Posix.create(&request(memory, SIZE, PEER)).expect("create");
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         let owner = if memory == MemoryKind::Named { PEER } else { own_uid() };
         assert_eq!(descriptor.owner.uid, owner);
@@ -128,7 +128,7 @@ fn objects_open_to_more_are_refused() {
 
 #[test]
 fn a_list_that_admits_another_user_or_a_group_is_refused() {
-    let segment = Posix::create(&request(MemoryKind::Memfd, SIZE, own_uid() + 1)).unwrap();
+    let segment = Posix.create(&request(MemoryKind::Memfd, SIZE, own_uid() + 1)).unwrap();
     let (descriptor, handle) = share(&segment, LockKind::Futex);
     let kind = attach(&descriptor, Some(handle.try_clone().unwrap())).map(drop).unwrap_err().kind();
     assert_eq!(kind, ErrorKind::OpenToOthers { mode: 0o660 }, "the list names another user than us");

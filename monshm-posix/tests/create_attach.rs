@@ -162,7 +162,7 @@ fn nothing_is_left_of_a_whole_life() {
         let before = (support::open_files(), support::shared_mappings());
         let mut seen = Vec::new();
         for &memory in MEMORIES {
-            for &lock in Posix::LOCKS {
+            for &lock in Posix.locks() {
                 let segment = create(memory);
                 let held = segment.create_lock(lock).unwrap();
                 let (descriptor, handle) = share(&segment, lock);
@@ -180,18 +180,18 @@ fn nothing_is_left_of_a_whole_life() {
             }
         }
         assert!(seen.iter().all(|name| !std::fs::exists(format!("/dev/shm{name}")).unwrap()));
-        assert_eq!(seen.len(), Posix::LOCKS.len());
+        assert_eq!(seen.len(), Posix.locks().len());
     });
 }
 
 #[test]
 fn locks_of_others_are_refused_by_name() {
-    let segment = Posix::create(&request(MemoryKind::Memfd, SIZE, own_uid())).unwrap();
+    let segment = Posix.create(&request(MemoryKind::Memfd, SIZE, own_uid())).unwrap();
     let error = segment.create_lock(LockKind::SysvSem).map(drop).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::LockNotOfBackend { lock: LockKind::SysvSem, .. }), "{error}");
     for kind in [LockKind::Futex, LockKind::PthreadMutex, LockKind::Semaphore] {
         let made = create(MemoryKind::Memfd).create_lock(kind).map(|lock| lock.kind());
-        if Posix::LOCKS.contains(&kind) {
+        if Posix.locks().contains(&kind) {
             assert_eq!(made.unwrap(), kind);
         } else {
             assert_eq!(made.unwrap_err().kind(), ErrorKind::LockNotBuilt { lock: kind });

@@ -25,7 +25,7 @@ fn traces() -> (Vec<String>, usize) {
 
 /// A whole life up to the attach, that may fail at any step.
 fn live(memory: MemoryKind, size: u64) -> Result<()> {
-    let segment = Posix::create(&request(memory, size, own_uid()))?;
+    let segment = Posix.create(&request(memory, size, own_uid()))?;
     let shared = segment.share()?;
     let (lock, layout, token) = (LockKind::Futex, 0, Token([1; 16]));
     let (owner, object) = (shared.owner, shared.object);
@@ -146,7 +146,7 @@ fn a_full_file_system_is_told_with_what_is_free() {
         live(MemoryKind::Memfd, 16 << 20).expect("a memfd does not live there");
         live(MemoryKind::Named, 512 << 10).expect("what fits works");
         let kept: Vec<_> =
-            (0..7).map_while(|_| Posix::create(&request(MemoryKind::Named, 4096, own_uid())).ok()).collect();
+            (0..7).map_while(|_| Posix.create(&request(MemoryKind::Named, 4096, own_uid())).ok()).collect();
         let error = live(MemoryKind::Named, 4096).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::LimitReached { what: "inodes of /dev/shm" }), "{error}");
         drop(kept);
@@ -192,8 +192,8 @@ fn without_proc_the_error_says_so() {
         assert_eq!(unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) }, 0);
         let errors = [
             // At once, when another backend can still be taken; not when the segment is to be shared.
-            Posix::create(&request(MemoryKind::Memfd, SIZE, own_uid())).map(drop).unwrap_err(),
-            Posix::create(&request(MemoryKind::Named, SIZE, own_uid())).map(drop).unwrap_err(),
+            Posix.create(&request(MemoryKind::Memfd, SIZE, own_uid())).map(drop).unwrap_err(),
+            Posix.create(&request(MemoryKind::Named, SIZE, own_uid())).map(drop).unwrap_err(),
             attach(&descriptor, Some(handle)).map(drop).unwrap_err(),
             attach(&descriptor, None).map(drop).unwrap_err(),
         ];
@@ -268,7 +268,7 @@ fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_r
 fn a_peer_that_cannot_be_named_is_told() {
     for &memory in MEMORIES {
         // No list can hold the number that means nobody, and no file can be given to it.
-        let error = Posix::create(&request(memory, SIZE, u32::MAX)).map(drop).unwrap_err();
+        let error = Posix.create(&request(memory, SIZE, u32::MAX)).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoAccessForPeer { uid: u32::MAX }, "{memory}");
     }
 }

@@ -12,7 +12,7 @@ use monshm_core::backend::Backend;
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
-use monshm_core::lock::{Acquired, Deadline, RawLock};
+use monshm_core::lock::{Deadline, PreviousHolder, RawLock};
 use monshm_posix::Posix;
 use support::{Helper, Segment, Start, ask, attach, create, given, isolated, role, share, tell};
 
@@ -70,9 +70,9 @@ fn raise(segment: &Segment) {
 }
 
 /// Acquires, repairs what a dead holder left, and says what was found.
-fn acquire(segment: &Segment, lock: &dyn RawLock) -> Acquired {
+fn acquire(segment: &Segment, lock: &dyn RawLock) -> PreviousHolder {
     let acquired = lock.acquire(within(PATIENCE)).expect("acquire");
-    if acquired == Acquired::OwnerDied {
+    if acquired == PreviousHolder::Died {
         let [first, second] = twins(segment);
         second.store(first.load(Relaxed), Relaxed);
         lock.repaired().expect("repaired");
@@ -122,7 +122,7 @@ fn one_holder_at_a_time_between_processes() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut helpers = [(); 3].map(|()| pair.start(TEST, "raise"));
         helpers.iter_mut().for_each(|helper| helper.expect("ready"));
@@ -138,15 +138,15 @@ fn a_holder_killed_inside_is_told_of_once() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut holder = pair.start(TEST, "hold");
-        holder.expect("Clean");
+        holder.expect("Released");
         assert!(pair.lock.acquire_now().unwrap().is_none() && pair.lock.try_acquire().unwrap().is_none());
         holder.kill();
-        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Died, "{kind}");
         pair.lock.release().unwrap();
-        assert_eq!(pair.lock.acquire_now().unwrap(), Some(Acquired::Clean), "{kind}");
+        assert_eq!(pair.lock.acquire_now().unwrap(), Some(PreviousHolder::Released), "{kind}");
         pair.lock.release().unwrap();
     }
 }
@@ -157,14 +157,14 @@ fn a_holder_killed_before_it_repaired_leaves_it_to_the_next() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        for found in ["Clean", "OwnerDied", "OwnerDied"] {
+        for found in ["Released", "Died", "Died"] {
             let mut holder = pair.start(TEST, "hold");
             assert_eq!(holder.hear(), found, "{kind}");
             holder.kill();
         }
-        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Died, "{kind}");
     }
 }
 
@@ -174,17 +174,17 @@ fn whoever_gets_a_dead_holders_slot_does_not_get_its_lock() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut holder = pair.start(TEST, "hold");
-        holder.expect("Clean");
+        holder.expect("Released");
         holder.kill();
         let (peer, lock) = pair.peer();
         assert_eq!(peer.slot().index(), 1, "the slot of the dead");
-        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Died, "{kind}");
         assert!(lock.acquire_now().unwrap().is_none(), "{kind}");
         pair.lock.release().unwrap();
-        assert_eq!(lock.acquire_now().unwrap(), Some(Acquired::Clean), "{kind}");
+        assert_eq!(lock.acquire_now().unwrap(), Some(PreviousHolder::Released), "{kind}");
         lock.release().unwrap();
     }
 }
@@ -195,7 +195,7 @@ fn a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         pair.lock.acquire_now().unwrap().expect("free");
         for _ in 0..8 {
@@ -207,9 +207,9 @@ fn a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it() {
         waiter.expect("waiting");
         std::thread::sleep(Duration::from_millis(5));
         pair.lock.release().unwrap();
-        waiter.expect("Ok(Clean)");
+        waiter.expect("Ok(Released)");
         waiter.kill();
-        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied, "{kind}");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Died, "{kind}");
         pair.lock.release().unwrap();
     }
 }
@@ -220,10 +220,10 @@ fn a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut holder = pair.start(TEST, "hold");
-        holder.expect("Clean");
+        holder.expect("Released");
         for signal in [libc::SIGCONT, libc::SIGSTOP] {
             // SAFETY: a process that this test started and has not waited for.
             assert_eq!(unsafe { libc::kill(holder.pid() as i32, signal) }, 0);
@@ -239,7 +239,7 @@ fn a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped() {
         assert_eq!(unsafe { libc::kill(holder.pid() as i32, libc::SIGCONT) }, 0);
         holder.say("let go");
         holder.expect("released");
-        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::Clean, "{kind}");
+        assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Released, "{kind}");
         pair.lock.release().unwrap();
     }
 }
@@ -250,7 +250,7 @@ fn a_busy_neighbour_cannot_keep_the_lock_for_ever() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut neighbours = [(); 2].map(|()| pair.start(TEST, "raise"));
         for neighbour in &mut neighbours {
@@ -277,7 +277,7 @@ fn a_torn_state_is_always_told() {
     if peer_role() {
         return;
     }
-    for &kind in Posix::LOCKS {
+    for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut told = 0;
         for kill in 0..KILLS {
@@ -288,8 +288,8 @@ fn a_torn_state_is_always_told() {
             helper.kill();
             let acquired = pair.lock.acquire(within(PATIENCE)).expect("no lock is lost");
             let [first, second] = twins(&pair.segment).map(|word| word.load(Relaxed));
-            assert!(first == second || acquired == Acquired::OwnerDied, "{kind}: torn and not told");
-            if acquired == Acquired::OwnerDied {
+            assert!(first == second || acquired == PreviousHolder::Died, "{kind}: torn and not told");
+            if acquired == PreviousHolder::Died {
                 told += 1;
                 twins(&pair.segment)[1].store(first, Relaxed);
                 pair.lock.repaired().unwrap();
@@ -308,13 +308,13 @@ fn signals_faster_than_a_slice_do_not_hide_a_death() {
         return;
     }
     isolated(TEST, || {
-        for &kind in Posix::LOCKS {
+        for &kind in Posix.locks() {
             let pair = Pair::new(kind);
             let mut holder = pair.start(TEST, "hold");
-            holder.expect("Clean");
+            holder.expect("Released");
             holder.kill();
             let acquired = support::pestered(|| acquire(&pair.segment, &*pair.lock));
-            assert_eq!(acquired, Acquired::OwnerDied, "{kind}");
+            assert_eq!(acquired, PreviousHolder::Died, "{kind}");
             pair.lock.release().unwrap();
         }
     });
@@ -323,7 +323,7 @@ fn signals_faster_than_a_slice_do_not_hide_a_death() {
 #[test]
 fn words_that_nobody_writes_are_corrupt_and_a_stranger_cannot_release() {
     // The mutex has a test of its own below: libc knows threads, not handles, and its words are not to be edited.
-    for &kind in Posix::LOCKS.iter().filter(|&&kind| kind != LockKind::PthreadMutex) {
+    for &kind in Posix.locks().iter().filter(|&&kind| kind != LockKind::PthreadMutex) {
         let pair = Pair::new(kind);
         let (_peer, lock) = pair.peer();
         pair.lock.acquire_now().unwrap().expect("free");
@@ -367,9 +367,9 @@ fn a_mutex_that_nobody_repaired_is_corrupt_from_then_on() {
     }
     let pair = Pair::new(LockKind::PthreadMutex);
     let mut holder = pair.start(TEST, "hold");
-    holder.expect("Clean");
+    holder.expect("Released");
     holder.kill();
-    assert_eq!(pair.lock.acquire(within(PATIENCE)).unwrap(), Acquired::OwnerDied);
+    assert_eq!(pair.lock.acquire(within(PATIENCE)).unwrap(), PreviousHolder::Died);
     pair.lock.release().unwrap();
     for error in [pair.lock.acquire_now().unwrap_err(), pair.lock.acquire(within(PATIENCE)).unwrap_err()] {
         assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
@@ -379,7 +379,7 @@ fn a_mutex_that_nobody_repaired_is_corrupt_from_then_on() {
 #[test]
 fn a_thread_that_ends_inside_is_told_of_by_the_mutex() {
     isolated("a_thread_that_ends_inside_is_told_of_by_the_mutex", || {
-        if !Posix::LOCKS.contains(&LockKind::PthreadMutex) {
+        if !Posix.locks().contains(&LockKind::PthreadMutex) {
             println!("SKIPPED a_thread_that_ends_inside_is_told_of_by_the_mutex: not in this build");
             return;
         }
@@ -395,7 +395,7 @@ fn a_thread_that_ends_inside_is_told_of_by_the_mutex() {
         })
         .join()
         .unwrap();
-        assert_eq!(acquire(&pair.segment, &*pair.lock), Acquired::OwnerDied);
+        assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Died);
         pair.lock.release().unwrap();
     });
 }

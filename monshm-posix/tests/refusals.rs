@@ -35,7 +35,7 @@ fn descriptor_of(file: &OwnedFd, size: u64) -> Descriptor {
 }
 
 fn refusal(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Error {
-    Posix::attach(descriptor, handle).map(drop).expect_err("refused")
+    Posix.attach(descriptor, handle).map(drop).expect_err("refused")
 }
 
 fn refused(file: OwnedFd) -> ErrorKind {
@@ -46,7 +46,7 @@ fn refused(file: OwnedFd) -> ErrorKind {
 fn a_proper_memfd_of_a_stranger_is_taken() {
     // Else the refusals below could all be for another reason.
     let file = memfd(SIZE, ALL, MemfdFlags::empty());
-    Posix::attach(&descriptor_of(&file, SIZE), Some(file)).expect("attach");
+    Posix.attach(&descriptor_of(&file, SIZE), Some(file)).expect("attach");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn numbers_that_lead_elsewhere_are_gone_and_nothing_is_opened() {
     drop(segment);
     let kind = refusal(&descriptor, None).kind();
     assert!(matches!(kind, ErrorKind::Gone { .. }), "{kind}");
-    Posix::attach(&descriptor, Some(handle)).expect("the handle is the object all the same");
+    Posix.attach(&descriptor, Some(handle)).expect("the handle is the object all the same");
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn a_refusal_leaves_nothing_open() {
             for size in [SIZE, 4096] {
                 let file = memfd(size, seals, MemfdFlags::empty());
                 let descriptor = descriptor_of(&file, SIZE);
-                drop(Posix::attach(&descriptor, Some(file)));
-                drop(Posix::attach(&descriptor, None));
+                drop(Posix.attach(&descriptor, Some(file)));
+                drop(Posix.attach(&descriptor, None));
             }
         }
         assert_eq!((support::open_files(), support::shared_mappings()), before);

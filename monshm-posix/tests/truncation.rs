@@ -119,21 +119,21 @@ fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
             let (descriptor, handle) = share(&segment, LockKind::Futex);
             let peer = attach(&descriptor, Some(handle)).unwrap();
             word(&peer).store(7, Ordering::Relaxed);
-            assert!(!segment.loss().happened() && !peer.loss().happened());
+            assert!(!segment.truncation().happened() && !peer.truncation().happened());
             ftruncate(&file, left).unwrap();
             assert_eq!(word(&peer).load(Ordering::Relaxed), 0, "{left} bytes left");
-            assert!(peer.loss().happened() && !segment.loss().happened(), "each mapping has its own mark");
+            assert!(peer.truncation().happened() && !segment.truncation().happened(), "each mapping has its own mark");
             // The whole mapping is private now: what one side writes, the other does not see.
             peer.region().header().attached.store(3, Ordering::Relaxed);
             word(&peer).fetch_add(1, Ordering::Relaxed);
             assert_ne!(segment.region().header().attached.load(Ordering::Relaxed), 3);
             assert_eq!(word(&segment).swap(9, Ordering::Relaxed), 0);
-            assert!(segment.loss().happened());
+            assert!(segment.truncation().happened());
         }
         // The marks of mappings that ended are not those of the next ones.
         let (segment, _file) = named();
         word(&segment).store(7, Ordering::Relaxed);
-        assert!(!segment.loss().happened());
+        assert!(!segment.truncation().happened());
     });
 }
 
@@ -159,11 +159,11 @@ fn a_hole_that_cannot_be_filled_again_is_told() {
         word(&segment).store(7, Ordering::Relaxed);
         fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, SIZE).unwrap();
         assert_eq!(word(&segment).load(Ordering::Relaxed), 0);
-        assert!(!segment.loss().happened(), "there was memory for the hole: the bytes are the object's");
+        assert!(!segment.truncation().happened(), "there was memory for the hole: the bytes are the object's");
         fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, SIZE).unwrap();
         std::fs::write("/dev/shm/full", vec![1; 2 << 20]).unwrap_err();
         word(&segment).store(7, Ordering::Relaxed);
-        assert!(segment.loss().happened());
+        assert!(segment.truncation().happened());
     });
 }
 
@@ -172,10 +172,10 @@ fn sealed_memory_installs_no_handler() {
     isolated("sealed_memory_installs_no_handler", || {
         set_action(libc::SIG_DFL, 0, 0);
         let segment = create(MemoryKind::Memfd);
-        assert!(segment.loss().mark().is_none());
+        assert!(segment.truncation().mark().is_none());
         assert_eq!(action().sa_sigaction, libc::SIG_DFL);
         let (segment, _file) = named();
-        assert!(segment.loss().mark().is_some());
+        assert!(segment.truncation().mark().is_some());
         assert_ne!(action().sa_sigaction, libc::SIG_DFL);
     });
 }
@@ -240,7 +240,7 @@ fn what_was_ignored_is_ignored() {
         kill_ourselves();
         ftruncate(&file, 0).unwrap();
         word(&segment).load(Ordering::Relaxed);
-        assert!(segment.loss().happened());
+        assert!(segment.truncation().happened());
         kill_ourselves();
     });
 }
@@ -268,7 +268,7 @@ fn the_handler_that_was_there_sees_what_is_not_ours() {
     let (segment, file) = named();
     ftruncate(&file, 0).unwrap();
     word(&segment).load(Ordering::Relaxed);
-    assert!(segment.loss().happened());
+    assert!(segment.truncation().happened());
     assert_eq!(RAN.load(Ordering::Relaxed), 0, "ours is not its business");
     assert_eq!(action().sa_flags & libc::SA_RESTART, flags & libc::SA_RESTART);
     kill_ourselves();
@@ -303,13 +303,13 @@ fn a_handler_over_ours_that_passes_on_keeps_the_guard() {
         UNDER.store(before.sa_sigaction, Ordering::Relaxed);
         ftruncate(&file, 0).unwrap();
         word(&first).load(Ordering::Relaxed);
-        assert!(first.loss().happened());
+        assert!(first.truncation().happened());
         // Another mapping does not put ours over it: the two would call each other for ever.
         let (second, file) = named();
         assert_eq!(action().sa_sigaction, over_ours as *const () as usize);
         ftruncate(&file, 0).unwrap();
         word(&second).load(Ordering::Relaxed);
-        assert!(second.loss().happened());
+        assert!(second.truncation().happened());
         assert_eq!(RAN.load(Ordering::Relaxed), 2);
     });
 }
@@ -322,7 +322,7 @@ fn a_handler_over_ours_that_does_not_pass_on_takes_all() {
         ftruncate(&file, 0).unwrap();
         word(&segment).load(Ordering::Relaxed);
         assert_eq!(RAN.load(Ordering::Relaxed), 1);
-        assert!(!segment.loss().happened());
+        assert!(!segment.truncation().happened());
     });
 }
 
@@ -334,7 +334,7 @@ fn a_default_that_came_back_is_replaced_at_the_next_mapping() {
         let (_second, _) = named();
         ftruncate(&file, 0).unwrap();
         word(&first).load(Ordering::Relaxed);
-        assert!(first.loss().happened());
+        assert!(first.truncation().happened());
     });
 }
 
@@ -349,7 +349,7 @@ fn a_thread_that_blocks_the_signal_is_refused() {
             libc::sigfillset(&raw mut mask);
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut());
         }
-        let made = Posix::create(&request(MemoryKind::Named, SIZE, own_uid())).map(drop);
+        let made = Posix.create(&request(MemoryKind::Named, SIZE, own_uid())).map(drop);
         let attached = attach(&descriptor, Some(handle)).map(drop);
         for error in [made.unwrap_err(), attached.unwrap_err()] {
             assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
@@ -370,7 +370,7 @@ fn a_full_table_is_told_and_comes_free_again() {
         }
         let limit = rustix::process::Rlimit { current: most, maximum: most };
         rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
-        let make = || Posix::create(&request(MemoryKind::Named, 4096, own_uid()));
+        let make = || Posix.create(&request(MemoryKind::Named, 4096, own_uid()));
         let mut kept: Vec<Segment> = (0..4096).map(|_| make().unwrap()).collect();
         let error = make().map(drop).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::LimitReached { .. }), "{error}");
@@ -382,8 +382,8 @@ fn a_full_table_is_told_and_comes_free_again() {
         let (_, file) = share(last, LockKind::Futex);
         ftruncate(&file, 0).unwrap();
         last.region().header().attached.load(Ordering::Relaxed);
-        assert!(last.loss().happened());
-        assert_eq!(kept.iter().filter(|segment| segment.loss().happened()).count(), 1);
+        assert!(last.truncation().happened());
+        assert_eq!(kept.iter().filter(|segment| segment.truncation().happened()).count(), 1);
     });
 }
 
@@ -399,7 +399,7 @@ fn threads_that_fault_together_all_go_on() {
                     scope.spawn(move || {
                         start.wait();
                         // Until it sees the loss; each access may be the one that faults.
-                        while !segment.loss().happened() {
+                        while !segment.truncation().happened() {
                             word(segment).fetch_add(thread + 1, Ordering::Relaxed);
                             segment.region().header().sleepers.fetch_or(1, Ordering::Relaxed);
                         }
@@ -424,11 +424,11 @@ fn mappings_come_and_go_while_others_are_lost() {
                 if round % 2 == 0 {
                     ftruncate(&file, 0).unwrap();
                     word(&segment).load(Ordering::Relaxed);
-                    assert!(segment.loss().happened());
+                    assert!(segment.truncation().happened());
                 } else {
                     std::thread::yield_now();
                     assert_eq!(word(&segment).load(Ordering::Relaxed), seed + round);
-                    assert!(!segment.loss().happened());
+                    assert!(!segment.truncation().happened());
                 }
             }
         };
@@ -448,7 +448,7 @@ fn a_forked_child_loses_its_own_mapping_alone() {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let kept = ftruncate(&file, 0).is_ok() && word(&segment).load(Ordering::Relaxed) == 0;
-            let told = segment.loss().happened();
+            let told = segment.truncation().happened();
             // SAFETY: ends the child without the destructors that are the parent's to run.
             unsafe { libc::_exit(i32::from(!(kept && told))) };
         }
@@ -456,8 +456,8 @@ fn a_forked_child_loses_its_own_mapping_alone() {
         // SAFETY: waits for that child.
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         assert_eq!(status, 0);
-        assert!(!segment.loss().happened(), "the parent has touched nothing yet");
+        assert!(!segment.truncation().happened(), "the parent has touched nothing yet");
         assert_eq!(word(&segment).load(Ordering::Relaxed), 0);
-        assert!(segment.loss().happened());
+        assert!(segment.truncation().happened());
     });
 }

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::hint::black_box;
 use std::time::Instant;
 
-use monshm_core::{Backend, Identity, LockKind, MemoryKind, RawLock, Request};
+use monshm_core::{Access, Backend, Identity, LockKind, MemoryKind, RawLock, Request};
 use monshm_sysv::Sysv;
 
 const ROUNDS: usize = 15;
@@ -18,10 +18,17 @@ fn main() {
     // SAFETY: takes no pointer.
     let uid = unsafe { libc::geteuid() };
     let peer = Identity { uid, gid: u32::MAX };
-    let request = Request { size: SIZE as u64, memory: MemoryKind::SysvShm, peer, reachable_by_bytes: true };
-    let attachment = Sysv::create(&request).expect("create");
+    let request = Request {
+        size: SIZE as u64,
+        memory: MemoryKind::SysvShm,
+        peer,
+        access: Access::Shared,
+        reachable_by_bytes: true,
+    };
+    let attachment = Sysv.create(&request).expect("create");
     let semaphore = attachment.create_lock(LockKind::SysvSem).expect("sysv-sem");
-    let futex = Sysv::LOCKS.contains(&LockKind::Futex).then(|| attachment.create_lock(LockKind::Futex).expect("futex"));
+    let futex =
+        Sysv.locks().contains(&LockKind::Futex).then(|| attachment.create_lock(LockKind::Futex).expect("futex"));
     // SAFETY: takes no pointer. One semaphore, as small as a raw lock can be.
     let raw = unsafe { libc::semget(libc::IPC_PRIVATE, 1, 0o600) };
     semop(raw, 1, 0);
@@ -38,7 +45,7 @@ fn main() {
             words.push(time(PAIRS, || pair(&**futex)));
         }
         calls.push(time(CREATIONS, bare_creation));
-        creations.push(time(CREATIONS, || drop(black_box(Sysv::create(&request).expect("create")))));
+        creations.push(time(CREATIONS, || drop(black_box(Sysv.create(&request).expect("create")))));
     }
     // SAFETY: IPC_RMID uses no fourth argument.
     unsafe { libc::semctl(raw, 0, libc::IPC_RMID) };

@@ -7,10 +7,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use monshm_core::backend::Shared;
+use monshm_core::error::Choices;
 use monshm_core::{
-    Attachment, Backend, BackendKind, Descriptor, Error, ErrorKind, Found, Header, Identity, Liveness, LockKind,
-    MemoryKind, Object, Operation, RawLock, Region, Request, Result, Slot,
+    Access, Attachment, Backend, BackendKind, Cleanup, Descriptor, Error, ErrorKind, Header, Identity, Liveness,
+    LockKind, MappedBytes, MemoryKind, Object, Operation, RawLock, Request, Result, ScanEntry, SharedObject, Slot,
 };
 
 use crate::liveness::Set;
@@ -18,24 +18,40 @@ use crate::segment::Segment;
 use crate::{Sysv, fork, lock, sys};
 
 impl Backend for Sysv {
-    const KIND: BackendKind = BackendKind::Sysv;
-    const LOCKS: &'static [LockKind] = lock::KINDS;
-    const MEMORIES: &'static [MemoryKind] = &[MemoryKind::SysvShm];
-
     /// Ids suffice; nothing travels beside the bytes.
     type Handle = OwnedFd;
 
-    fn create(request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Sysv
+    }
+
+    fn locks(&self) -> &'static [LockKind] {
+        lock::KINDS
+    }
+
+    fn memories(&self) -> &'static [MemoryKind] {
+        MEMORIES
+    }
+
+    fn create(&self, request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+        if request.access == Access::OneWay {
+            let kind = ErrorKind::NotOneWay { memory: request.memory };
+            return Err(Error::new(Operation::Create, kind).on("sysv"));
+        }
         fork::watch(Operation::Create)?;
         let us = Identity { uid: sys::effective_uid(), gid: sys::effective_gid() };
         Ok(Box::new(Attached { shares: Arc::new(Shares::creator(request.size, request.peer, us)?) }))
     }
 
-    fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+    fn attach(
+        &self,
+        descriptor: &Descriptor,
+        handle: Option<OwnedFd>,
+    ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         let error = |kind| Error::new(Operation::Attach, kind).on("sysv");
         let Object::Sysv { shm_id, sem_id } = descriptor.object else {
-            let (memory, choices) = (descriptor.object.memory(), monshm_core::error::Choices(Self::MEMORIES));
-            return Err(error(ErrorKind::MemoryNotOfBackend { memory, backend: Self::KIND, choices }));
+            let (memory, choices) = (descriptor.object.memory(), Choices(MEMORIES));
+            return Err(error(ErrorKind::MemoryNotOfBackend { memory, backend: self.kind(), choices }));
         };
         if handle.is_some() {
             return Err(error(ErrorKind::HandleUnexpected));
@@ -51,10 +67,13 @@ impl Backend for Sysv {
         Ok(Box::new(Attached { shares: Arc::new(Shares::new(segment, set, descriptor.owner, None)) }))
     }
 
-    fn survey(remove: bool) -> Result<Vec<Found>> {
-        crate::clean::survey(remove)
+    fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
+        crate::scan::scan(cleanup)
     }
 }
+
+/// The kinds of memory, the default first.
+const MEMORIES: &[MemoryKind] = &[MemoryKind::SysvShm];
 
 /// What an attachment and its locks share. When the last of them is dropped, the slot is given back, the set removed
 /// if nobody is left, and the segment unmapped.
@@ -105,7 +124,7 @@ impl Shares {
     pub(crate) fn header(&self) -> &Header {
         let header: *const Header = self.segment.region().header();
         // SAFETY: the header lies in the mapping, which `self.segment` keeps for as long as `self` is borrowed; the
-        // Region that lent it is only a copy of base and length.
+        // MappedBytes that lent it is only a copy of base and length.
         unsafe { &*header }
     }
 
@@ -172,7 +191,7 @@ struct Attached {
 impl Attachment for Attached {
     type Handle = OwnedFd;
 
-    fn region(&self) -> Region {
+    fn region(&self) -> MappedBytes {
         self.shares.segment.region()
     }
 
@@ -204,13 +223,13 @@ impl Attachment for Attached {
         lock::open(kind, &self.shares)
     }
 
-    fn share(&self) -> Result<Shared<OwnedFd>> {
+    fn share(&self) -> Result<SharedObject<OwnedFd>> {
         let (shm_id, sem_id) = (self.shares.segment.id(), self.shares.set.id());
         self.shares.set.mark().map_err(|errno| {
             let kind = ErrorKind::Gone { what: "its semaphore set was removed or closed to us" };
             Error::new(Operation::Encode, kind).on(self.shares.set.to_string()).with_os_error(errno.0)
         })?;
-        Ok(Shared { object: Object::Sysv { shm_id, sem_id }, owner: self.shares.owner, handle: None })
+        Ok(SharedObject { object: Object::Sysv { shm_id, sem_id }, owner: self.shares.owner, handle: None })
     }
 
     fn remove_name(&self) {

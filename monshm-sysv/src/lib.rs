@@ -2,7 +2,7 @@
 //!
 //! What System V gives: no file, no mount, no size of `/dev/shm`; access for exactly two users by `IPC_SET`; a lock
 //! whose state is in the kernel. What it lacks: the kernel does not remove a semaphore set whose users have died.
-//! The last process out removes it, and [`clean`] finds what two SIGKILLs leave.
+//! The last process out removes it, and [`Backend::scan`](monshm_core::Backend::scan) finds what two SIGKILLs leave.
 //!
 //! | file | its job |
 //! |------|---------|
@@ -14,7 +14,7 @@
 //! | `liveness` | the semaphore set: attach slots, and the question who lives |
 //! | `lock/`    | semaphore with a dirty word, futex word |
 //! | `fork`     | that a forked child is noticed |
-//! | `clean`    | what two SIGKILLs leave |
+//! | `scan`     | lists the objects, and removes those that killed processes left |
 //! | `sys`      | every call to the operating system |
 //!
 //! # The semaphore set
@@ -39,17 +39,16 @@
 
 mod access;
 mod attachment;
-mod clean;
 mod fork;
 mod key;
 mod liveness;
 mod lock;
 mod reserve;
+mod scan;
 mod segment;
 mod sys;
 mod turn;
 
-pub use clean::{Removed, clean};
 pub use key::KEY_PREFIX;
 pub use liveness::SET_MARK;
 

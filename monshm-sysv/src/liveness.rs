@@ -159,7 +159,7 @@ impl Set {
     /// Who enters now finds no creator and leaves again, see [`Set::take_slot`]: a set that is empty stays useless.
     pub(crate) fn remove_if_left(self) {
         // EINVAL and EIDRM of the removal: another one that left at the same time was faster.
-        match self.is_left() {
+        match self.is_stale() {
             Ok(false) => {}
             Ok(true) => drop(sys::sem_remove(self.0)),
             // A hostile peer closed the set to us. As its creator we may still remove it, and it is of no use now.
@@ -173,7 +173,7 @@ impl Set {
     /// A slot is free when its semaphore is 0. It is also free when its semaphore was last changed by a process that is
     /// no more: a hostile peer can raise slots for good, and the set would else stay for ever. An honest slot is last
     /// changed by the process that took it; one whose pid cannot be seen from here counts as existing.
-    pub(crate) fn is_left(self) -> Result<bool, Errno> {
+    pub(crate) fn is_stale(self) -> Result<bool, Errno> {
         for semaphore in 1..=SLOT_COUNT as u16 {
             if self.holder(semaphore)?.is_some() {
                 return Ok(false);

@@ -8,7 +8,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use monshm_core::{
-    Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, Operation, Region, Result,
+    Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, MappedBytes, Operation,
+    Result,
 };
 
 use crate::sys::{self, Errno};
@@ -37,7 +38,7 @@ pub(crate) struct Segment {
     half_made: bool,
 }
 
-// SAFETY: the pointer is only handed out as a Region, which is Send and Sync, and freed once, by Drop, which has the
+// SAFETY: the pointer is only handed out as a MappedBytes, which is Send and Sync, and freed once, by Drop, which has the
 // value for itself.
 unsafe impl Send for Segment {}
 // SAFETY: as for Send; `&Segment` changes nothing but an atomic.
@@ -99,10 +100,10 @@ impl Segment {
     }
 
     /// The mapping, valid until this value is dropped.
-    pub(crate) fn region(&self) -> Region {
+    pub(crate) fn region(&self) -> MappedBytes {
         // SAFETY: MAPPED; a mapping starts at a page, and no page is smaller than 4096 bytes; MAX_SEGMENT_SIZE is
-        // below isize::MAX. Whoever keeps the Region keeps this value alive, as `Attachment::region` demands.
-        unsafe { Region::new(self.base, self.len) }
+        // below isize::MAX. Whoever keeps the MappedBytes keeps this value alive, as `Attachment::region` demands.
+        unsafe { MappedBytes::new(self.base, self.len) }
     }
 
     /// Removes the id, where that was not done early. Once: afterwards it can be another object's.

@@ -171,7 +171,7 @@ unsafe fn locks(c: &Library, name: &str, backend: BackendKind) -> bool {
             &format!("{name}: trylock, unlock"),
             2,
             turns,
-            repeat!(drop(segment.try_lock().unwrap())),
+            repeat!(drop(segment.try_lock().unwrap().unwrap())),
             repeat!(((c.mon_shm_trylock)(desc), (c.mon_shm_unlock)(desc))),
         );
         good &= compare(
@@ -187,7 +187,7 @@ unsafe fn locks(c: &Library, name: &str, backend: BackendKind) -> bool {
             &format!("{name}: trylock, held"),
             1,
             turns,
-            repeat!(segment.try_lock().is_err()),
+            repeat!(segment.try_lock().unwrap().is_none()),
             repeat!((c.mon_shm_trylock)(desc)),
         );
         drop(guard);

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use monshm_core::{Error, ErrorKind, Loss, Operation, OutOfBounds, Result};
+use monshm_core::{Error, ErrorKind, Operation, OutOfBounds, Result, Truncation};
 use monshm_rbuf::copy;
 
 use crate::segment::{Segment, kept};
@@ -16,8 +16,8 @@ use crate::segment::{Segment, kept};
 /// A piece of a segment, checked to lie inside it.
 #[derive(Clone, Copy)]
 pub struct Region<'a> {
-    segment: monshm_core::Region,
-    loss: Loss,
+    segment: monshm_core::MappedBytes,
+    loss: Truncation,
     offset: u64,
     len: usize,
     _mapped: PhantomData<&'a Segment>,

@@ -1,12 +1,14 @@
 //! How a segment that another process made is attached to: what is expected of it, and the order of the checks.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use monshm_core::{Descriptor, Error, ErrorKind, Identity, Operation, Result, Slot};
 
 use std::sync::atomic::Ordering;
 
-use crate::backends::find;
+use crate::DEFAULT_TIMEOUT;
+use crate::backends::{AnyBackend, find};
 use crate::builder::whole_pages;
 use crate::creds::PeerCreds;
 use crate::handover;
@@ -15,26 +17,27 @@ use crate::one_way::Reader;
 use crate::segment::{Segment, kept};
 use crate::select::{Selection, lock_missing};
 
-/// An attach that is being asked for. [`Segment::decode`] and [`handover::receive`] are its short forms.
+/// An attach that is being asked for. [`Segment::decode`] and [`Segment::receive`] are its short forms.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is attached before `decode` or `receive`"]
-pub struct Attach {
+pub struct AttachOptions {
     expected_size: usize,
-    trust_creator: bool,
+    trust_peer: bool,
     refuse_truncatable: bool,
+    pub(crate) timeout: Duration,
 }
 
-impl Attach {
+impl AttachOptions {
     /// Expects a segment of `size_bytes`, as the creator was asked for it: it matches when, rounded up to pages, it is
     /// the segment's.
-    pub fn expecting(size_bytes: usize) -> Self {
-        Self { expected_size: size_bytes, trust_creator: false, refuse_truncatable: false }
+    pub fn new(size_bytes: usize) -> Self {
+        Self { expected_size: size_bytes, trust_peer: false, refuse_truncatable: false, timeout: DEFAULT_TIMEOUT }
     }
 
     /// Declares a creator of another user to be trusted like ourselves, so that every lock kind may be shared with it.
     /// With `false` (the default), only our own user and root are trusted.
-    pub fn trust_creator(mut self, trust: bool) -> Self {
-        self.trust_creator = trust;
+    pub fn trust_peer(mut self, trust: bool) -> Self {
+        self.trust_peer = trust;
         self
     }
 
@@ -43,6 +46,13 @@ impl Attach {
     /// see [Truncation](crate#truncation).
     pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
         self.refuse_truncatable = refuse;
+        self
+    }
+
+    /// How long [`receive`](Self::receive) and [`receive_reader`](Self::receive_reader) wait for the other side of the
+    /// socket, in all. Default: [`DEFAULT_TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -58,30 +68,22 @@ impl Attach {
         self.attach(&descriptor, fd, None)
     }
 
-    /// Attaches to the segment that the process at the other end of a Unix socket sends.
+    /// As [`AttachOptions::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
     ///
     /// # Errors
-    /// As [`handover::receive`].
-    pub fn receive(&self, socket: impl AsFd) -> Result<Segment> {
-        handover::receive_as(self, socket.as_fd())
-    }
-
-    /// As [`Attach::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
-    ///
-    /// # Errors
-    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`Attach::decode`].
+    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`AttachOptions::decode`].
     pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
         self.attach_reader(&descriptor, fd, None)
     }
 
-    /// As [`Attach::receive`], to a one-way segment, as its reader.
+    /// As [`AttachOptions::receive`], to a one-way segment, as its reader.
     ///
     /// # Errors
-    /// As [`handover::receive`] and [`Attach::decode_reader`].
+    /// As [`AttachOptions::receive`] and [`AttachOptions::decode_reader`].
     pub fn receive_reader(&self, socket: impl AsFd) -> Result<Reader> {
-        handover::receive_with(socket.as_fd(), |descriptor, fd, sender| {
+        handover::receive_with(socket.as_fd(), self.timeout, |descriptor, fd, sender| {
             self.attach_reader(descriptor, fd, Some(sender))
         })
     }
@@ -89,7 +91,7 @@ impl Attach {
     fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let entry = self.check_object(descriptor, sender).map_err(refuse)?;
-        let reading = (entry.attach_reader)(descriptor, fd)?;
+        let reading = entry.attach_reader(descriptor, fd)?;
         let region = reading.region();
         let geometry = region.check_header(descriptor.lock);
         let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
@@ -112,12 +114,12 @@ impl Attach {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let lock = descriptor.lock;
         let entry = self.check(descriptor, sender).map_err(refuse)?;
-        let mut attachment = (entry.attach)(descriptor, fd)?;
+        let mut attachment = entry.attach(descriptor, fd)?;
         let region = attachment.region();
         let header = region.header();
         // Nothing has been written so far, and nothing is before header and token are found in order.
         let checked = header.check(region.len() as u64, lock);
-        kept(attachment.loss(), Operation::Attach)?;
+        kept(attachment.truncation(), Operation::Attach)?;
         let geometry = checked.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
         if !header.knows_token(descriptor.token) {
             return Err(refuse(ErrorKind::TokenSpent));
@@ -133,7 +135,7 @@ impl Attach {
         let ours = PeerCreds::ours();
         header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let raw = attachment.open_lock(lock)?;
-        kept(attachment.loss(), Operation::Attach)?;
+        kept(attachment.truncation(), Operation::Attach)?;
         // Release: pairs with the Acquire in `settle_name`; the creator then knows that we need the name no more.
         header.attached.fetch_add(1, Ordering::Release);
         attachment.remove_name();
@@ -142,18 +144,14 @@ impl Attach {
     }
 
     /// Checks what needs no kernel object: size, owner, and that this build has the parts and may trust them.
-    fn check(
-        &self,
-        descriptor: &Descriptor,
-        sender: Option<PeerCreds>,
-    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
+    fn check(&self, descriptor: &Descriptor, sender: Option<PeerCreds>) -> Result<&'static AnyBackend, ErrorKind> {
         let entry = self.check_object(descriptor, sender)?;
         let (lock, ours) = (descriptor.lock, PeerCreds::ours().uid);
-        if !entry.locks.contains(&lock) {
+        if !entry.locks().contains(&lock) {
             return Err(lock_missing(lock, entry));
         }
         let creator = sender.map_or(descriptor.owner.uid, |sender| sender.uid);
-        let trusted = self.trust_creator || creator == ours || creator == 0;
+        let trusted = self.trust_peer || creator == ours || creator == 0;
         if !trusted && !lock.safe_with_untrusted_peer() {
             return Err(ErrorKind::LockNotTrusted { lock, peer_uid: creator });
         }
@@ -165,7 +163,7 @@ impl Attach {
         &self,
         descriptor: &Descriptor,
         sender: Option<PeerCreds>,
-    ) -> Result<&'static crate::backends::Entry, ErrorKind> {
+    ) -> Result<&'static AnyBackend, ErrorKind> {
         if descriptor.size != whole_pages(self.expected_size)? {
             return Err(ErrorKind::SizeMismatch { expected: self.expected_size as u64, found: descriptor.size });
         }

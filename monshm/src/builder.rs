@@ -52,7 +52,7 @@ impl Builder {
     }
 
     /// Chooses the lock. Default: the backend's first that may be shared with the peer.
-    pub fn lock_kind(mut self, lock: LockKind) -> Self {
+    pub fn lock(mut self, lock: LockKind) -> Self {
         self.lock = Some(lock);
         self
     }
@@ -112,11 +112,11 @@ impl Builder {
     /// ```
     /// # #[cfg(all(feature = "posix", feature = "futex"))] {
     /// use std::time::Duration;
-    /// use monshm::{Attach, Segment};
+    /// use monshm::{AttachOptions, Segment};
     ///
-    /// let mut publisher = Segment::builder(64 * 1024).publisher()?;
+    /// let mut publisher = Segment::builder(64 * 1024).create_publisher()?;
     /// let descriptor = publisher.encode()?;
-    /// let reader = Attach::expecting(64 * 1024).decode_reader(&descriptor.bytes, descriptor.fd)?;
+    /// let reader = AttachOptions::new(64 * 1024).decode_reader(&descriptor.bytes, descriptor.fd)?;
     ///
     /// publisher.publish(b"measured: 42")?;
     /// let mut bytes = Vec::new();
@@ -125,7 +125,7 @@ impl Builder {
     /// # }
     /// # Ok::<(), monshm::Error>(())
     /// ```
-    pub fn publisher(mut self) -> Result<Publisher> {
+    pub fn create_publisher(mut self) -> Result<Publisher> {
         let size = whole_pages(self.size).map_err(|kind| Error::new(Operation::Create, kind))?;
         self.common_data = usize::try_from(Publisher::common_data(size)).unwrap_or(usize::MAX);
         Publisher::new(self.make(true)?)

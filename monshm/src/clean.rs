@@ -4,14 +4,14 @@
 
 use std::fmt;
 
-use monshm_core::{BackendKind, Error, Found, FoundState, Result};
+use monshm_core::{BackendKind, Cleanup, Error, Result, ScanEntry, ScanState};
 
 use crate::backends::BACKENDS;
 
 /// What was found on the machine, and what was done about it.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    found: Vec<(BackendKind, Found)>,
+    found: Vec<(BackendKind, ScanEntry)>,
     unseen: Vec<(BackendKind, Error)>,
 }
 
@@ -37,10 +37,11 @@ pub struct Report {
 /// [`Report::unseen`].
 pub fn clean(dry_run: bool) -> Result<Report> {
     let mut report = Report::default();
+    let cleanup = if dry_run { Cleanup::Report } else { Cleanup::Remove };
     for entry in BACKENDS {
-        match (entry.survey)(!dry_run) {
-            Ok(found) => report.found.extend(found.into_iter().map(|found| (entry.kind, found))),
-            Err(error) => report.unseen.push((entry.kind, error)),
+        match entry.scan(cleanup) {
+            Ok(found) => report.found.extend(found.into_iter().map(|found| (entry.kind(), found))),
+            Err(error) => report.unseen.push((entry.kind(), error)),
         }
     }
     match report.unseen.first() {
@@ -57,31 +58,31 @@ pub fn clean(dry_run: bool) -> Result<Report> {
 pub fn list() -> Result<Report> {
     let mut report = clean(true)?;
     for entry in BACKENDS {
-        let mapped = (entry.mapped)();
-        report.found.extend(mapped.into_iter().map(|found| (entry.kind, found)));
+        let mapped = entry.list_anonymous();
+        report.found.extend(mapped.into_iter().map(|found| (entry.kind(), found)));
     }
     Ok(report)
 }
 
 impl Report {
     /// Everything that was found, with its backend.
-    pub fn found(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
+    pub fn found(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
         self.found.iter().map(|(backend, found)| (*backend, found))
     }
 
     /// What nobody alive has: removed, or, in a dry run, to be removed.
-    pub fn left(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
-        self.found().filter(|(_, found)| found.is_left())
+    pub fn left(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
+        self.found().filter(|(_, found)| found.is_stale())
     }
 
-    /// What was left alone, and [`Found::state`] says why.
-    pub fn kept(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
-        self.found().filter(|(_, found)| !found.is_left())
+    /// What was left alone, and [`ScanEntry::state`] says why.
+    pub fn kept(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
+        self.found().filter(|(_, found)| !found.is_stale())
     }
 
     /// What could not be judged or removed, although nobody else has a say in it.
-    pub fn failed(&self) -> impl Iterator<Item = (BackendKind, &Found)> {
-        self.found().filter(|(_, found)| matches!(found.state, FoundState::Failed { .. }))
+    pub fn failed(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
+        self.found().filter(|(_, found)| matches!(found.state, ScanState::Failed { .. }))
     }
 
     /// The backends whose objects could not be looked at, and why.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Who is at the other end is read once from the kernel (`SO_PEERCRED`, the credentials at the time of connecting).
-//! One socket may carry several segments, one after the other. Every wait ends after [`TIMEOUT`].
+//! One socket may carry several segments, one after the other. Each side waits as long as its caller says.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -21,15 +21,14 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-use crate::attach::Attach;
+#[cfg(feature = "capi")]
+use crate::DEFAULT_TIMEOUT;
+use crate::attach::AttachOptions;
 use crate::creds::PeerCreds;
 use crate::encoded::Encoded;
 use crate::errno::errno;
 use crate::segment::Segment;
 use crate::wait::now_ns;
-
-/// How long each side waits for the other, in all.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The first word of an acknowledgement.
 const ACKNOWLEDGED: [u8; 4] = *b"MSHA";
@@ -44,25 +43,51 @@ const MESSAGE_STEP: usize = 64 << 10;
 /// and closed, so that a hostile sender leaks none into this process.
 const ROOM_FOR_FDS: usize = 16;
 
-/// Sends `segment` to the peer at the other end of `socket`, and waits until it has attached.
-///
-/// # Errors
-/// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
-/// `PeerGone`; `TimedOut`; `Protocol`; `NotCreator` and others as [`Segment::encode`]. The segment can be sent again.
-pub fn send(segment: &Segment, socket: impl AsFd) -> Result<()> {
-    let wire =
-        Wire { socket: socket.as_fd(), operation: Operation::Send, deadline: Deadline::after(now_ns(), TIMEOUT) };
-    let found = PeerCreds::of(wire.socket)?;
-    if let Some(expected) = segment.peer().filter(|peer| peer.uid != found.uid) {
-        return Err(wire.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
+impl Segment {
+    /// Sends the segment to the peer at the other end of a connected Unix stream socket, and waits until it has attached,
+    /// for at most `timeout` in all.
+    ///
+    /// # Errors
+    /// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
+    /// `PeerGone`; `TimedOut`; `Protocol`; `NotCreator` and others as [`Segment::encode`]. The segment can be sent again.
+    pub fn send(&self, socket: impl AsFd, timeout: Duration) -> Result<()> {
+        let wire = Wire::new(socket.as_fd(), Operation::Send, timeout);
+        let found = PeerCreds::of(wire.socket)?;
+        if let Some(expected) = self.peer().filter(|peer| peer.uid != found.uid) {
+            return Err(wire.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
+        }
+        let (encoded, token) = self.encode_with_token().map_err(|error| error.during(Operation::Send))?;
+        let outcome = hand_over(&wire, encoded);
+        // Good for this one attach alone: spent by now, or void. A reader of a one-way segment could not spend it.
+        self.inner().attachment.region().header().spend_token(token);
+        outcome?;
+        self.inner().settle_name();
+        Ok(())
     }
-    let (encoded, token) = segment.encode_with_token().map_err(|error| error.during(Operation::Send))?;
-    let outcome = hand_over(&wire, encoded);
-    // Good for this one attach alone: spent by now, or void. A reader of a one-way segment could not spend it.
-    segment.inner().attachment.region().header().spend_token(token);
-    outcome?;
-    segment.inner().settle_name();
-    Ok(())
+
+    /// Receives the segment that the process at the other end of a connected Unix stream socket sends, attaches to it, and
+    /// acknowledges, waiting for at most `timeout` in all. [`AttachOptions`] has more to choose.
+    ///
+    /// # Errors
+    /// As [`AttachOptions::receive`].
+    pub fn receive(socket: impl AsFd, expected_size_bytes: usize, timeout: Duration) -> Result<Self> {
+        AttachOptions::new(expected_size_bytes).timeout(timeout).receive(socket)
+    }
+}
+
+impl AttachOptions {
+    /// Attaches to the segment that the process at the other end of a connected Unix stream socket sends, and
+    /// acknowledges.
+    ///
+    /// The object must be owned by the user at the other end (or by ourselves, where a privileged creator gave it to us).
+    ///
+    /// # Errors
+    /// `PeerGone`, `TimedOut`, `Protocol`; and all of [`AttachOptions::decode`], of which the sender is told by errno. Every
+    /// file descriptor that came is closed.
+    pub fn receive(&self, socket: impl AsFd) -> Result<Segment> {
+        let attach = |descriptor: &_, fd, sender| self.attach(descriptor, fd, Some(sender));
+        receive_with(socket.as_fd(), self.timeout, attach)
+    }
 }
 
 /// Sends what names the segment, and waits for the answer.
@@ -83,28 +108,13 @@ fn hand_over(wire: &Wire<'_>, encoded: Encoded) -> Result<()> {
     }
 }
 
-/// Receives the segment that the process at the other end of `socket` sends, attaches to it, and acknowledges.
-///
-/// The object must be owned by the user at the other end (or by ourselves, where a privileged creator gave it to us).
-///
-/// # Errors
-/// `PeerGone`, `TimedOut`, `Protocol`; and all of [`Segment::decode`], of which the sender is told by errno. Every file
-/// descriptor that came is closed.
-pub fn receive(socket: impl AsFd, expected_size_bytes: usize) -> Result<Segment> {
-    receive_as(&Attach::expecting(expected_size_bytes), socket.as_fd())
-}
-
-/// Receives as `attach` wants it.
-pub(crate) fn receive_as(attach: &Attach, socket: BorrowedFd<'_>) -> Result<Segment> {
-    receive_with(socket, |descriptor, fd, sender| attach.attach(descriptor, fd, Some(sender)))
-}
-
 /// Receives a descriptor, has `attach` attach to what it names, and acknowledges.
 pub(crate) fn receive_with<T>(
     socket: BorrowedFd<'_>,
+    timeout: Duration,
     attach: impl FnOnce(&Descriptor, Option<OwnedFd>, PeerCreds) -> Result<T>,
 ) -> Result<T> {
-    let wire = Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) };
+    let wire = Wire::new(socket, Operation::Receive, timeout);
     let sender = PeerCreds::of(wire.socket).map_err(|error| error.during(Operation::Receive))?;
     let attached = wire.receive_message(monshm_proto::MAX_LEN).and_then(|(bytes, fd)| {
         let descriptor = monshm_proto::decode(&bytes).map_err(|fault| wire.error(ErrorKind::Descriptor(fault)))?;
@@ -131,7 +141,7 @@ pub(crate) fn receive_with<T>(
 /// `SizeOverLimit` over [`MESSAGE_MAX`]; `PeerGone`, `TimedOut`, `System`.
 #[cfg(feature = "capi")]
 pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-    Wire { socket, operation: Operation::Send, deadline: Deadline::after(now_ns(), TIMEOUT) }.send_message(bytes, fd)
+    Wire::new(socket, Operation::Send, DEFAULT_TIMEOUT).send_message(bytes, fd)
 }
 
 /// Receives one message of bytes, and the file descriptor that may come with them.
@@ -141,8 +151,7 @@ pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<Borr
 /// is closed.
 #[cfg(feature = "capi")]
 pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>)> {
-    Wire { socket, operation: Operation::Receive, deadline: Deadline::after(now_ns(), TIMEOUT) }
-        .receive_message(MESSAGE_MAX)
+    Wire::new(socket, Operation::Receive, DEFAULT_TIMEOUT).receive_message(MESSAGE_MAX)
 }
 
 /// One side of a hand-over under way.
@@ -152,7 +161,11 @@ struct Wire<'a> {
     deadline: Deadline,
 }
 
-impl Wire<'_> {
+impl<'a> Wire<'a> {
+    fn new(socket: BorrowedFd<'a>, operation: Operation, timeout: Duration) -> Self {
+        Self { socket, operation, deadline: Deadline::after(now_ns(), timeout) }
+    }
+
     /// Sends length and bytes, and the fd with the first of them.
     fn send_message(&self, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let (asked, limit) = (bytes.len() as u64, MESSAGE_MAX as u64);

@@ -27,7 +27,7 @@
 //! the place of the whole mapping; the call that was interrupted, and all later ones of that handle, answer
 //! [`ErrorKind::MemoryLost`]: give up that peer. Every other SIGBUS goes where it went before. A program that installs a
 //! SIGBUS handler later must pass on to the one that it replaces what is not its own; threads that use such a segment must not block
-//! SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`], [`Attach::refuse_truncatable`].
+//! SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`], [`AttachOptions::refuse_truncatable`].
 //! A memfd and System V memory cannot be truncated, and no handler is installed for them.
 //!
 //! # One way
@@ -62,7 +62,7 @@
 //!
 //! # What it does not do
 //! It encrypts nothing, moves nothing between machines, and hides no timing. It does not watch its users' own data in
-//! the common area: after [`Acquired::OwnerDied`] that may be torn.
+//! the common area: after [`PreviousHolder::Died`] that may be torn.
 
 mod address;
 mod attach;
@@ -74,7 +74,7 @@ mod clean;
 mod creds;
 mod encoded;
 pub mod errno;
-pub mod handover;
+mod handover;
 mod locking;
 mod one_way;
 pub mod ring;
@@ -83,7 +83,7 @@ mod select;
 mod wait;
 
 pub use address::Region;
-pub use attach::Attach;
+pub use attach::AttachOptions;
 pub use builder::Builder;
 pub use clean::{Report, clean, list};
 pub use creds::PeerCreds;
@@ -93,9 +93,13 @@ pub use one_way::{Publisher, Reader};
 pub use segment::Segment;
 pub use select::Selection;
 
+/// How long calls wait that are given no timeout of their own: [`AttachOptions`] for the other side of a socket, and
+/// [`Segment::alloc`] and the first use of a ring for the lock.
+pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
 pub use monshm_core::{
-    Acquired, BackendKind, DescriptorFault, Error, ErrorKind, Found, FoundObject, FoundState, LockKind, MemoryKind,
-    NextStep, Operation, OutOfBounds, Refusal, Result,
+    BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
+    PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
 };
 /// The ring's engine, for its types and errors.
 pub use monshm_rbuf as rbuf;

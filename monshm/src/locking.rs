@@ -8,14 +8,12 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result};
+use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result};
 use parking_lot::Mutex;
 
+use crate::DEFAULT_TIMEOUT;
 use crate::segment::{Inner, Segment};
 use crate::wait::now_ns;
-
-/// How long calls that take the lock for themselves (allocation, the first use of the ring) wait for it.
-const OWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The private side of a segment's lock.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ pub(crate) struct Locking {
 #[must_use = "the lock is let go of at once if the guard is not kept"]
 pub struct Guard<'a> {
     segment: &'a Segment,
-    acquired: Acquired,
+    acquired: PreviousHolder,
     /// The thread that locked unlocks: pthread mutexes demand it.
     _not_send: PhantomData<*mut ()>,
 }
@@ -89,8 +87,8 @@ impl Locking {
     ///
     /// A thread's token may be that of one that ended while it held the lock, of which a robust mutex alone tells.
     #[cold]
-    fn gained_twice(&self, acquired: Acquired) -> Result<()> {
-        if acquired == Acquired::OwnerDied && self.raw.kind() == LockKind::PthreadMutex {
+    fn gained_twice(&self, acquired: PreviousHolder) -> Result<()> {
+        if acquired == PreviousHolder::Died && self.raw.kind() == LockKind::PthreadMutex {
             return Ok(());
         }
         let what = "the lock is free, though this thread holds it";
@@ -98,7 +96,7 @@ impl Locking {
     }
 
     #[cold]
-    fn acquire_slowly(&self, timeout: Option<Duration>) -> Result<Acquired> {
+    fn acquire_slowly(&self, timeout: Option<Duration>) -> Result<PreviousHolder> {
         let timed_out = || Error::new(Operation::Lock, ErrorKind::TimedOut { what: "the lock stayed held" });
         if self.is_held_here() {
             return Err(Error::new(Operation::Lock, ErrorKind::Deadlock));
@@ -115,7 +113,7 @@ impl Locking {
 impl Locking {
     /// Takes the lock from a dead holder that `try_acquire` found in its way. Asks for its life only now and then.
     #[cold]
-    fn acquire_from_dead(&self) -> Result<Option<Acquired>> {
+    fn acquire_from_dead(&self) -> Result<Option<PreviousHolder>> {
         let (now_ns, last_ns) = (now_ns(), self.asked_ns.load(Ordering::Relaxed));
         if self.is_held_here() || now_ns.saturating_sub(last_ns) < ASK_EVERY_NS {
             return Ok(None);
@@ -150,17 +148,13 @@ impl Segment {
         self.acquire(Some(timeout))
     }
 
-    /// Takes the lock if nobody holds it. A killed holder's is taken some 100 ms later at the latest, if it is tried.
+    /// Takes the lock if nobody holds it; `None` when somebody does, this thread included. A killed holder's is taken some
+    /// 100 ms later at the latest, if it is tried.
     ///
     /// # Errors
-    /// `WouldBlock` when somebody does, this thread included; else as [`Segment::lock`].
-    pub fn try_lock(&self) -> Result<Guard<'_>> {
-        self.try_guard()?.ok_or_else(|| Error::new(Operation::Lock, ErrorKind::WouldBlock))
-    }
-
-    /// As [`Segment::try_lock`]; `None` when somebody holds it.
+    /// As [`Segment::lock`].
     #[inline]
-    pub(crate) fn try_guard(&self) -> Result<Option<Guard<'_>>> {
+    pub fn try_lock(&self) -> Result<Option<Guard<'_>>> {
         let inner = self.inner();
         inner.check_usable(Operation::Lock)?;
         let acquired = match inner.locking.raw.try_acquire() {
@@ -187,17 +181,17 @@ impl Segment {
 
     /// Finishes an acquisition: repairs first what a dead holder left.
     #[inline]
-    fn entered(&self, acquired: Acquired) -> Result<Guard<'_>> {
+    fn entered(&self, acquired: PreviousHolder) -> Result<Guard<'_>> {
         let locking = &self.inner().locking;
         if locking.is_held_here() {
             locking.gained_twice(acquired).map_err(|error| self.inner().noted(error))?;
         }
-        let died = if acquired == Acquired::OwnerDied { DIED } else { 0 };
+        let died = if acquired == PreviousHolder::Died { DIED } else { 0 };
         locking.holder.store(thread_token() | died, Ordering::Relaxed);
         let guard = Guard { segment: self, acquired, _not_send: PhantomData };
         // On an error the guard is dropped.
         self.inner().kept(Operation::Lock)?;
-        if acquired == Acquired::OwnerDied {
+        if acquired == PreviousHolder::Died {
             // On an error the guard is dropped: the lock is free again, and the handle is poisoned.
             self.inner().repair()?;
             locking.raw.repaired()?;
@@ -227,7 +221,7 @@ impl Segment {
             self.inner().check_usable(operation)?;
             return work();
         }
-        let _guard = self.lock_timeout(OWN_TIMEOUT).map_err(|error| error.during(operation))?;
+        let _guard = self.lock_timeout(DEFAULT_TIMEOUT).map_err(|error| error.during(operation))?;
         work()
     }
 }
@@ -244,9 +238,9 @@ impl Inner {
 }
 
 impl Guard<'_> {
-    /// What the acquisition found: [`Acquired::OwnerDied`] when the last holder died inside. Ring and allocator are in
+    /// What the acquisition found: [`PreviousHolder::Died`] when the last holder died inside. Ring and allocator are in
     /// order then; the application's own common data may not be.
-    pub fn acquired(&self) -> Acquired {
+    pub fn previous_holder(&self) -> PreviousHolder {
         self.acquired
     }
 

@@ -14,14 +14,14 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use monshm_core::backend::Reading;
-use monshm_core::header::MIN_RING_SIZE;
-use monshm_core::{Deadline, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, Result, Slot};
+use monshm_core::layout::MIN_RING_SIZE;
+use monshm_core::{
+    Deadline, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, ReadAttachment, Result, Slot,
+};
 use monshm_rbuf::copy;
 
 use crate::creds::PeerCreds;
 use crate::encoded::Encoded;
-use crate::handover;
 use crate::segment::Segment;
 use crate::select::Selection;
 use crate::wait::now_ns;
@@ -76,13 +76,13 @@ pub struct Publisher {
     version: u64,
 }
 
-/// The reading side of a one-way segment; made by [`Attach::decode_reader`](crate::Attach::decode_reader) and
-/// [`Attach::receive_reader`](crate::Attach::receive_reader). May be used by several threads at a time.
+/// The reading side of a one-way segment; made by [`AttachOptions::decode_reader`](crate::AttachOptions::decode_reader) and
+/// [`AttachOptions::receive_reader`](crate::AttachOptions::receive_reader). May be used by several threads at a time.
 ///
 /// It takes no slot: any number of readers may attach, and the publisher does not know how many there are.
 #[derive(Debug)]
 pub struct Reader {
-    reading: Box<dyn Reading>,
+    reading: Box<dyn ReadAttachment>,
     places: Places,
     publisher: Option<PeerCreds>,
 }
@@ -143,12 +143,12 @@ impl Publisher {
         self.segment.encode()
     }
 
-    /// Hands it to a reader at the other end of a Unix socket, as [`handover::send`] does. The descriptor is void then.
+    /// Hands it to a reader at the other end of a Unix socket, as [`Segment::send`] does. The descriptor is void then.
     ///
     /// # Errors
-    /// As [`handover::send`].
-    pub fn send(&self, socket: impl AsFd) -> Result<()> {
-        handover::send(&self.segment, socket)
+    /// As [`Segment::send`].
+    pub fn send(&self, socket: impl AsFd, timeout: Duration) -> Result<()> {
+        self.segment.send(socket, timeout)
     }
 
     /// Why this backend and memory.
@@ -158,7 +158,11 @@ impl Publisher {
 }
 
 impl Reader {
-    pub(crate) fn new(reading: Box<dyn Reading>, geometry: &Geometry, publisher: Option<PeerCreds>) -> Result<Self> {
+    pub(crate) fn new(
+        reading: Box<dyn ReadAttachment>,
+        geometry: &Geometry,
+        publisher: Option<PeerCreds>,
+    ) -> Result<Self> {
         let places = places(geometry, Operation::Attach)?;
         Ok(Self { reading, places, publisher })
     }

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use monshm_core::header::RingWords;
+use monshm_core::layout::RingWords;
 use monshm_core::{Error, ErrorKind, Operation, Result, allocator};
 use monshm_rbuf::layout::{self, Control};
 use monshm_rbuf::{Bounds, Label, Record, Shared};

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use monshm_core::{
-    BackendKind, Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, Loss, MemoryKind, Operation, Result, Slot,
-    Token, allocator, fork, header::layout_hash,
+    Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result, Slot, Token, Truncation,
+    allocator, fork, layout::layout_hash,
 };
 
-use crate::attach::Attach;
+use crate::attach::AttachOptions;
 use crate::backends::AnyAttachment;
 use crate::builder::Builder;
 use crate::creds::PeerCreds;
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     /// waits for the peer. One comparison on the fast path tells all three.
     usable: AtomicU32,
     /// Whether the memory was taken away; looked at after each use of it.
-    pub(crate) loss: Loss,
+    pub(crate) loss: Truncation,
     selection: Selection,
     peer: Option<PeerCreds>,
     generation: u32,
@@ -87,7 +87,7 @@ impl Segment {
         header.record_slot(Slot::CREATOR, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let lock = attachment.create_lock(selection.lock())?;
         header.publish();
-        kept(attachment.loss(), Operation::Create)?;
+        kept(attachment.truncation(), Operation::Create)?;
         let pending = if attachment.memory() == MemoryKind::Named { NAME_PENDING } else { 0 };
         Ok(Self::assemble(attachment, Locking::new(lock), geometry, selection, Some(peer), pending))
     }
@@ -96,12 +96,12 @@ impl Segment {
     /// `expected_size_bytes` the size that was asked for: it matches when, rounded up to pages, it is the segment's.
     ///
     /// Object, owner, seals, size, header and token are checked before the first byte is written. Who sent the bytes is
-    /// for the caller to know: [`crate::handover::receive`] asks the socket. [`Attach`] has more to choose.
+    /// for the caller to know: [`Segment::receive`] asks the socket. [`AttachOptions`] has more to choose.
     ///
     /// # Errors
-    /// As [`Attach::decode`].
+    /// As [`AttachOptions::decode`].
     pub fn decode(bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>, expected_size_bytes: usize) -> Result<Self> {
-        Attach::expecting(expected_size_bytes).decode(bytes, fd)
+        AttachOptions::new(expected_size_bytes).decode(bytes, fd)
     }
 
     pub(crate) fn assemble(
@@ -113,7 +113,7 @@ impl Segment {
         pending: u32,
     ) -> Self {
         let generation = fork::generation();
-        let loss = attachment.loss();
+        let loss = attachment.truncation();
         Self(Arc::new(Inner {
             locking,
             attachment,
@@ -142,7 +142,7 @@ impl Segment {
     pub(crate) fn encode_with_token(&self) -> Result<(Encoded, Token)> {
         let inner = self.inner();
         inner.check_usable(Operation::Encode)?;
-        if !self.is_master() {
+        if !self.is_creator() {
             return Err(Error::new(Operation::Encode, ErrorKind::NotCreator));
         }
         let shared = inner.attachment.share()?;
@@ -193,13 +193,8 @@ impl Segment {
         self.inner().geometry.size as usize
     }
 
-    /// The backend in use.
-    pub fn backend(&self) -> BackendKind {
-        self.selection().backend()
-    }
-
     /// The kind of memory object in use.
-    pub fn memory(&self) -> MemoryKind {
+    pub fn memory_kind(&self) -> MemoryKind {
         self.selection().memory()
     }
 
@@ -214,7 +209,7 @@ impl Segment {
     }
 
     /// Whether this process made the segment ('master' in the reference).
-    pub fn is_master(&self) -> bool {
+    pub fn is_creator(&self) -> bool {
         self.inner().attachment.slot() == Slot::CREATOR
     }
 
@@ -224,7 +219,7 @@ impl Segment {
         self.inner().peer
     }
 
-    /// Whether the lock that is held now was left by a holder that died inside: [`crate::Acquired::OwnerDied`] of the last
+    /// Whether the lock that is held now was left by a holder that died inside: [`crate::PreviousHolder::Died`] of the last
     /// acquisition through this handle.
     pub fn owner_died(&self) -> bool {
         self.inner().locking.owner_died()
@@ -327,7 +322,7 @@ impl fmt::Debug for Segment {
 }
 
 /// As [`Inner::kept`], before there is a handle.
-pub(crate) fn kept(loss: Loss, operation: Operation) -> Result<()> {
+pub(crate) fn kept(loss: Truncation, operation: Operation) -> Result<()> {
     if loss.happened() { Err(Error::new(operation, ErrorKind::MemoryLost)) } else { Ok(()) }
 }
 

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use monshm_core::error::Choices;
-use monshm_core::{BackendKind, Error, ErrorKind, Identity, LockKind, MemoryKind, Operation, Refusal, Request, Result};
+use monshm_core::{
+    Access, BackendKind, Error, ErrorKind, Identity, LockKind, MemoryKind, Operation, Refusal, Request, Result,
+};
 
-use crate::backends::{AnyAttachment, BACKENDS, Entry, find};
+use crate::backends::{AnyAttachment, AnyBackend, BACKENDS, find};
 
 /// What the caller wants, checked as far as that needs no system.
 #[derive(Debug, Clone, Copy)]
@@ -103,14 +105,14 @@ pub(crate) fn create(wanted: &Wanted) -> Result<(AnyAttachment, Selection)> {
             Ok((attachment, lock)) => {
                 let selection = Selection {
                     asked: wanted.backend,
-                    backend: entry.kind,
+                    backend: entry.kind(),
                     memory: attachment.memory(),
                     lock,
                     refusals,
                 };
                 return Ok((attachment, selection));
             }
-            Err(error) => refusals.push(Refusal { backend: entry.kind, error }),
+            Err(error) => refusals.push(Refusal::new(entry.kind(), error)),
         }
     }
     // A backend that was asked for by name answers for itself, with the reason of its first choice.
@@ -119,19 +121,20 @@ pub(crate) fn create(wanted: &Wanted) -> Result<(AnyAttachment, Selection)> {
     }
     match (wanted.memory, find(wanted.backend)) {
         (Some(memory), Some(entry)) => {
-            let choices = Choices(entry.memories);
-            Err(refuse(ErrorKind::MemoryNotOfBackend { memory, backend: entry.kind, choices }))
+            let choices = Choices(entry.memories());
+            Err(refuse(ErrorKind::MemoryNotOfBackend { memory, backend: entry.kind(), choices }))
         }
         _ => Err(refuse(ErrorKind::NoBackend).with_refusals(refusals)),
     }
 }
 
 /// The backends and memories that may serve, best first.
-fn candidates(wanted: &Wanted) -> Vec<(&'static Entry, MemoryKind)> {
+fn candidates(wanted: &Wanted) -> Vec<(&'static AnyBackend, MemoryKind)> {
     let mut candidates: Vec<_> = BACKENDS
         .iter()
-        .filter(|entry| matches!(wanted.backend, BackendKind::Auto) || wanted.backend == entry.kind)
-        .flat_map(|entry| entry.memories.iter().map(move |memory| (entry, *memory)))
+        .copied()
+        .filter(|entry| matches!(wanted.backend, BackendKind::Auto) || wanted.backend == entry.kind())
+        .flat_map(|entry| entry.memories().iter().map(move |memory| (entry, *memory)))
         .filter(|(_, memory)| wanted.memory.is_none_or(|wanted| wanted == *memory))
         .collect();
     if wanted.reachable_by_bytes && wanted.peer_is_other {
@@ -145,30 +148,27 @@ fn candidates(wanted: &Wanted) -> Vec<(&'static Entry, MemoryKind)> {
     candidates
 }
 
-fn try_candidate(wanted: &Wanted, entry: &Entry, memory: MemoryKind) -> Result<(AnyAttachment, LockKind)> {
+fn try_candidate(wanted: &Wanted, entry: &AnyBackend, memory: MemoryKind) -> Result<(AnyAttachment, LockKind)> {
     let lock = choose_lock(wanted, entry).map_err(|kind| Error::new(Operation::Create, kind))?;
     if wanted.refuse_truncatable && memory.can_be_truncated() {
         return Err(Error::new(Operation::Create, ErrorKind::Truncatable { memory }));
     }
-    if wanted.one_way && !entry.one_way.contains(&memory) {
-        return Err(Error::new(Operation::Create, ErrorKind::NotOneWay { memory }));
-    }
     let reachable_by_bytes = wanted.reachable_by_bytes || memory == MemoryKind::Named;
-    let request = Request { size: wanted.size, memory, peer: wanted.peer, reachable_by_bytes };
-    let create = if wanted.one_way { entry.create_one_way } else { entry.create };
-    Ok((create(&request)?, lock))
+    let access = if wanted.one_way { Access::OneWay } else { Access::Shared };
+    let request = Request { size: wanted.size, memory, peer: wanted.peer, access, reachable_by_bytes };
+    Ok((entry.create(&request)?, lock))
 }
 
 /// The lock asked for, if it is the backend's and may be shared with this peer; else the backend's first that may.
-fn choose_lock(wanted: &Wanted, entry: &Entry) -> Result<LockKind, ErrorKind> {
+fn choose_lock(wanted: &Wanted, entry: &AnyBackend) -> Result<LockKind, ErrorKind> {
     let may_share = |lock: &LockKind| wanted.peer_is_trusted || lock.safe_with_untrusted_peer();
     let peer_uid = wanted.peer.uid;
-    match (wanted.lock, entry.locks.first()) {
-        (Some(lock), _) if !entry.locks.contains(&lock) => Err(lock_missing(lock, entry)),
+    match (wanted.lock, entry.locks().first()) {
+        (Some(lock), _) if !entry.locks().contains(&lock) => Err(lock_missing(lock, entry)),
         (Some(lock), _) if !may_share(&lock) => Err(ErrorKind::LockNotTrusted { lock, peer_uid }),
         (Some(lock), _) => Ok(lock),
         (None, Some(first)) => {
-            let lock = entry.locks.iter().copied().find(may_share);
+            let lock = entry.locks().iter().copied().find(may_share);
             lock.ok_or(ErrorKind::LockNotTrusted { lock: *first, peer_uid })
         }
         (None, None) => Err(ErrorKind::LockNotBuilt { lock: LockKind::Futex }),
@@ -176,14 +176,14 @@ fn choose_lock(wanted: &Wanted, entry: &Entry) -> Result<LockKind, ErrorKind> {
 }
 
 /// Why a backend of this build does not have a lock: it never has, or the feature is off.
-pub(crate) fn lock_missing(lock: LockKind, entry: &Entry) -> ErrorKind {
-    let ever = match entry.kind {
+pub(crate) fn lock_missing(lock: LockKind, entry: &AnyBackend) -> ErrorKind {
+    let ever = match entry.kind() {
         BackendKind::Sysv => matches!(lock, LockKind::SysvSem | LockKind::Futex),
         _ => lock != LockKind::SysvSem,
     };
     if ever {
         ErrorKind::LockNotBuilt { lock }
     } else {
-        ErrorKind::LockNotOfBackend { lock, backend: entry.kind, choices: Choices(entry.locks) }
+        ErrorKind::LockNotOfBackend { lock, backend: entry.kind(), choices: Choices(entry.locks()) }
     }
 }

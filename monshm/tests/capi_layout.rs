@@ -12,7 +12,7 @@ use std::process::Command;
 use monshm::capi::{MonBuffer, MonIpcCreds, MonShmDesc, MonShmRecord};
 use monshm::{BackendKind, LockKind};
 use monshm_core::Header;
-use monshm_core::header::RingWords;
+use monshm_core::layout::RingWords;
 
 /// Name in C and value in Rust; the name is printed as `sizeof`, `offsetof` or a constant by the C program.
 type Expected = Vec<(&'static str, i128)>;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use monshm::{BackendKind, FoundObject, FoundState, LockKind, MemoryKind, Report, Segment, clean, list};
+use monshm::{BackendKind, LockKind, MemoryKind, Report, ScanObject, ScanState, Segment, clean, list};
 use support::puppet::Puppet;
 use support::users::{NOT_ROOT, can_be_others, fresh_uid};
 use support::{Choice, SIZE};
@@ -37,12 +37,12 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 }
 
 /// What a puppet's segment can be found by: its name, or its semaphore set.
-fn object_of(puppet: &Puppet) -> FoundObject {
-    let before: Vec<FoundObject> = objects(&clean(true).unwrap());
+fn object_of(puppet: &Puppet) -> ScanObject {
+    let before: Vec<ScanObject> = objects(&clean(true).unwrap());
     let found = list().unwrap();
     let by_pid = found
         .found()
-        .find(|(_, found)| found.pids.contains(&puppet.pid()) && !matches!(found.object, FoundObject::Memfd { .. }));
+        .find(|(_, found)| found.pids.contains(&puppet.pid()) && !matches!(found.object, ScanObject::Memfd { .. }));
     // A name shows no pid while it is there: then it is the one whose file the puppet has mapped.
     by_pid.map(|(_, found)| found.object).unwrap_or_else(|| {
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", puppet.pid())).unwrap();
@@ -52,16 +52,16 @@ fn object_of(puppet: &Puppet) -> FoundObject {
     })
 }
 
-fn objects(report: &Report) -> Vec<FoundObject> {
+fn objects(report: &Report) -> Vec<ScanObject> {
     report.found().map(|(_, found)| found.object).collect()
 }
 
-fn state(report: &Report, object: FoundObject) -> Option<FoundState> {
+fn state(report: &Report, object: ScanObject) -> Option<ScanState> {
     report.found().find(|(_, found)| found.object == object).map(|(_, found)| found.state)
 }
 
 /// A pair of killed processes, and what they leave: the peer of a System V segment had attached, that of a name had not.
-fn killed(choice: Choice) -> FoundObject {
+fn killed(choice: Choice) -> ScanObject {
     let creator = Puppet::new();
     creator.create(choice, SIZE);
     let object = object_of(&creator);
@@ -90,7 +90,7 @@ fn what_killed_pairs_leave_goes_and_live_ones_stay() {
     memfd.kill();
     let dead = [NAMED, SYSV].map(killed);
     let young = clean(true).unwrap();
-    assert!(matches!(state(&young, dead[0]), Some(FoundState::Young { .. })), "{young}");
+    assert!(matches!(state(&young, dead[0]), Some(ScanState::TooNew { .. })), "{young}");
     assert!(matches!(clean(false).unwrap().found().count(), 3..), "the young name stays");
     assert!(state(&clean(true).unwrap(), dead[0]).is_some());
     // The set was removed by that: a used one tells at once that nobody has it.
@@ -100,14 +100,14 @@ fn what_killed_pairs_leave_goes_and_live_ones_stay() {
 
     let dry = clean(true).unwrap();
     for object in dead {
-        assert_eq!(state(&dry, object), Some(FoundState::Left), "{dry}");
+        assert_eq!(state(&dry, object), Some(ScanState::Stale), "{dry}");
     }
     for (_, object) in &living {
-        assert!(matches!(state(&dry, *object), Some(FoundState::InUse { .. })), "{dry}");
+        assert!(matches!(state(&dry, *object), Some(ScanState::InUse { .. })), "{dry}");
     }
     assert_eq!(objects(&clean(true).unwrap()), objects(&dry), "a dry run changes nothing");
     let wet = clean(false).unwrap();
-    let removed: Vec<FoundObject> = wet.left().map(|(_, found)| found.object).collect();
+    let removed: Vec<ScanObject> = wet.left().map(|(_, found)| found.object).collect();
     assert_eq!(removed.len(), 2, "{wet}");
     for object in dead {
         assert!(removed.contains(&object), "{wet}");
@@ -138,7 +138,7 @@ fn of_other_users_things_only_root_removes_any() {
     let report = other.ask("clean wet").unwrap();
     let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
     assert!(line.ends_with("another user's"), "{line}");
-    assert_eq!(state(&clean(true).unwrap(), object), Some(FoundState::Left));
+    assert_eq!(state(&clean(true).unwrap(), object), Some(ScanState::Stale));
     // A name that its owner cannot open is told, and stays.
     let name = "/dev/shm/mon-aaaaaaaaaaaaaaaaaaaaaaaaaa";
     std::fs::write(name, "").unwrap();
@@ -201,8 +201,8 @@ fn the_list_shows_memory_without_a_name() {
     let report = list().unwrap();
     let (ours, theirs) = (std::process::id(), puppet.pid());
     let (_, found) = report.found().find(|(_, found)| found.pids.contains(&theirs)).unwrap();
-    assert!(matches!(found.object, FoundObject::Memfd { .. }) && found.pids.contains(&ours), "{report}");
-    assert_eq!((found.size, found.state), (SIZE as u64, FoundState::InUse { holders: 2 }));
+    assert!(matches!(found.object, ScanObject::Memfd { .. }) && found.pids.contains(&ours), "{report}");
+    assert_eq!((found.size, found.state), (SIZE as u64, ScanState::InUse { holders: 2 }));
     assert_eq!(found.owner_uid, monshm::PeerCreds::ours().uid);
 }
 
@@ -221,7 +221,7 @@ mod command {
     }
 
     /// The state of `object` in what the command printed.
-    fn state_of(output: &Output, object: FoundObject) -> Option<String> {
+    fn state_of(output: &Output, object: ScanObject) -> Option<String> {
         let json = json(output);
         let all = json["found"].as_array().unwrap();
         let found = all.iter().find(|found| found["kind"] == object.kind() && found["object"] == object.to_string())?;
@@ -237,15 +237,15 @@ mod command {
         let dead = killed(SYSV);
         let dry = monshm(&["clean", "--dry-run", "--json"]);
         assert!(dry.status.success(), "{dry:?}");
-        assert_eq!(state_of(&dry, dead).as_deref(), Some("left"));
+        assert_eq!(state_of(&dry, dead).as_deref(), Some("stale"));
         assert_eq!(state_of(&dry, live).as_deref(), Some("in-use"));
         let listed = monshm(&["list", "--json"]);
-        assert_eq!(state_of(&listed, dead).as_deref(), Some("left"), "a dry run changes nothing");
+        assert_eq!(state_of(&listed, dead).as_deref(), Some("stale"), "a dry run changes nothing");
         let wet = monshm(&["clean", "--json"]);
         assert!(wet.status.success(), "{wet:?}");
         assert_eq!(state_of(&wet, dead).as_deref(), Some("removed"));
         let table = String::from_utf8(monshm(&["list"]).stdout).unwrap();
-        let row = |object: FoundObject| {
+        let row = |object: ScanObject| {
             let of_object = |line: &&str| line.split_whitespace().nth(1) == Some(&object.to_string());
             table.lines().find(of_object)
         };

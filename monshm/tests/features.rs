@@ -43,7 +43,7 @@ fn without_any_backend_auto_says_so() {
 #[test]
 fn a_lock_that_is_not_built_is_named_with_its_feature() {
     for (lock, built) in POSIX_LOCKS {
-        let made = Segment::builder(4096).backend(BackendKind::Posix).lock_kind(lock).create();
+        let made = Segment::builder(4096).backend(BackendKind::Posix).lock(lock).create();
         match made {
             Ok(segment) => assert!(POSIX && built && segment.lock_kind() == lock),
             Err(error) if POSIX => {

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use monshm::{
-    Attach, BackendKind, Builder, Encoded, Error, ErrorKind, MemoryKind, PeerCreds, Publisher, Reader, Segment,
+    AttachOptions, BackendKind, Builder, DEFAULT_TIMEOUT, Encoded, Error, ErrorKind, MemoryKind, PeerCreds, Publisher,
+    Reader, Segment,
 };
 
 const SIZE: usize = 64 << 10;
@@ -25,9 +26,9 @@ fn builder() -> Builder {
 }
 
 fn pair() -> (Publisher, Reader) {
-    let publisher = builder().publisher().unwrap();
+    let publisher = builder().create_publisher().unwrap();
     let Encoded { bytes, fd, .. } = publisher.encode().unwrap();
-    let reader = Attach::expecting(SIZE).decode_reader(bytes, fd).unwrap();
+    let reader = AttachOptions::new(SIZE).decode_reader(bytes, fd).unwrap();
     (publisher, reader)
 }
 
@@ -121,19 +122,19 @@ fn last_errno() -> i32 {
 
 #[test]
 fn the_two_kinds_of_segment_are_not_taken_for_each_other() {
-    let publisher = builder().publisher().unwrap();
+    let publisher = builder().create_publisher().unwrap();
     let Encoded { bytes, fd, .. } = publisher.encode().unwrap();
     assert_eq!(kind(Segment::decode(bytes, fd, SIZE)), ErrorKind::SealedAgainstWriting);
     let segment = builder().backend(BackendKind::Posix).create().unwrap();
     let Encoded { bytes, fd, .. } = segment.encode().unwrap();
-    let refused = Attach::expecting(SIZE).decode_reader(bytes, fd);
+    let refused = AttachOptions::new(SIZE).decode_reader(bytes, fd);
     assert!(matches!(kind(refused), ErrorKind::Unsealed { .. }));
     let named = builder().backend(BackendKind::Posix).memory(MemoryKind::Named);
     let Encoded { bytes, fd, .. } = named.clone().create().unwrap().encode().unwrap();
     let memory = MemoryKind::Named;
-    assert_eq!(kind(Attach::expecting(SIZE).decode_reader(bytes, fd)), ErrorKind::NotOneWay { memory });
-    assert_eq!(kind(named.publisher()), ErrorKind::NotOneWay { memory });
-    let sysv = builder().backend(BackendKind::Sysv).publisher();
+    assert_eq!(kind(AttachOptions::new(SIZE).decode_reader(bytes, fd)), ErrorKind::NotOneWay { memory });
+    assert_eq!(kind(named.create_publisher()), ErrorKind::NotOneWay { memory });
+    let sysv = builder().backend(BackendKind::Sysv).create_publisher();
     let expected = if cfg!(feature = "sysv") {
         ErrorKind::NotOneWay { memory: MemoryKind::SysvShm }
     } else {
@@ -142,7 +143,7 @@ fn the_two_kinds_of_segment_are_not_taken_for_each_other() {
     assert_eq!(kind(sysv), expected);
     let Encoded { bytes, fd, .. } = publisher.encode().unwrap();
     drop(publisher);
-    assert!(matches!(kind(Attach::expecting(SIZE).decode_reader(bytes, fd)), ErrorKind::Gone { .. }));
+    assert!(matches!(kind(AttachOptions::new(SIZE).decode_reader(bytes, fd)), ErrorKind::Gone { .. }));
 }
 
 #[test]
@@ -251,12 +252,12 @@ fn a_hostile_publisher_costs_the_deadline_and_no_more() {
 
 #[test]
 fn a_descriptor_that_was_handed_over_is_void() {
-    let mut publisher = builder().peer(PeerCreds::ours()).publisher().unwrap();
+    let mut publisher = builder().peer(PeerCreds::ours()).create_publisher().unwrap();
     publisher.publish(b"whole").unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let attach = Attach::expecting(SIZE);
+    let attach = AttachOptions::new(SIZE);
     std::thread::scope(|scope| {
-        let sent = scope.spawn(|| publisher.send(&ours));
+        let sent = scope.spawn(|| publisher.send(&ours, DEFAULT_TIMEOUT));
         // As a peer does that keeps the bytes; the fd is left where it is, since a process of our user needs none.
         let mut length = [0; 4];
         theirs.read_exact(&mut length).unwrap();
@@ -271,7 +272,7 @@ fn a_descriptor_that_was_handed_over_is_void() {
     });
     // And the whole of it, as a peer should.
     std::thread::scope(|scope| {
-        let sent = scope.spawn(|| publisher.send(&ours));
+        let sent = scope.spawn(|| publisher.send(&ours, DEFAULT_TIMEOUT));
         let reader = attach.receive_reader(&theirs).unwrap();
         sent.join().unwrap().unwrap();
         assert_eq!(reader.publisher().map(|creds| creds.uid), Some(PeerCreds::ours().uid));

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use monshm::rbuf::{Corruption, Label};
-use monshm::{Attach, BackendKind, Encoded, Error, ErrorKind, LockKind, MemoryKind, NextStep, Segment};
+use monshm::{AttachOptions, BackendKind, Encoded, Error, ErrorKind, LockKind, MemoryKind, NextStep, Segment};
 
 const SIZE: usize = 64 << 10;
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ struct Pair {
 impl Pair {
     fn with_lock(lock: LockKind) -> Self {
         let builder = Segment::builder(SIZE).backend(BackendKind::Posix).memory(MemoryKind::Named);
-        let creator = builder.lock_kind(lock).create().unwrap();
+        let creator = builder.lock(lock).create().unwrap();
         let Encoded { bytes, fd, .. } = creator.encode().unwrap();
         let file = fd.as_ref().unwrap().try_clone().unwrap();
         let peer = Segment::decode(bytes, fd, SIZE).unwrap();
@@ -239,11 +239,11 @@ fn memory_that_can_be_truncated_is_refused_where_that_is_asked_for() {
     let error = posix().memory(MemoryKind::Named).create().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Truncatable { memory: MemoryKind::Named });
     assert_eq!(error.next_step(), NextStep::ChooseAnother);
-    assert_eq!(posix().create().unwrap().memory(), MemoryKind::Memfd);
+    assert_eq!(posix().create().unwrap().memory_kind(), MemoryKind::Memfd);
 
     let creator = Segment::builder(SIZE).backend(BackendKind::Posix).memory(MemoryKind::Named).create();
     let encoded = creator.as_ref().unwrap().encode().unwrap();
-    let attach = Attach::expecting(SIZE).refuse_truncatable(true);
+    let attach = AttachOptions::new(SIZE).refuse_truncatable(true);
     let error = attach.decode(&encoded.bytes, encoded.fd).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Truncatable { memory: MemoryKind::Named });
     // The token was not spent.
@@ -256,7 +256,7 @@ fn auto_goes_past_memory_that_is_refused() {
     let peer = monshm::PeerCreds { pid: 0, uid: 65_534, gid: monshm::PeerCreds::GID_UNKNOWN };
     let builder = Segment::builder(SIZE).peer(peer).trust_peer(true).reachable_by_bytes(true);
     let segment = builder.refuse_truncatable(true).create().unwrap();
-    assert_eq!(segment.memory(), MemoryKind::SysvShm);
+    assert_eq!(segment.memory_kind(), MemoryKind::SysvShm);
     assert!(segment.selection().to_string().contains("can be truncated"), "{}", segment.selection());
 }
 

@@ -5,8 +5,8 @@
 use core::fmt;
 
 use crate::descriptor::DescriptorFault;
-use crate::header::HeaderFault;
 use crate::kind::{BackendKind, LockKind, MemoryKind};
+use crate::layout::HeaderFault;
 use crate::liveness::SLOT_COUNT;
 use crate::region::OutOfBounds;
 

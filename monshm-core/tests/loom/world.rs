@@ -15,7 +15,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::sync::{Condvar, Mutex};
 use monshm_core::Slot;
-use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
+use monshm_core::lock::word::{self as lock_word, Environment, Taken, Word, WordFault};
 
 pub const OWNER_DIED: u32 = 1 << 29;
 pub const HANDOFF: u32 = 1 << 30;

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 use monshm_core::kind::LockKind;
 use monshm_core::liveness::Slot;
 use monshm_core::lock::RawLock;
-use monshm_core::region::Region;
+use monshm_core::region::MappedBytes;
 
 use super::word::{Sleeper, WordLock};
 use crate::segment::Mapping;
@@ -29,15 +29,15 @@ pub(super) fn open(mapping: &Arc<Mapping>, me: Slot) -> Box<dyn RawLock> {
 impl Sleeper for Futex {
     const KIND: LockKind = LockKind::Futex;
 
-    fn sleep(_: &Region, word: &AtomicU32, expected: u32, until_ns: u64) {
+    fn sleep(_: &MappedBytes, word: &AtomicU32, expected: u32, until_ns: u64) {
         sys::futex::wait(word, expected, until_ns);
     }
 
-    fn wake_one(_: &Region, word: &AtomicU32) {
+    fn wake_one(_: &MappedBytes, word: &AtomicU32) {
         sys::futex::wake(word, 1);
     }
 
-    fn wake_all(_: &Region, word: &AtomicU32) {
+    fn wake_all(_: &MappedBytes, word: &AtomicU32) {
         // The count is an int to the kernel.
         sys::futex::wake(word, i32::MAX as u32);
     }

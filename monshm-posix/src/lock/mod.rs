@@ -13,14 +13,22 @@ mod word;
 
 use std::sync::Arc;
 
-use monshm_core::backend::Backend;
 use monshm_core::error::{Choices, Error, ErrorKind, Operation, Result};
-use monshm_core::kind::LockKind;
+use monshm_core::kind::{BackendKind, LockKind};
 use monshm_core::liveness::Slot;
 use monshm_core::lock::RawLock;
 
-use crate::Posix;
 use crate::segment::Mapping;
+
+/// The lock kinds of this build, the default first.
+pub(crate) const KINDS: &[LockKind] = &[
+    #[cfg(feature = "futex")]
+    LockKind::Futex,
+    #[cfg(feature = "pthread-mutex")]
+    LockKind::PthreadMutex,
+    #[cfg(feature = "semaphore")]
+    LockKind::Semaphore,
+];
 
 /// Sets up the lock of a new segment, whose lock area is zero.
 pub(crate) fn create(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result<Box<dyn RawLock>> {
@@ -82,7 +90,7 @@ fn refuse(operation: Operation, lock: LockKind) -> Error {
     let kind = if of_posix {
         ErrorKind::LockNotBuilt { lock }
     } else {
-        ErrorKind::LockNotOfBackend { lock, backend: Posix::KIND, choices: Choices(Posix::LOCKS) }
+        ErrorKind::LockNotOfBackend { lock, backend: BackendKind::Posix, choices: Choices(KINDS) }
     };
     Error::new(operation, kind)
 }

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
-use monshm_core::header::Header;
 use monshm_core::kind::LockKind;
+use monshm_core::layout::Header;
 use monshm_core::liveness::Slot;
-use monshm_core::lock::{Acquired, Deadline, RawLock};
-use monshm_core::lock_word::LAST_SLICE;
+use monshm_core::lock::word::LAST_SLICE;
+use monshm_core::lock::{Deadline, PreviousHolder, RawLock};
 use rustix::io::Errno;
 
 use crate::segment::Mapping;
@@ -62,25 +62,25 @@ impl Pthread {
     /// leave it in the list of its holder's thread: see the drop.
     #[inline]
     fn check_kept(&self, operation: Operation) -> Result<()> {
-        if self.mapping.loss().happened() {
+        if self.mapping.truncation().happened() {
             let kind = ErrorKind::Corrupt { what: "the mutex was taken away with its memory" };
             return Err(Error::new(operation, kind).on("posix pthread mutex"));
         }
         Ok(())
     }
 
-    fn took(&self, left: Left) -> Acquired {
+    fn took(&self, left: Left) -> PreviousHolder {
         // Relaxed: written by who holds the lock, read by who drops the handle, whom the handle's owner orders.
         self.held.store(true, Ordering::Relaxed);
         match left {
-            Left::Properly => Acquired::Clean,
-            Left::Dead => Acquired::OwnerDied,
+            Left::Properly => PreviousHolder::Released,
+            Left::Dead => PreviousHolder::Died,
         }
     }
 
     /// What it means that the mutex was not free.
     #[cold]
-    fn not_taken(&self, errno: Errno) -> Result<Option<Acquired>> {
+    fn not_taken(&self, errno: Errno) -> Result<Option<PreviousHolder>> {
         match errno {
             // The second one: by this thread, through another handle.
             Errno::BUSY | Errno::DEADLK if !self.lost.load(Ordering::Relaxed) => Ok(None),
@@ -103,7 +103,7 @@ impl RawLock for Pthread {
     }
 
     #[inline]
-    fn acquire_now(&self) -> Result<Option<Acquired>> {
+    fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
         self.check_kept(Operation::Lock)?;
         match self.mutex.try_lock() {
             Ok(left) => Ok(Some(self.took(left))),
@@ -111,7 +111,7 @@ impl RawLock for Pthread {
         }
     }
 
-    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+    fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         loop {
             self.check_kept(Operation::Lock)?;
             let now_ns = sys::now_ns();

@@ -1,7 +1,7 @@
 //! The lock whose waiters sleep on a process-shared `sem_t` beside the word. For trusted peers, see `LockKind`.
 //!
 //! ```text
-//! lock area   0  owner word u32, the state machine of `monshm_core::lock_word`
+//! lock area   0  owner word u32, the state machine of `monshm_core::lock::word`
 //!             4  unused
 //!             8  sem_t: how many wake-ups were given and not taken
 //! ```
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use monshm_core::error::{Operation, Result};
-use monshm_core::header::Header;
 use monshm_core::kind::LockKind;
+use monshm_core::layout::Header;
 use monshm_core::liveness::{SLOT_COUNT, Slot};
 use monshm_core::lock::RawLock;
-use monshm_core::region::Region;
+use monshm_core::region::MappedBytes;
 
 use super::word::{Sleeper, WordLock};
 use crate::segment::Mapping;
@@ -48,12 +48,12 @@ pub(super) fn open(mapping: &Arc<Mapping>, me: Slot) -> Box<dyn RawLock> {
 impl Sleeper for Semaphore {
     const KIND: LockKind = LockKind::Semaphore;
 
-    fn sleep(region: &Region, _: &AtomicU32, _: u32, until_ns: u64) {
+    fn sleep(region: &MappedBytes, _: &AtomicU32, _: u32, until_ns: u64) {
         // A word that changed before this was followed by a post, which is still there to be taken.
         semaphore(region).wait_until(until_ns);
     }
 
-    fn wake_one(region: &Region, _: &AtomicU32) {
+    fn wake_one(region: &MappedBytes, _: &AtomicU32) {
         let semaphore = semaphore(region);
         // More wake-ups than there can be sleepers help nobody.
         if semaphore.value() < SLOT_COUNT {
@@ -61,7 +61,7 @@ impl Sleeper for Semaphore {
         }
     }
 
-    fn wake_all(region: &Region, word: &AtomicU32) {
+    fn wake_all(region: &MappedBytes, word: &AtomicU32) {
         // One process sleeps at most once: the facade lets one thread at a time wait.
         for _ in 0..SLOT_COUNT {
             Self::wake_one(region, word);
@@ -69,7 +69,7 @@ impl Sleeper for Semaphore {
     }
 }
 
-fn semaphore(region: &Region) -> sys::semaphore::Semaphore {
+fn semaphore(region: &MappedBytes) -> sys::semaphore::Semaphore {
     let area = std::ptr::from_ref(&region.header().lock_area).cast::<u8>().cast_mut();
     // SAFETY: PLACE and the bytes of a sem_t behind it lie in the 64 bytes of the area, at its alignment (asserted
     // above), so the address is not null; the area is mapped while the caller's borrow of the region lasts, which

@@ -1,6 +1,6 @@
 //! The lock whose state is one word at the start of the lock area, whatever its waiters sleep on.
 //!
-//! The state machine is `monshm_core::lock_word`; how to sleep and wake is a [`Sleeper`]'s. Nothing here depends on a
+//! The state machine is `monshm_core::lock::word`; how to sleep and wake is a [`Sleeper`]'s. Nothing here depends on a
 //! wake-up: whoever misses one looks again after its slice.
 
 use std::cell::Cell;
@@ -14,9 +14,9 @@ use std::time::Duration;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use monshm_core::kind::LockKind;
 use monshm_core::liveness::{Liveness, Slot};
-use monshm_core::lock::{Acquired, Deadline, RawLock};
-use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
-use monshm_core::region::Region;
+use monshm_core::lock::word::{self as lock_word, Environment, Taken, Word, WordFault};
+use monshm_core::lock::{Deadline, PreviousHolder, RawLock};
+use monshm_core::region::MappedBytes;
 
 use crate::segment::Mapping;
 use crate::sys;
@@ -28,13 +28,13 @@ pub(super) trait Sleeper: Debug + Send + Sync {
 
     /// Sleeps until a wake-up or until `until_ns` of CLOCK_MONOTONIC, at once awake when `word` is not `expected`
     /// any more or, where that cannot be had in one step, soon after. May return for no reason.
-    fn sleep(region: &Region, word: &AtomicU32, expected: u32, until_ns: u64);
+    fn sleep(region: &MappedBytes, word: &AtomicU32, expected: u32, until_ns: u64);
 
     /// Wakes one sleeper.
-    fn wake_one(region: &Region, word: &AtomicU32);
+    fn wake_one(region: &MappedBytes, word: &AtomicU32);
 
     /// Wakes all sleepers.
-    fn wake_all(region: &Region, word: &AtomicU32);
+    fn wake_all(region: &MappedBytes, word: &AtomicU32);
 }
 
 /// The lock, as one handle sees it.
@@ -162,22 +162,26 @@ impl<S: Sleeper> RawLock for WordLock<S> {
     }
 
     #[inline]
-    fn acquire_now(&self) -> Result<Option<Acquired>> {
-        Ok(lock_word::acquire_now(self.word(), self.me).then_some(Acquired::Clean))
+    fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
+        Ok(lock_word::acquire_now(self.word(), self.me).then_some(PreviousHolder::Released))
     }
 
-    fn try_acquire(&self) -> Result<Option<Acquired>> {
+    fn try_acquire(&self) -> Result<Option<PreviousHolder>> {
         match lock_word::try_acquire(self.word(), self.me) {
             Ok(taken) => Ok(taken.map(acquired)),
             Err(found) => Err(fault(Operation::Lock, found)),
         }
     }
 
-    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+    fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         match lock_word::acquire(self.word(), self.me, &self.call(deadline)) {
             Ok(taken) => Ok(acquired(taken)),
             Err(found) => Err(fault(Operation::Lock, found)),
         }
+    }
+
+    fn repaired(&self) -> Result<()> {
+        Ok(())
     }
 
     #[inline]
@@ -187,10 +191,10 @@ impl<S: Sleeper> RawLock for WordLock<S> {
     }
 }
 
-fn acquired(taken: Taken) -> Acquired {
+fn acquired(taken: Taken) -> PreviousHolder {
     match taken {
-        Taken::Clean => Acquired::Clean,
-        Taken::OwnerDied => Acquired::OwnerDied,
+        Taken::Clean => PreviousHolder::Released,
+        Taken::OwnerDied => PreviousHolder::Died,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use monshm_core::backend::Request;
+use monshm_core::backend::{Access, Request};
 use monshm_core::descriptor::{Descriptor, Object};
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use rustix::fs::{FileType, SealFlags};
@@ -22,8 +22,9 @@ const READ_ONLY: SealFlags = SealFlags::WRITE.union(SealFlags::FUTURE_WRITE);
 /// What is added to a one-way object once its creator has mapped it: nobody else writes, and no seal comes after.
 const ONE_WAY: SealFlags = SealFlags::FUTURE_WRITE.union(SealFlags::SEAL);
 
-/// Makes the object: reserved, sealed but for `later`, open to us and to the peer.
-pub(super) fn create(request: &Request, later: Later) -> Result<OwnedFd> {
+/// Makes the object: reserved, open to us and to the peer, and sealed, but for the last seals of one-way access, which
+/// [`close_for_writing`] adds.
+pub(super) fn create(request: &Request, access: Access) -> Result<OwnedFd> {
     reserve::check_limits(request.size)?;
     let file = sys::memfd_create().map_err(|errno| match errno {
         Errno::NOSYS | Errno::PERM | Errno::INVAL => {
@@ -34,26 +35,17 @@ pub(super) fn create(request: &Request, later: Later) -> Result<OwnedFd> {
         errno => sys::fault(Operation::Create, "memfd_create", errno),
     })?;
     reserve::reserve(&file, request.size, "memory", reserve::available_memory)?;
-    let seals = match later {
-        Later::Nothing => SEALS,
-        Later::OneWay => SEALS.difference(SealFlags::SEAL),
+    let seals = match access {
+        Access::Shared => SEALS,
+        Access::OneWay => SEALS.difference(SealFlags::SEAL),
     };
     sys::add_seals(&file, seals).map_err(|errno| sys::fault(Operation::Create, "sealing", errno))?;
     access::grant_memfd(&file, request.peer)?;
     Ok(file)
 }
 
-/// What is sealed after the creator has mapped the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Later {
-    /// Nothing: all seals are there from the beginning.
-    Nothing,
-    /// Writing by others, see [`close_for_writing`].
-    OneWay,
-}
-
 /// Leaves what is mapped for writing as it is, and lets nobody map or write any more. For an object that was made with
-/// [`Later::OneWay`], before it is shared.
+/// [`Access::OneWay`], before it is shared.
 pub(super) fn close_for_writing(file: &OwnedFd) -> Result<()> {
     sys::add_seals(file, ONE_WAY).map_err(|errno| match errno {
         Errno::INVAL => {
@@ -78,13 +70,13 @@ pub(super) fn open(
     inode: u64,
     descriptor: &Descriptor,
     handle: Option<OwnedFd>,
-    later: Later,
+    access: Access,
 ) -> Result<Opened> {
     let file = match handle {
         Some(handle) => handle,
         None => open_from_creator(creator, inode, descriptor)?,
     };
-    check_seals(&file, descriptor, later)?;
+    check_seals(&file, descriptor, access)?;
     check(&file, inode, descriptor)?;
     Ok(Opened { file, name: None })
 }
@@ -120,7 +112,7 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
     })
 }
 
-fn check_seals(file: &OwnedFd, descriptor: &Descriptor, later: Later) -> Result<()> {
+fn check_seals(file: &OwnedFd, descriptor: &Descriptor, access: Access) -> Result<()> {
     let seals = match sys::seals(file) {
         Ok(seals) => seals,
         Err(errno @ (Errno::INVAL | Errno::BADF)) => {
@@ -134,9 +126,9 @@ fn check_seals(file: &OwnedFd, descriptor: &Descriptor, later: Later) -> Result<
     if let Some((_, missing)) = missing.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
         return Err(refusal(ErrorKind::Unsealed { missing }, descriptor));
     }
-    match later {
-        Later::Nothing if seals.intersects(READ_ONLY) => Err(refusal(ErrorKind::SealedAgainstWriting, descriptor)),
-        Later::OneWay if !seals.intersects(READ_ONLY) => {
+    match access {
+        Access::Shared if seals.intersects(READ_ONLY) => Err(refusal(ErrorKind::SealedAgainstWriting, descriptor)),
+        Access::OneWay if !seals.intersects(READ_ONLY) => {
             let missing = "writing by others than its creator (it is not one-way)";
             Err(refusal(ErrorKind::Unsealed { missing }, descriptor))
         }

@@ -10,22 +10,22 @@ mod reader;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use monshm_core::backend::{Attachment, Request, Shared};
+use monshm_core::attachment::{Attachment, SharedObject};
+use monshm_core::backend::{Access, Request};
 use monshm_core::descriptor::{Descriptor, DescriptorFault, Identity, Object};
-use monshm_core::error::{Error, ErrorKind, Operation, Result};
+use monshm_core::error::{Choices, Error, ErrorKind, Operation, Result};
 use monshm_core::fork;
-use monshm_core::header::{HEADER_SIZE, MAX_SEGMENT_SIZE};
-use monshm_core::kind::{LockKind, MemoryKind};
+use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
+use monshm_core::layout::{HEADER_SIZE, MAX_SEGMENT_SIZE};
 use monshm_core::liveness::{Liveness, Slot};
 use monshm_core::lock::RawLock;
-use monshm_core::loss::Loss;
-use monshm_core::region::Region;
+use monshm_core::region::MappedBytes;
+use monshm_core::truncation::Truncation;
 use rustix::fs::{FileType, Stat};
 
 use crate::liveness::Slots;
 use crate::sigbus::Shield;
 use crate::{access, lock, sys};
-use memfd::Later;
 use named::PublishedName;
 
 pub(crate) use named::PLACE;
@@ -34,10 +34,13 @@ pub(crate) use reader::attach_reader;
 /// The file system that memfds and `/dev/shm` live on: the only one whose pages come and go as this crate relies on.
 pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
 
+/// The kinds of memory, the default first.
+pub(crate) const MEMORIES: &[MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
+
 /// A mapped segment and its slots: what an attachment and its locks own together, unmapped with the last of them.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    region: Region,
+    region: MappedBytes,
     slots: Slots,
     /// What answers a truncation; `None` where seals exclude it.
     shield: Option<Shield>,
@@ -64,30 +67,24 @@ struct Opened {
 pub(crate) fn create(request: &Request) -> Result<Attached> {
     notice_forks(Operation::Create)?;
     crate::liveness::can_be_asked(Operation::Create)?;
-    let (file, name) = match request.memory {
-        MemoryKind::Memfd => (memfd::create(request, Later::Nothing)?, None),
-        MemoryKind::Named => named::create(request).map(|(file, name)| (file, Some(name)))?,
-        memory => return Err(not_ours(Operation::Create, memory)),
+    let (file, name) = match (request.memory, request.access) {
+        (MemoryKind::Memfd, access) => (memfd::create(request, access)?, None),
+        (MemoryKind::Named, Access::Shared) => named::create(request).map(|(file, name)| (file, Some(name)))?,
+        (memory @ MemoryKind::Named, Access::OneWay) => {
+            return Err(Error::new(Operation::Create, ErrorKind::NotOneWay { memory }).on("posix"));
+        }
+        (memory, _) => return Err(not_ours(Operation::Create, memory)),
     };
     let mapping = Mapping::new(Operation::Create, &file, request.size, request.memory, Slots::creator())?;
+    if request.access == Access::OneWay {
+        // After our own mapping, which stays as it is, and before anybody else can have one.
+        memfd::close_for_writing(&file)?;
+    }
     if name.is_some() {
-        // What can be found must show from the beginning that its creator lives, else `clean` would remove it.
+        // A name that can be found must show from the beginning that its creator lives, else a scan would remove it.
         mapping.slots().claim_creator(&file).map_err(|error| error.during(Operation::Create))?;
     }
     Ok(Attached::new(mapping, request.memory, Some(file), name))
-}
-
-/// Makes a segment that nobody but this attachment can write to.
-pub(crate) fn create_one_way(request: &Request) -> Result<Attached> {
-    notice_forks(Operation::Create)?;
-    if request.memory != MemoryKind::Memfd {
-        return Err(Error::new(Operation::Create, ErrorKind::NotOneWay { memory: request.memory }).on("posix"));
-    }
-    let file = memfd::create(request, Later::OneWay)?;
-    let mapping = Mapping::new(Operation::Create, &file, request.size, request.memory, Slots::creator())?;
-    // After our own mapping, which stays as it is, and before anybody else can have one.
-    memfd::close_for_writing(&file)?;
-    Ok(Attached::new(mapping, request.memory, Some(file), None))
 }
 
 /// Opens, checks and maps the object that `descriptor` names.
@@ -96,7 +93,7 @@ pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result
     let size = descriptor.size;
     check_size(descriptor)?;
     let opened = match descriptor.object {
-        Object::Memfd { pid, fd, inode } => memfd::open((pid, fd), inode, descriptor, handle, Later::Nothing)?,
+        Object::Memfd { pid, fd, inode } => memfd::open((pid, fd), inode, descriptor, handle, Access::Shared)?,
         Object::Named { name, inode } => named::open(name, inode, descriptor, handle)?,
         Object::Sysv { .. } => return Err(not_ours(Operation::Attach, MemoryKind::SysvShm)),
     };
@@ -108,7 +105,7 @@ pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result
 
 fn check_size(descriptor: &Descriptor) -> Result<()> {
     let size = descriptor.size;
-    if size < HEADER_SIZE as u64 || size > MAX_SEGMENT_SIZE || size % Region::ALIGN != 0 {
+    if size < HEADER_SIZE as u64 || size > MAX_SEGMENT_SIZE || size % MappedBytes::ALIGN != 0 {
         return Err(refusal(ErrorKind::Descriptor(DescriptorFault::BadSize { found: size }), descriptor));
     }
     Ok(())
@@ -164,10 +161,8 @@ fn refusal(kind: ErrorKind, descriptor: &Descriptor) -> Error {
 
 #[cold]
 fn not_ours(operation: Operation, memory: MemoryKind) -> Error {
-    use monshm_core::backend::Backend;
-    let choices = monshm_core::error::Choices(crate::Posix::MEMORIES);
-    let kind = ErrorKind::MemoryNotOfBackend { memory, backend: crate::Posix::KIND, choices };
-    Error::new(operation, kind)
+    let (backend, choices) = (BackendKind::Posix, Choices(MEMORIES));
+    Error::new(operation, ErrorKind::MemoryNotOfBackend { memory, backend, choices }).on("posix")
 }
 
 fn notice_forks(operation: Operation) -> Result<()> {
@@ -183,7 +178,7 @@ impl Mapping {
         // SAFETY: `len` bytes from `base` were just mapped for reading and writing, on a page boundary; the length is
         // checked above; they are unmapped by the drop of this value, and all copies of the region that leave this
         // crate are lent by an attachment that owns it. Other processes may write, and nothing here makes a reference.
-        let region = unsafe { Region::new(base, len) };
+        let region = unsafe { MappedBytes::new(base, len) };
         let mut mapping = Self { region, slots, shield: None };
         if memory.can_be_truncated() {
             mapping.shield = Some(Shield::new(operation, base, len)?);
@@ -193,13 +188,13 @@ impl Mapping {
 
     /// The bytes; valid while this value lives.
     #[inline]
-    pub(crate) fn region(&self) -> &Region {
+    pub(crate) fn region(&self) -> &MappedBytes {
         &self.region
     }
 
-    /// Whether the bytes were taken away.
-    pub(crate) fn loss(&self) -> Loss {
-        self.shield.as_ref().map_or(Loss::NEVER, Shield::loss)
+    /// Whether the bytes were truncated.
+    pub(crate) fn truncation(&self) -> Truncation {
+        self.shield.as_ref().map_or(Truncation::NEVER, Shield::truncation)
     }
 
     /// Who lives.
@@ -234,12 +229,12 @@ impl Attached {
 impl Attachment for Attached {
     type Handle = OwnedFd;
 
-    fn region(&self) -> Region {
+    fn region(&self) -> MappedBytes {
         *self.mapping.region()
     }
 
-    fn loss(&self) -> Loss {
-        self.mapping.loss()
+    fn truncation(&self) -> Truncation {
+        self.mapping.truncation()
     }
 
     fn memory(&self) -> MemoryKind {
@@ -267,7 +262,7 @@ impl Attachment for Attached {
         lock::open(kind, &self.mapping, self.locks_slot()?)
     }
 
-    fn share(&self) -> Result<Shared<OwnedFd>> {
+    fn share(&self) -> Result<SharedObject<OwnedFd>> {
         let Some(file) = &self.file else {
             let what = "a way for a peer to hand a segment on; its creator can";
             return Err(Error::new(Operation::Encode, ErrorKind::Unsupported { what }).on("posix"));
@@ -285,7 +280,7 @@ impl Attachment for Attached {
             None => memfd::object(file, stat.st_ino),
         };
         let owner = Identity { uid: stat.st_uid, gid: stat.st_gid };
-        Ok(Shared { object, owner, handle: Some(handle) })
+        Ok(SharedObject { object, owner, handle: Some(handle) })
     }
 
     fn remove_name(&self) {

@@ -4,22 +4,22 @@
 
 use std::os::fd::OwnedFd;
 
-use monshm_core::backend::Reading;
+use monshm_core::attachment::ReadAttachment;
+use monshm_core::backend::Access;
 use monshm_core::descriptor::{Descriptor, Object};
 use monshm_core::error::{ErrorKind, Operation, Result};
-use monshm_core::header::{HEADER_SIZE, MAX_SEGMENT_SIZE};
+use monshm_core::layout::{HEADER_SIZE, MAX_SEGMENT_SIZE};
 use monshm_core::liveness::Liveness;
-use monshm_core::reading::ReadRegion;
+use monshm_core::region::read::ReadOnlyBytes;
 
-use super::memfd::{self, Later};
-use super::{check_size, notice_forks, refusal};
+use super::{check_size, memfd, notice_forks, refusal};
 use crate::liveness::Slots;
 use crate::sys;
 
 /// The mapping, and who lives.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    region: ReadRegion,
+    region: ReadOnlyBytes,
     base: std::ptr::NonNull<u8>,
     slots: Slots,
 }
@@ -36,7 +36,7 @@ pub(crate) fn attach_reader(descriptor: &Descriptor, handle: Option<OwnedFd>) ->
     let Object::Memfd { pid, fd, inode } = descriptor.object else {
         return Err(refusal(ErrorKind::NotOneWay { memory: descriptor.object.memory() }, descriptor));
     };
-    let opened = memfd::open((pid, fd), inode, descriptor, handle, Later::OneWay)?;
+    let opened = memfd::open((pid, fd), inode, descriptor, handle, Access::OneWay)?;
     let slots = Slots::peer(Slots::open(Operation::Attach, &opened.file)?);
     let limit = ErrorKind::SizeOverLimit { asked: descriptor.size, limit: MAX_SEGMENT_SIZE };
     let len = usize::try_from(descriptor.size).ok().filter(|&len| len >= HEADER_SIZE);
@@ -44,12 +44,12 @@ pub(crate) fn attach_reader(descriptor: &Descriptor, handle: Option<OwnedFd>) ->
     let base = sys::map_readable(&opened.file, len).map_err(|errno| sys::fault(Operation::Attach, "mmap", errno))?;
     // SAFETY: `len` bytes from `base` were just mapped for reading, on a page boundary; the length is checked above; they
     // are unmapped by the drop of this value, and copies of the region are lent by it.
-    let region = unsafe { ReadRegion::new(base, len) };
+    let region = unsafe { ReadOnlyBytes::new(base, len) };
     Ok(Reader { region, base, slots })
 }
 
-impl Reading for Reader {
-    fn region(&self) -> ReadRegion {
+impl ReadAttachment for Reader {
+    fn region(&self) -> ReadOnlyBytes {
         self.region
     }
 

@@ -10,7 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use monshm_core::backend::{Attachment, Backend, Request, Shared};
+use monshm_core::attachment::{Attachment, SharedObject};
+use monshm_core::backend::{Access, Backend, Request};
 use monshm_core::descriptor::{Descriptor, Identity, Name, Object, Token};
 use monshm_core::error::Result;
 use monshm_core::kind::{LockKind, MemoryKind};
@@ -19,7 +20,7 @@ use monshm_posix::Posix;
 pub(crate) type Segment = Box<dyn Attachment<Handle = OwnedFd>>;
 
 pub(crate) const SIZE: u64 = 65536;
-pub(crate) const MEMORIES: &[MemoryKind] = Posix::MEMORIES;
+pub(crate) const MEMORIES: &[MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
 
 const ROLE: &str = "MONSHM_TEST_ROLE";
 const DESCRIPTOR: &str = "MONSHM_TEST_DESCRIPTOR";
@@ -35,22 +36,28 @@ pub(crate) fn identity(uid: u32) -> Identity {
 }
 
 pub(crate) fn request(memory: MemoryKind, size: u64, peer_uid: u32) -> Request {
-    Request { size, memory, peer: identity(peer_uid), reachable_by_bytes: memory == MemoryKind::Named }
+    Request {
+        size,
+        memory,
+        peer: identity(peer_uid),
+        access: Access::Shared,
+        reachable_by_bytes: memory == MemoryKind::Named,
+    }
 }
 
 pub(crate) fn create(memory: MemoryKind) -> Segment {
-    Posix::create(&request(memory, SIZE, own_uid())).expect("create")
+    Posix.create(&request(memory, SIZE, own_uid())).expect("create")
 }
 
 /// What a facade would send, and the handle beside it.
 pub(crate) fn share(segment: &Segment, lock: LockKind) -> (Descriptor, OwnedFd) {
-    let Shared { object, owner, handle } = segment.share().expect("share");
+    let SharedObject { object, owner, handle } = segment.share().expect("share");
     let size = segment.region().len() as u64;
     (Descriptor { lock, size, layout: 0, token: Token([1; 16]), owner, object }, handle.expect("a handle"))
 }
 
 pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Segment> {
-    let mut segment = Posix::attach(descriptor, handle)?;
+    let mut segment = Posix.attach(descriptor, handle)?;
     segment.take_slot()?;
     Ok(segment)
 }

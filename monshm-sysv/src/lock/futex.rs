@@ -1,6 +1,6 @@
 //! The lock that is one word of the segment, waited on with futex(2); the slots' semaphores tell who lives.
 //!
-//! The state machine is `monshm_core::lock_word`'s; here it gets a clock, a place to sleep and the kernel's books. The
+//! The state machine is `monshm_core::lock::word`'s; here it gets a clock, a place to sleep and the kernel's books. The
 //! futex is never private: that flag would make each process wait in a queue of its own.
 
 use std::cell::Cell;
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::Duration;
 
-use monshm_core::header::Header;
-use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
-use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result, Slot};
+use monshm_core::layout::Header;
+use monshm_core::lock::word::{self as lock_word, Environment, Taken, Word, WordFault};
+use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result, Slot};
 
 use crate::attachment::Shares;
 use crate::liveness;
@@ -69,12 +69,12 @@ impl Futex {
     }
 
     #[inline]
-    fn entered(&self, taken: Taken) -> Acquired {
+    fn entered(&self, taken: Taken) -> PreviousHolder {
         match taken {
-            Taken::Clean => Acquired::Clean,
+            Taken::Clean => PreviousHolder::Released,
             Taken::OwnerDied => {
                 self.shares.set_unrepaired(true);
-                Acquired::OwnerDied
+                PreviousHolder::Died
             }
         }
     }
@@ -95,16 +95,16 @@ impl RawLock for Futex {
     }
 
     #[inline]
-    fn acquire_now(&self) -> Result<Option<Acquired>> {
-        Ok(lock_word::acquire_now(self.word(), self.me).then_some(Acquired::Clean))
+    fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
+        Ok(lock_word::acquire_now(self.word(), self.me).then_some(PreviousHolder::Released))
     }
 
-    fn try_acquire(&self) -> Result<Option<Acquired>> {
+    fn try_acquire(&self) -> Result<Option<PreviousHolder>> {
         let taken = lock_word::try_acquire(self.word(), self.me).map_err(|fault| self.fault(Operation::Lock, fault))?;
         Ok(taken.map(|taken| self.entered(taken)))
     }
 
-    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+    fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         let world = self.world(deadline);
         match lock_word::acquire(self.word(), self.me, &world) {
             Ok(taken) => Ok(self.entered(taken)),

@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{IPC_NOWAIT, SEM_UNDO};
-use monshm_core::{Acquired, Deadline, Error, ErrorKind, LockKind, Operation, RawLock, Result, Slot};
+use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result, Slot};
 
 use crate::attachment::Shares;
 use crate::liveness::LOCK;
@@ -64,19 +64,19 @@ impl SysvSem {
 
     /// The semaphore is ours: marks the segment and finds out what the last holder left.
     #[inline]
-    fn entered(&self) -> Result<Acquired> {
+    fn entered(&self) -> Result<PreviousHolder> {
         self.shares.enter();
         let dirty = &self.shares.header().dirty;
         // Acquire: pairs with the Release in `release`; also keeps the caller's writes behind the mark.
         let left = dirty.swap(self.tag, Ordering::Acquire);
-        if left == 0 { Ok(Acquired::Clean) } else { self.entered_after_death(left) }
+        if left == 0 { Ok(PreviousHolder::Released) } else { self.entered_after_death(left) }
     }
 
     #[cold]
-    fn entered_after_death(&self, left: u32) -> Result<Acquired> {
+    fn entered_after_death(&self, left: u32) -> Result<PreviousHolder> {
         if Slot::from_tag(left).is_some() {
             self.shares.set_unrepaired(true);
-            return Ok(Acquired::OwnerDied);
+            return Ok(PreviousHolder::Died);
         }
         self.shares.header().dirty.store(left, Ordering::Relaxed);
         self.give(Operation::Lock)?;
@@ -102,7 +102,7 @@ impl RawLock for SysvSem {
     }
 
     #[inline]
-    fn acquire_now(&self) -> Result<Option<Acquired>> {
+    fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
         let set = self.shares.set();
         match sys::sem_op(set.id(), TAKE_NOW) {
             Ok(()) => self.entered().map(Some),
@@ -111,7 +111,7 @@ impl RawLock for SysvSem {
         }
     }
 
-    fn acquire(&self, deadline: Deadline) -> Result<Acquired> {
+    fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         let set = self.shares.set();
         while let Some(remaining) = deadline.remaining(sys::monotonic_ns()) {
             match sys::sem_op_timeout(set.id(), TAKE, remaining.min(SLICE)) {

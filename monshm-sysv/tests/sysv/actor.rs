@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use monshm_core::{
-    Attachment, Backend, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, RawLock, Request, Token,
+    Access, Attachment, Backend, Cleanup, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, RawLock,
+    Request, ScanObject, Token,
 };
 use monshm_sysv::Sysv;
 
@@ -23,7 +24,15 @@ pub(crate) const SIZE: u64 = 64 * 1024;
 pub(crate) const PLACE: u64 = 4096;
 
 /// The locks of this build.
-pub(crate) const KINDS: &[LockKind] = Sysv::LOCKS;
+pub(crate) fn kinds() -> &'static [LockKind] {
+    Sysv.locks()
+}
+
+/// The objects that a scan finds to be stale, and removes if it shall.
+pub(crate) fn stale(cleanup: Cleanup) -> Vec<ScanObject> {
+    let found = Sysv.scan(cleanup).unwrap();
+    found.iter().filter(|entry| entry.is_stale()).map(|entry| entry.object).collect()
+}
 
 /// What a peer must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +50,9 @@ pub(crate) struct Handle {
 
 pub(crate) fn create_for(peer: u32, kind: LockKind) -> Result<(Handle, Ids), Error> {
     let peer = Identity { uid: peer, gid: u32::MAX };
-    let request = Request { size: SIZE, memory: MemoryKind::SysvShm, peer, reachable_by_bytes: true };
-    let attachment = Sysv::create(&request)?;
+    let request =
+        Request { size: SIZE, memory: MemoryKind::SysvShm, peer, access: Access::Shared, reachable_by_bytes: true };
+    let attachment = Sysv.create(&request)?;
     let lock = attachment.create_lock(kind)?;
     let shared = attachment.share()?;
     let Object::Sysv { shm_id: segment, sem_id: set } = shared.object else { panic!("{shared:?}") };
@@ -65,7 +75,7 @@ pub(crate) fn descriptor(ids: Ids, size: u64) -> Descriptor {
 }
 
 pub(crate) fn attach(ids: Ids, kind: LockKind) -> Result<Handle, Error> {
-    let mut attachment = Sysv::attach(&descriptor(ids, SIZE), None)?;
+    let mut attachment = Sysv.attach(&descriptor(ids, SIZE), None)?;
     attachment.take_slot()?;
     let lock = attachment.open_lock(kind)?;
     Ok(Handle { attachment, lock })
@@ -236,7 +246,7 @@ impl Stage {
             "remove-set" => assert!(raw::remove_set(self.ids.unwrap().set)),
             "chmod-set" => assert!(raw::chmod_set(self.ids.unwrap().set, raw::uid(), number(1) as u16)),
             "clean" => {
-                return Ok(format!("{:?}", monshm_sysv::clean(false)?));
+                return Ok(stale(Cleanup::Remove).len().to_string());
             }
             other => panic!("unknown command {other}"),
         }

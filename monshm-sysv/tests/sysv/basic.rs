@@ -5,16 +5,17 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use monshm_core::{
-    Acquired, Backend, Descriptor, ErrorKind, Identity, LockKind, MemoryKind, Name, Object, Request, SLOT_COUNT, Slot,
+    Access, Backend, Descriptor, ErrorKind, Identity, LockKind, MemoryKind, Name, Object, PreviousHolder, Request,
+    SLOT_COUNT, Slot,
 };
 use monshm_sysv::Sysv;
 
-use crate::actor::{Actor, Ids, KINDS, PLACE, SIZE, attach, create, descriptor, patiently};
+use crate::actor::{Actor, Ids, PLACE, SIZE, attach, create, descriptor, kinds, patiently};
 use crate::raw;
 
 #[test]
 fn both_handles_see_the_same_bytes_and_one_lock() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let peer = attach(ids, kind).unwrap();
         assert_eq!((creator.attachment.slot(), peer.attachment.slot().index()), (Slot::CREATOR, 1));
@@ -25,11 +26,11 @@ fn both_handles_see_the_same_bytes_and_one_lock() {
         assert_eq!(theirs.atomic_u64(PLACE).unwrap().load(Ordering::Relaxed), 42);
 
         assert_eq!((creator.lock.kind(), peer.lock.kind()), (kind, kind));
-        assert_eq!(creator.lock.acquire_now().unwrap(), Some(Acquired::Clean));
+        assert_eq!(creator.lock.acquire_now().unwrap(), Some(PreviousHolder::Released));
         assert_eq!(peer.lock.acquire_now().unwrap(), None);
         assert_eq!(peer.lock.try_acquire().unwrap(), None);
         creator.lock.release().unwrap();
-        assert_eq!(peer.lock.acquire(patiently()).unwrap(), Acquired::Clean);
+        assert_eq!(peer.lock.acquire(patiently()).unwrap(), PreviousHolder::Released);
         peer.lock.release().unwrap();
     }
 }
@@ -54,7 +55,7 @@ fn threads_that_attach_at_one_time_are_not_in_each_others_way() {
 
 #[test]
 fn no_count_is_lost_between_processes() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let mut creator = Actor::start();
         let ids = creator.create(raw::uid(), kind);
         let mut peers = [Actor::start(), Actor::start()];
@@ -90,7 +91,7 @@ fn what_belongs_to_another_backend_is_refused() {
         let found = creator.attachment.open_lock(lock).err().map(|error| error.kind());
         assert_eq!(found, Some(ErrorKind::LockNotBuilt { lock }));
     }
-    let refused = |descriptor: &Descriptor, handle| Sysv::attach(descriptor, handle).unwrap_err().kind();
+    let refused = |descriptor: &Descriptor, handle| Sysv.attach(descriptor, handle).unwrap_err().kind();
     let handle = OwnedFd::from(File::open("/dev/null").unwrap());
     assert_eq!(refused(&descriptor(ids, SIZE), Some(handle)), ErrorKind::HandleUnexpected);
     let object = Object::Named { name: Name::from_random(1), inode: 1 };
@@ -102,9 +103,9 @@ fn what_belongs_to_another_backend_is_refused() {
 fn impossible_sizes_are_refused_and_leave_nothing() {
     let request = |size| {
         let peer = Identity { uid: raw::uid(), gid: 0 };
-        Request { size, memory: MemoryKind::SysvShm, peer, reachable_by_bytes: true }
+        Request { size, memory: MemoryKind::SysvShm, peer, access: Access::Shared, reachable_by_bytes: true }
     };
-    let kind = |size| Sysv::create(&request(size)).unwrap_err().kind();
+    let kind = |size| Sysv.create(&request(size)).unwrap_err().kind();
     assert!(matches!(kind(1 << 39), ErrorKind::NoSpace { asked, .. } if asked == 1 << 39));
     assert!(matches!(kind(0), ErrorKind::SizeOverLimit { .. }));
 }

@@ -1,13 +1,13 @@
-//! `clean`: what two SIGKILLs leave goes, and nothing else.
+//! `scan`: what two SIGKILLs leave goes, and nothing else.
 
-use monshm_core::LockKind;
-use monshm_sysv::{KEY_PREFIX, Removed, SET_MARK, clean};
+use monshm_core::{Cleanup, LockKind, ScanObject};
+use monshm_sysv::{KEY_PREFIX, SET_MARK};
 
-use crate::actor::{Actor, Ids, KINDS, create};
+use crate::actor::{Actor, Ids, create, kinds, stale};
 use crate::raw;
 
 fn listed(ids: Ids) -> bool {
-    clean(true).unwrap().iter().any(|object| matches!(object, Removed::Set { id, .. } if *id == ids.set))
+    stale(Cleanup::Report).contains(&ScanObject::Semaphores { id: ids.set })
 }
 
 fn key(low: u16) -> i32 {
@@ -17,7 +17,7 @@ fn key(low: u16) -> i32 {
 #[test]
 fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
     let _quiet = raw::quiet();
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (_living, live) = create(kind);
         let (mut creator, mut peer) = (Actor::start(), Actor::start());
         let ids = creator.create(raw::uid(), kind);
@@ -30,8 +30,8 @@ fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
         assert!(!raw::segment_exists(ids.segment));
         assert!(raw::set_exists(ids.set), "the kernel does not remove a set");
         assert!(listed(ids));
-        assert!(raw::set_exists(ids.set), "a dry run removes nothing");
-        assert_eq!(clean(false).unwrap().len(), 1);
+        assert!(raw::set_exists(ids.set), "a report removes nothing");
+        assert_eq!(stale(Cleanup::Remove).len(), 1);
         assert!(!raw::set_exists(ids.set));
         assert!(raw::set_exists(live.set) && raw::segment_exists(live.segment));
     }
@@ -50,7 +50,7 @@ fn a_set_whose_mode_was_changed_is_removed_too() {
         assert!(!listed(ids), "the peer lives");
         peer.kill();
         assert!(listed(ids), "mode {mode:o}");
-        clean(false).unwrap();
+        stale(Cleanup::Remove);
         assert!(!raw::set_exists(ids.set));
     }
 }
@@ -65,9 +65,9 @@ fn another_users_leftovers_are_not_touched() {
     let ids = creator.create(65122, LockKind::SysvSem);
     creator.kill();
     let mut stranger = Actor::of(65123);
-    assert_eq!(stranger.ask("clean"), "[]", "a stranger may not");
+    assert_eq!(stranger.ask("clean"), "0", "a stranger may not");
     let mut peer = Actor::of(65122);
-    peer.ask("clean");
+    assert_eq!(peer.ask("clean"), "1");
     assert!(!raw::set_exists(ids.set), "the peer may: it is the owner");
 }
 
@@ -90,7 +90,7 @@ fn what_looks_alike_stays() {
     raw::write_into_segment(segment);
     let sets = [young, larger, unmarked, stranger];
     assert!(sets.iter().all(|id| *id >= 0) && segment >= 0);
-    clean(false).unwrap();
+    stale(Cleanup::Remove);
     let stayed: Vec<bool> = sets.iter().map(|id| raw::remove_set(*id)).collect();
     assert_eq!((stayed, raw::remove_segment(segment)), (vec![true; 4], true));
 }

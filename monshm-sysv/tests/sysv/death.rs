@@ -2,54 +2,54 @@
 
 use std::time::{Duration, Instant};
 
-use monshm_core::{Acquired, ErrorKind, LockKind, Slot};
+use monshm_core::{ErrorKind, LockKind, PreviousHolder, Slot};
 
-use crate::actor::{Actor, KINDS, attach, create, patiently, within};
+use crate::actor::{Actor, attach, create, kinds, patiently, within};
 use crate::raw;
 
 #[test]
 fn a_waiter_is_told_that_the_holder_was_killed() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         assert_eq!(holder.attach(ids, kind), "slot 1");
-        assert_eq!(holder.ask("lock"), "Clean");
+        assert_eq!(holder.ask("lock"), "Released");
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| creator.lock.acquire(patiently()));
             std::thread::sleep(Duration::from_millis(30));
             holder.kill();
-            assert_eq!(waiter.join().unwrap().unwrap(), Acquired::OwnerDied, "{kind}");
+            assert_eq!(waiter.join().unwrap().unwrap(), PreviousHolder::Died, "{kind}");
         });
         creator.lock.repaired().unwrap();
         creator.lock.release().unwrap();
-        assert_eq!(creator.lock.acquire_now().unwrap(), Some(Acquired::Clean), "{kind}: told once");
+        assert_eq!(creator.lock.acquire_now().unwrap(), Some(PreviousHolder::Released), "{kind}: told once");
         creator.lock.release().unwrap();
     }
 }
 
 #[test]
 fn who_comes_later_is_told_until_somebody_has_repaired() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
         holder.ask("lock");
         holder.kill();
         for _ in 0..3 {
-            assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+            assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
             creator.lock.release().unwrap();
         }
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
         creator.lock.repaired().unwrap();
         creator.lock.release().unwrap();
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::Clean, "{kind}");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Released, "{kind}");
         creator.lock.release().unwrap();
     }
 }
 
 #[test]
 fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         for _ in 0..2 {
             let mut holder = Actor::start();
@@ -57,7 +57,7 @@ fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
             holder.ask("lock");
             holder.kill();
         }
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
     }
 }
 
@@ -69,12 +69,12 @@ fn a_holder_that_dies_before_it_is_marked_has_touched_nothing() {
     holder.ask("raw-take");
     assert_eq!(creator.lock.acquire_now().unwrap(), None);
     holder.kill();
-    assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::Clean);
+    assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Released);
 }
 
 #[test]
 fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         assert_eq!(holder.attach(ids, kind), "slot 1");
@@ -85,34 +85,34 @@ fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
         assert!(!creator.attachment.liveness().is_alive(slot));
         let mut heir = Actor::start();
         assert_eq!(heir.attach(ids, kind), "slot 1");
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
         creator.lock.repaired().unwrap();
         assert_eq!(heir.ask("try"), "None", "{kind}: the heir does not hold what it did not take");
         creator.lock.release().unwrap();
-        assert_eq!(heir.ask("lock"), "Clean");
+        assert_eq!(heir.ask("lock"), "Released");
     }
 }
 
 #[test]
 fn a_killed_creator_is_told_too() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let mut creator = Actor::start();
         let ids = creator.create(raw::uid(), kind);
         let peer = attach(ids, kind).unwrap();
         creator.ask("lock");
         creator.kill();
-        assert_eq!(peer.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        assert_eq!(peer.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
     }
 }
 
 #[test]
 fn a_handle_that_is_dropped_with_the_lock_counts_as_dead() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let peer = attach(ids, kind).unwrap();
-        assert_eq!(peer.lock.acquire_now().unwrap(), Some(Acquired::Clean));
+        assert_eq!(peer.lock.acquire_now().unwrap(), Some(PreviousHolder::Released));
         drop(peer);
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
         creator.lock.repaired().unwrap();
         creator.lock.release().unwrap();
     }
@@ -122,7 +122,7 @@ fn a_handle_that_is_dropped_with_the_lock_counts_as_dead() {
 fn a_lock_outlives_its_attachment() {
     let (creator, ids) = create(LockKind::SysvSem);
     drop(creator.attachment);
-    assert_eq!(creator.lock.acquire_now().unwrap(), Some(Acquired::Clean));
+    assert_eq!(creator.lock.acquire_now().unwrap(), Some(PreviousHolder::Released));
     creator.lock.release().unwrap();
     assert!(raw::set_exists(ids.set));
     drop(creator.lock);
@@ -131,7 +131,7 @@ fn a_lock_outlives_its_attachment() {
 
 #[test]
 fn a_live_holder_is_waited_for_until_the_deadline() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
@@ -143,13 +143,17 @@ fn a_live_holder_is_waited_for_until_the_deadline() {
             assert!(begin.elapsed() >= timeout);
         }
         holder.ask("unlock");
-        assert_eq!(creator.lock.acquire(within(Duration::ZERO)).unwrap(), Acquired::Clean, "{kind}: free is free");
+        assert_eq!(
+            creator.lock.acquire(within(Duration::ZERO)).unwrap(),
+            PreviousHolder::Released,
+            "{kind}: free is free"
+        );
     }
 }
 
 #[test]
 fn signals_neither_end_nor_stretch_a_wait() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut waiter = Actor::start();
         waiter.attach(ids, kind);
@@ -159,13 +163,13 @@ fn signals_neither_end_nor_stretch_a_wait() {
         waiter.say("wait 20000");
         std::thread::sleep(Duration::from_millis(50));
         creator.lock.release().unwrap();
-        assert_eq!(waiter.hear(), "Clean", "{kind}");
+        assert_eq!(waiter.hear(), "Released", "{kind}");
     }
 }
 
 #[test]
 fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let (mut holder, mut waiter) = (Actor::start(), Actor::start());
         holder.attach(ids, kind);
@@ -175,14 +179,14 @@ fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
         waiter.say("lock");
         std::thread::sleep(Duration::from_millis(30));
         holder.kill();
-        assert_eq!(waiter.hear(), "OwnerDied", "{kind}");
+        assert_eq!(waiter.hear(), "Died", "{kind}");
         drop(creator);
     }
 }
 
 #[test]
 fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
@@ -199,13 +203,13 @@ fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
         let error = creator.lock.acquire(within(Duration::from_millis(50))).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
         holder.kill();
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied, "{kind}");
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
     }
 }
 
 #[test]
 fn a_forked_child_gives_nothing_back_for_its_parent() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut parent = Actor::start();
         parent.attach(ids, kind);

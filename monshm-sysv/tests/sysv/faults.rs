@@ -1,9 +1,9 @@
 //! Every system call of a creation and of an attach that can fail does, once with each likely errno: the error is told,
 //! and nothing stays.
 
-use monshm_core::{ErrorKind, LockKind};
+use monshm_core::{Cleanup, ErrorKind, LockKind};
 
-use crate::actor::{Actor, SIZE, create_for};
+use crate::actor::{Actor, SIZE, create_for, stale};
 use crate::raw;
 
 /// System call, third argument that it must have, errno, what the error must start with.
@@ -104,13 +104,13 @@ fn a_creator_killed_at_any_step_leaves_only_what_clean_finds() {
         expected += left;
         assert_eq!(raw::count_of(UID), expected, "killed at {number} {third:?}");
     }
-    assert_eq!(monshm_sysv::clean(false).unwrap(), [], "they could still be under creation");
+    assert_eq!(stale(Cleanup::Remove), [], "they could still be under creation");
     // The age from which they are not, and the second by which times are kept.
     std::thread::sleep(std::time::Duration::from_millis(11_100));
-    assert_eq!(monshm_sysv::clean(true).unwrap().len(), expected);
-    assert_eq!(monshm_sysv::clean(false).unwrap().len(), expected);
+    assert_eq!(stale(Cleanup::Report).len(), expected);
+    assert_eq!(stale(Cleanup::Remove).len(), expected);
     assert_eq!(raw::count_of(UID), 0);
-    assert_eq!(monshm_sysv::clean(false).unwrap(), []);
+    assert_eq!(stale(Cleanup::Remove), []);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use monshm_core::{Acquired, ErrorKind, LockKind, Slot};
+use monshm_core::{ErrorKind, LockKind, PreviousHolder, Slot};
 
-use crate::actor::{Actor, KINDS, SIZE, attach, create, descriptor, patiently, within};
+use crate::actor::{Actor, SIZE, attach, create, descriptor, kinds, patiently, within};
 use crate::raw;
 
 use monshm_core::Backend;
@@ -93,7 +93,7 @@ fn a_lock_opened_under_its_holder_is_told_on_release() {
     let peer = attach(ids, SEM).unwrap();
     creator.lock.acquire_now().unwrap();
     assert!(raw::set_value(ids.set, 0, 1));
-    assert_eq!(peer.lock.acquire_now().unwrap(), Some(Acquired::OwnerDied), "the mark tells of the one inside");
+    assert_eq!(peer.lock.acquire_now().unwrap(), Some(PreviousHolder::Died), "the mark tells of the one inside");
     let error = creator.lock.release().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
     peer.lock.release().unwrap();
@@ -106,7 +106,7 @@ fn a_lock_that_is_never_given_costs_the_deadline_and_no_more() {
     let error = creator.lock.acquire(within(Duration::from_millis(50))).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
     assert!(raw::set_value(ids.set, 0, 1));
-    assert_eq!(creator.lock.acquire(within(Duration::ZERO)).unwrap(), Acquired::Clean);
+    assert_eq!(creator.lock.acquire(within(Duration::ZERO)).unwrap(), PreviousHolder::Released);
 }
 
 #[test]
@@ -143,13 +143,13 @@ fn a_slot_declared_dead_loses_its_futex_and_is_told() {
     let peer = attach(ids, LockKind::Futex).unwrap();
     creator.lock.acquire_now().unwrap();
     assert!(raw::set_value(ids.set, 1, 0));
-    assert_eq!(peer.lock.acquire(patiently()).unwrap(), Acquired::OwnerDied);
+    assert_eq!(peer.lock.acquire(patiently()).unwrap(), PreviousHolder::Died);
     assert!(matches!(creator.lock.release().unwrap_err().kind(), ErrorKind::Corrupt { .. }));
 }
 
 #[test]
 fn slots_raised_for_good_do_not_keep_the_set() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut hostile = Actor::start();
         hostile.attach(ids, kind);
@@ -184,7 +184,7 @@ fn a_foreign_wait_in_the_set_does_not_keep_it() {
 fn a_peer_that_removes_the_id_of_the_segment_again_changes_nothing() {
     let (creator, ids) = create(SEM);
     raw::remove_segment(ids.segment);
-    assert!(Sysv::attach(&descriptor(ids, SIZE), None).is_ok());
+    assert!(Sysv.attach(&descriptor(ids, SIZE), None).is_ok());
     drop(creator);
     assert!(!raw::segment_exists(ids.segment));
 }

@@ -3,7 +3,7 @@
 use monshm_core::{Backend, ErrorKind, LockKind};
 use monshm_sysv::Sysv;
 
-use crate::actor::{Actor, Ids, KINDS, SIZE, attach, create, descriptor};
+use crate::actor::{Actor, Ids, SIZE, attach, create, descriptor, kinds};
 use crate::raw;
 
 fn nothing_left(ids: Ids) -> bool {
@@ -25,7 +25,7 @@ fn a_creator_alone_takes_everything_along() {
 
 #[test]
 fn the_creator_leaves_first() {
-    for &kind in KINDS {
+    for &kind in kinds() {
         let (creator, ids) = create(kind);
         let peer = attach(ids, kind).unwrap();
         drop(creator);
@@ -86,7 +86,7 @@ fn the_creator_is_killed_before_anybody_attaches() {
 fn the_creator_is_killed_between_attach_and_slot() {
     let mut creator = Actor::start();
     let ids = creator.create(raw::uid(), LockKind::SysvSem);
-    let mut peer = Sysv::attach(&descriptor(ids, SIZE), None).unwrap();
+    let mut peer = Sysv.attach(&descriptor(ids, SIZE), None).unwrap();
     creator.kill();
     assert!(matches!(peer.take_slot().unwrap_err().kind(), ErrorKind::Gone { .. }));
     assert!(!raw::set_exists(ids.set));
@@ -97,7 +97,7 @@ fn the_creator_is_killed_between_attach_and_slot() {
 #[test]
 fn an_attach_without_a_slot_takes_nothing_away() {
     let (creator, ids) = create(LockKind::SysvSem);
-    drop(Sysv::attach(&descriptor(ids, SIZE), None).unwrap());
+    drop(Sysv.attach(&descriptor(ids, SIZE), None).unwrap());
     assert!(attach(ids, LockKind::SysvSem).is_ok());
     drop(creator);
 }

@@ -4,7 +4,7 @@
 //! sender                                         receiver (this program, started again)
 //!   listens on a Unix socket   ←── connects ───
 //!   creates the segment for that peer
-//!   handover::send             ─── segment ───→  handover::receive
+//!   Segment::send              ─── segment ───→  Segment::receive
 //!   for each block:  fills it, hashes it
 //!                              ─── "block n" ──→
 //!                              ←── "ready" ────

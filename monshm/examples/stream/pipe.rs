@@ -7,7 +7,7 @@ use crate::arguments::RingUse;
 use crate::talk::Talk;
 use crate::{Failure, Stop};
 use monshm::ring::{Consumer, Producer};
-use monshm::{Acquired, Segment};
+use monshm::{PreviousHolder, Segment};
 use std::time::{Duration, Instant};
 
 /// Longer than any pause of a living peer on a loaded machine.
@@ -112,7 +112,7 @@ fn under_lock(
     while done < length {
         stop.check()?;
         let guard = segment.lock_timeout(PATIENCE)?;
-        if guard.acquired() == Acquired::OwnerDied {
+        if guard.previous_holder() == PreviousHolder::Died {
             return Err("the other process died while it held the lock".into());
         }
         let moved = step(done)?;

@@ -7,7 +7,7 @@ use crate::data::hexadecimal;
 use crate::pipe::Outlet;
 use crate::talk::Talk;
 use crate::{Failure, Stop};
-use monshm::handover;
+use monshm::{DEFAULT_TIMEOUT, Segment};
 use sha2::{Digest, Sha256};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -17,7 +17,8 @@ pub(crate) fn run(address: &str, arguments: &Arguments, stop: &Stop) -> Result<(
     let plan = arguments.plan();
     let socket = UnixStream::connect_addr(&SocketAddr::from_abstract_name(address)?)
         .map_err(|error| format!("receiver: cannot connect to the sender: {error}"))?;
-    let segment = handover::receive(&socket, plan.size).map_err(|error| format!("receiver: {error}"))?;
+    let segment =
+        Segment::receive(&socket, plan.size, DEFAULT_TIMEOUT).map_err(|error| format!("receiver: {error}"))?;
     let mut outlet = Outlet::new(&segment, plan.ring)?;
     let mut talk = Talk::new(&socket)?;
     let mut hash = Sha256::new();

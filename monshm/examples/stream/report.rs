@@ -27,8 +27,8 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(segment: &Segment, plan: &Plan, streamed: Streamed, seconds_total: f64) -> Self {
         Self {
-            backend: segment.backend().to_string(),
-            memory: segment.memory().to_string(),
+            backend: segment.selection().backend().to_string(),
+            memory: segment.memory_kind().to_string(),
             lock: segment.lock_kind().to_string(),
             why: segment.selection().to_string(),
             ring: plan.ring,

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::talk::Talk;
 use crate::{Failure, Stop};
 use indicatif::{ProgressBar, ProgressStyle};
-use monshm::{PeerCreds, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, PeerCreds, Segment};
 use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, IsTerminal};
 use std::os::linux::net::SocketAddrExt;
@@ -36,7 +36,7 @@ pub(crate) fn run(plan: &Plan, with_progress: bool, stop: &Stop) -> Result<Repor
     let socket = receiver.accept(&listener, stop)?;
     // Before the socket closes: a receiver that was never sent a segment has nothing to say about it.
     let segment = create(plan, &socket).inspect_err(|_| receiver.dismiss())?;
-    let streamed = handover::send(&segment, &socket).map_err(Failure::from).and_then(|()| {
+    let streamed = segment.send(&socket, DEFAULT_TIMEOUT).map_err(Failure::from).and_then(|()| {
         let bar = progress(length, with_progress);
         let streamed = stream(&segment, plan, &mut data, &socket, &bar, stop);
         bar.finish_and_clear();
@@ -67,7 +67,7 @@ pub(crate) struct Streamed {
 fn create(plan: &Plan, socket: &UnixStream) -> Result<Segment, Failure> {
     let mut builder = Segment::builder(plan.size).backend(plan.backend).peer(PeerCreds::of(socket)?);
     if let Some(lock) = plan.lock {
-        builder = builder.lock_kind(lock);
+        builder = builder.lock(lock);
     }
     if let Some(memory) = plan.memory {
         builder = builder.memory(memory);

@@ -17,8 +17,8 @@ use super::locking::{mon_shm_lock, mon_shm_trylock, mon_shm_unlock};
 use super::message::borrow;
 use super::places::{self, find};
 use super::types::{MonBuffer, MonIpcCreds, MonShmDesc};
-use crate::attach::Attach;
-use crate::handover;
+use crate::DEFAULT_TIMEOUT;
+use crate::attach::AttachOptions;
 use crate::segment::Segment;
 
 /// What `mon_shm_data_alloc` aligns to, in bytes.
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn mon_shm_new(size: usize, peer: *mut MonIpcCreds, implem
             builder = builder.peer((*peer).into());
         }
         if let Some(lock) = LOCK_KIND.get() {
-            builder = builder.lock_kind(lock);
+            builder = builder.lock(lock);
         }
         settle(builder.create()?)
     })
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn mon_shm_decode(buf: *mut MonBuffer, size: usize) -> *mu
         let mut buffer = unsafe { Buffer::of(buf) }?;
         let (descriptor, used) = monshm_proto::decode_prefix(buffer.bytes())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
-        let attached = Attach::expecting(size).attach(&descriptor, None, None);
+        let attached = AttachOptions::new(size).attach(&descriptor, None, None);
         let desc = settle(attached.inspect_err(complain_of_size)?)?;
         buffer.consume(used);
         Ok(desc)
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn mon_shm_send(desc: *mut MonShmDesc, fd: c_int) -> c_int
         let segment = find(desc)?.segment();
         // SAFETY: CALLER: nobody closes fd during the call.
         let socket: BorrowedFd<'_> = unsafe { borrow(fd) }?;
-        Ok(handover::send(segment, socket)?)
+        Ok(segment.send(socket, DEFAULT_TIMEOUT)?)
     })
 }
 
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn mon_shm_recv(fd: c_int, size: usize) -> *mut MonShmDesc
     or_errno(std::ptr::null_mut(), || {
         // SAFETY: as in `mon_shm_send`.
         let socket: BorrowedFd<'_> = unsafe { borrow(fd) }?;
-        settle(handover::receive(socket, size)?)
+        settle(Segment::receive(socket, size, DEFAULT_TIMEOUT)?)
     })
 }
 
@@ -213,10 +213,10 @@ pub unsafe extern "C" fn mon_shm_data_alloc(desc: *mut MonShmDesc, size: usize, 
 fn settle(segment: Segment) -> Outcome<*mut MonShmDesc> {
     places::settle(segment, |segment, place| MonShmDesc {
         header: segment.inner().attachment.region().base().as_ptr().cast(),
-        implementation: segment.backend().wire(),
+        implementation: segment.selection().backend().wire(),
         orig_size: segment.size(),
         private: place.cast(),
-        is_master: segment.is_master().into(),
+        is_master: segment.is_creator().into(),
         destroy: Some(destroy),
         lock: Some(mon_shm_lock),
         unlock: Some(mon_shm_unlock),

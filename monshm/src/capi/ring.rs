@@ -4,7 +4,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use monshm_core::header::RingWords;
+use monshm_core::layout::RingWords;
 
 use super::fault::{Fault, Outcome, invalid, or_errno};
 use super::places::{self, Place};

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use monshm::{ErrorKind, PeerCreds, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, PeerCreds, Segment};
 use monshm_core::Object;
 
 use super::Sut;
@@ -52,7 +52,7 @@ fn a_peer_of_another_user_gets_in_over_a_socket() {
         let wire = cast.wire(&cast.peer);
         assert_eq!(PeerCreds::of(&wire).unwrap().uid, cast.peer_uid);
         cast.peer.start(format!("receive {SIZE} {}", Sut::TRUST_NEEDED));
-        handover::send(&segment, &wire).unwrap();
+        segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
         cast.peer.finish().unwrap();
         cast.peer.ask("lock").unwrap();
         cast.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
@@ -179,7 +179,7 @@ fn a_third_user_at_the_socket_is_refused_by_the_creator() {
         let cast = Cast::new(this_test!());
         let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
         let wire = cast.wire(&cast.third);
-        refused!(handover::send(&segment, &wire), ErrorKind::WrongPeer { .. });
+        refused!(segment.send(&wire, DEFAULT_TIMEOUT), ErrorKind::WrongPeer { .. });
     });
 }
 

@@ -3,7 +3,7 @@
 use std::alloc::Layout;
 use std::time::Duration;
 
-use monshm::{Acquired, ErrorKind, Segment};
+use monshm::{ErrorKind, PreviousHolder, Segment};
 
 use super::Sut;
 use crate::support::puppet::Puppet;
@@ -74,7 +74,7 @@ fn it_may_be_called_with_the_lock_held_and_without() {
     let with = segment.alloc(layout(8, 8)).unwrap();
     drop(guard);
     assert_ne!(without, with);
-    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_allocation_that_was_killed_half_way_is_repaired() {
     puppet.ask(format!("put 32 {}", to_hex(&end.to_ne_bytes()))).unwrap();
     puppet.kill();
     let guard = segment.lock_timeout(Duration::from_secs(30)).unwrap();
-    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     let mut begin = [0; 8];
     segment.region(128, 8).unwrap().copy_to(&mut begin).unwrap();
     assert!(u64::from_ne_bytes(begin) > end, "the ring's words are put right before the guard is given");

@@ -76,7 +76,7 @@ const LIST: &[Bad] = &[
         next: NextStep::ChooseAnother,
         call: || {
             let builder = Segment::builder(SIZE).backend(BackendKind::Sysv);
-            builder.lock_kind(LockKind::Semaphore).create().unwrap_err()
+            builder.lock(LockKind::Semaphore).create().unwrap_err()
         },
     },
     #[cfg(feature = "posix")]
@@ -87,7 +87,7 @@ const LIST: &[Bad] = &[
         next: NextStep::ChooseAnother,
         call: || {
             let builder = Segment::builder(SIZE).backend(BackendKind::Posix);
-            builder.lock_kind(LockKind::SysvSem).create().unwrap_err()
+            builder.lock(LockKind::SysvSem).create().unwrap_err()
         },
     },
     #[cfg(all(feature = "posix", not(feature = "semaphore")))]
@@ -98,7 +98,7 @@ const LIST: &[Bad] = &[
         next: NextStep::ChooseAnother,
         call: || {
             let builder = Segment::builder(SIZE).backend(BackendKind::Posix);
-            builder.lock_kind(LockKind::Semaphore).create().unwrap_err()
+            builder.lock(LockKind::Semaphore).create().unwrap_err()
         },
     },
     #[cfg(feature = "sysv")]

@@ -10,7 +10,7 @@ use monshm::{ErrorKind, Segment};
 use super::Sut;
 use crate::support::{Cell, SIZE};
 
-/// Bytes of the header, which are not zero; the layout is `monshm_core::header`'s.
+/// Bytes of the header, which are not zero; the layout is `monshm_core::layout`'s.
 const HEADER_BYTES: u64 = 2048;
 
 fn word(segment: &Segment, offset: u64) -> u64 {
@@ -91,17 +91,17 @@ fn the_selection_tells_what_was_chosen_and_why() {
     let segment = Sut::segment();
     let selection = segment.selection();
     assert_eq!(selection.asked(), Sut::CHOICE.backend);
-    assert!(Sut::CHOICE.memory.is_none_or(|memory| memory == segment.memory()));
+    assert!(Sut::CHOICE.memory.is_none_or(|memory| memory == segment.memory_kind()));
     assert!(Sut::CHOICE.lock.is_none_or(|lock| lock == segment.lock_kind()));
-    assert_eq!(segment.memory().backend(), segment.backend());
+    assert_eq!(segment.memory_kind().backend(), segment.selection().backend());
     assert!(selection.refusals().is_empty(), "{selection}");
     let text = selection.to_string();
-    for part in [segment.backend().name(), segment.memory().name(), segment.lock_kind().name()] {
+    for part in [segment.selection().backend().name(), segment.memory_kind().name(), segment.lock_kind().name()] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
-    let why = if selection.asked() == segment.backend() { "as asked for" } else { "first choice of auto" };
+    let why = if selection.asked() == segment.selection().backend() { "as asked for" } else { "first choice of auto" };
     assert!(text.contains(why), "{text}");
-    assert!(segment.is_master());
+    assert!(segment.is_creator());
 }
 
 #[test]

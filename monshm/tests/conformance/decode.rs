@@ -42,8 +42,8 @@ const ALL_SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SE
 fn both_handles_see_one_memory() {
     let (creator, peer) = Sut::pair();
     assert_eq!(peer.size(), creator.size());
-    assert_eq!((peer.backend(), peer.memory(), peer.lock_kind()), {
-        (creator.backend(), creator.memory(), creator.lock_kind())
+    assert_eq!((peer.selection().backend(), peer.memory_kind(), peer.lock_kind()), {
+        (creator.selection().backend(), creator.memory_kind(), creator.lock_kind())
     });
     peer.region(5000, 4).unwrap().copy_from(b"here").unwrap();
     let mut found = [0; 4];

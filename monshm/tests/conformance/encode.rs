@@ -14,10 +14,10 @@ use crate::support::{Cell, SIZE};
 fn it_says_what_the_segment_is() {
     let segment = Sut::builder(100_000).create().unwrap();
     let descriptor = monshm_proto::decode(&segment.encode().unwrap().bytes).unwrap();
-    assert_eq!(descriptor.backend(), segment.backend());
+    assert_eq!(descriptor.backend(), segment.selection().backend());
     assert_eq!(descriptor.lock, segment.lock_kind());
     assert_eq!(descriptor.size, segment.size() as u64);
-    assert_eq!(descriptor.object.memory(), segment.memory());
+    assert_eq!(descriptor.object.memory(), segment.memory_kind());
     assert_eq!(descriptor.owner.uid, PeerCreds::ours().uid);
 }
 
@@ -45,7 +45,7 @@ fn the_file_descriptor_closes_on_exec() {
 fn only_the_creator_makes_them() {
     let (_creator, peer) = Sut::pair();
     refused!(peer.encode(), ErrorKind::NotCreator);
-    assert!(!peer.is_master());
+    assert!(!peer.is_creator());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
-use monshm::{ErrorKind, PeerCreds, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, PeerCreds, Segment};
 
 use super::Sut;
 use crate::support::alone::alone;
@@ -32,7 +32,7 @@ fn a_segment_goes_to_another_process_and_back_come_its_bytes() {
 fn a_segment_comes_from_another_process() {
     let puppet = Puppet::new();
     let segment = puppet.give(Sut::CHOICE, SIZE);
-    assert!(!segment.is_master());
+    assert!(!segment.is_creator());
     assert_eq!(segment.peer().map(|peer| peer.pid), Some(PeerCreds::ours().pid), "the pair was made by us");
     segment.ring().unwrap().append(b"abc").unwrap();
     assert_eq!(puppet.ask("read 3").unwrap(), to_hex(b"abc"));
@@ -49,7 +49,7 @@ fn over_a_bound_socket_the_peer_is_known_by_the_kernel() {
     assert_eq!(peer, PeerCreds { pid: puppet.pid() as i32, ..PeerCreds::ours() });
     let segment = Sut::builder(SIZE).peer(peer).create().unwrap();
     puppet.start(format!("receive {SIZE} false"));
-    handover::send(&segment, &stream).unwrap();
+    segment.send(&stream, DEFAULT_TIMEOUT).unwrap();
     puppet.finish().unwrap();
     assert_eq!(segment.peer(), Some(peer));
 }
@@ -63,7 +63,7 @@ fn one_socket_carries_several_segments_in_turn() {
         let segment = Sut::builder(size).create().unwrap();
         segment.region(5000, 1).unwrap().copy_from(&[number]).unwrap();
         puppet.start(format!("receive {size} false"));
-        handover::send(&segment, &wire).unwrap();
+        segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
         puppet.finish().unwrap();
         assert_eq!(puppet.ask("get 5000 1").unwrap(), to_hex(&[number]));
     }
@@ -75,11 +75,11 @@ fn a_refusal_reaches_the_sender_and_the_segment_can_be_sent_again() {
     let puppet = Puppet::new();
     let wire = puppet.wire();
     puppet.start(format!("receive {} false", 2 * SIZE));
-    let error = refused!(handover::send(&segment, &wire), ErrorKind::PeerRefused { .. });
+    let error = refused!(segment.send(&wire, DEFAULT_TIMEOUT), ErrorKind::PeerRefused { .. });
     assert_eq!(error.kind(), ErrorKind::PeerRefused { errno: libc::EMSGSIZE as u32 });
     assert!(puppet.finish().unwrap_err().is("SizeMismatch"));
     puppet.start(format!("receive {SIZE} false"));
-    handover::send(&segment, &wire).unwrap();
+    segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
     puppet.finish().unwrap();
 }
 
@@ -91,7 +91,7 @@ fn a_peer_of_another_user_than_the_segments_is_refused() {
         skip!("this process cannot give access to another user")
     };
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let error = refused!(handover::send(&segment, &ours), ErrorKind::WrongPeer { expected: 0x7654_3210, .. });
+    let error = refused!(segment.send(&ours, DEFAULT_TIMEOUT), ErrorKind::WrongPeer { expected: 0x7654_3210, .. });
     assert!(error.to_string().contains(&PeerCreds::ours().uid.to_string()), "{error}");
     drop(ours);
     assert_eq!(std::io::read_to_string(theirs).unwrap(), "", "not a byte was sent");
@@ -101,12 +101,12 @@ fn a_peer_of_another_user_than_the_segments_is_refused() {
 fn a_peer_that_has_gone_is_told_by_both_sides() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(theirs);
-    refused!(handover::receive(&ours, SIZE), ErrorKind::PeerGone { .. });
-    refused!(handover::send(&Sut::segment(), &ours), ErrorKind::PeerGone { .. });
+    refused!(Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT), ErrorKind::PeerGone { .. });
+    refused!(Sut::segment().send(&ours, DEFAULT_TIMEOUT), ErrorKind::PeerGone { .. });
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(&[0, 0]).unwrap();
     drop(theirs);
-    refused!(handover::receive(&ours, SIZE), ErrorKind::PeerGone { .. });
+    refused!(Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT), ErrorKind::PeerGone { .. });
 }
 
 #[test]
@@ -115,12 +115,12 @@ fn an_error_of_a_socket_names_it_and_keeps_what_the_system_answered() {
     // Who closes with something unread resets the connection.
     ours.write_all(b"unread").unwrap();
     drop(theirs);
-    let error = refused!(handover::receive(&ours, SIZE), ErrorKind::PeerGone { .. });
+    let error = refused!(Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT), ErrorKind::PeerGone { .. });
     assert_eq!(error.os_error(), Some(libc::ECONNRESET), "{error}");
     let name = format!("socket {}", std::os::fd::AsRawFd::as_raw_fd(&ours));
     assert_eq!(error.object(), Some(name.as_str()), "{error}");
     let no_socket = std::fs::File::open("/dev/null").unwrap();
-    let error = refused!(handover::receive(&no_socket, SIZE), ErrorKind::System { .. });
+    let error = refused!(Segment::receive(&no_socket, SIZE, DEFAULT_TIMEOUT), ErrorKind::System { .. });
     assert_eq!((error.operation(), error.os_error()), (monshm::Operation::Receive, Some(libc::ENOTSOCK)));
     assert!(error.object().is_some_and(|object| object.starts_with("socket ")), "{error}");
 }
@@ -130,7 +130,7 @@ fn a_peer_that_dies_between_segment_and_answer_is_told() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let segment = Sut::segment();
     std::thread::scope(|scope| {
-        let sender = scope.spawn(|| handover::send(&segment, &ours));
+        let sender = scope.spawn(|| segment.send(&ours, DEFAULT_TIMEOUT));
         std::io::Read::read_exact(&mut &theirs, &mut [0; 4]).unwrap();
         drop(theirs);
         refused!(sender.join().unwrap(), ErrorKind::PeerGone { .. });
@@ -142,7 +142,7 @@ fn garbage_is_no_descriptor() {
     let receive = |bytes: &[u8]| {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(bytes).unwrap();
-        let outcome = handover::receive(&ours, SIZE);
+        let outcome = Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT);
         let mut answer = [0; 8];
         std::io::Read::read_exact(&mut theirs, &mut answer).unwrap();
         let errno = u32::from_be_bytes([answer[4], answer[5], answer[6], answer[7]]);
@@ -158,7 +158,7 @@ fn garbage_is_no_descriptor() {
 fn an_answer_that_is_none_is_a_protocol_error() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"HTTP/1.1").unwrap();
-    refused!(handover::send(&Sut::segment(), &ours), ErrorKind::Protocol { .. });
+    refused!(Sut::segment().send(&ours, DEFAULT_TIMEOUT), ErrorKind::Protocol { .. });
 }
 
 /// Each file descriptor that came is closed, however many there are.
@@ -175,7 +175,7 @@ fn ten_file_descriptors_are_refused_and_none_is_kept() {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let before = census::of_process();
             send_with_fds(theirs.as_fd(), &message, &vec![null.as_fd(); count]).unwrap();
-            let error = refused!(handover::receive(&ours, SIZE), ErrorKind::Protocol { .. });
+            let error = refused!(Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT), ErrorKind::Protocol { .. });
             assert_eq!(error.to_string().contains("cut off"), count == 200, "{count}: {error}");
             assert_eq!(census::of_process(), before, "{count} came");
         }
@@ -190,7 +190,7 @@ fn no_file_descriptor_is_enough_for_the_same_user() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(&(bytes.len() as u32).to_be_bytes()).unwrap();
     theirs.write_all(&bytes).unwrap();
-    let peer = handover::receive(&ours, SIZE).unwrap();
+    let peer = Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT).unwrap();
     assert_eq!(peer.size(), segment.size());
 }
 
@@ -202,7 +202,7 @@ fn a_descriptor_in_single_bytes_is_put_together() {
     message.extend_from_slice(&encoded.bytes);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     std::thread::scope(|scope| {
-        let receiver = scope.spawn(|| handover::receive(&ours, SIZE));
+        let receiver = scope.spawn(|| Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT));
         let fds: Vec<_> = encoded.fd.iter().map(AsFd::as_fd).collect();
         send_with_fds(theirs.as_fd(), &message[..1], &fds).unwrap();
         for byte in &message[1..] {
@@ -219,15 +219,15 @@ fn a_descriptor_in_single_bytes_is_put_together() {
 fn a_socket_of_another_family_is_refused() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let error = handover::send(&Sut::segment(), &tcp).unwrap_err();
+    let error = Sut::segment().send(&tcp, DEFAULT_TIMEOUT).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::System { .. } | ErrorKind::WrongPeer { .. }), "{error}");
     let (pipe, _other_end) = rustix::pipe::pipe().unwrap();
-    refused!(handover::send(&Sut::segment(), &pipe), ErrorKind::System { .. });
+    refused!(Sut::segment().send(&pipe, DEFAULT_TIMEOUT), ErrorKind::System { .. });
 }
 
 #[test]
 fn a_segment_is_sent_by_its_creator_alone() {
     let (_creator, peer) = Sut::pair();
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    refused!(handover::send(&peer, &ours), ErrorKind::NotCreator);
+    refused!(peer.send(&ours, DEFAULT_TIMEOUT), ErrorKind::NotCreator);
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use monshm::{ErrorKind, PeerCreds, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, PeerCreds, Segment};
 
 use super::Sut;
 use crate::support::alone::alone;
@@ -163,8 +163,8 @@ fn no_descriptor_and_no_mapping_is_left_by_any_path() {
             ("refused hand-over", || {
                 let (ours, theirs) = UnixStream::pair().unwrap();
                 std::thread::scope(|scope| {
-                    let receiver = scope.spawn(move || handover::receive(&theirs, 2 * SIZE).map(drop));
-                    handover::send(&Sut::segment(), &ours).unwrap_err();
+                    let receiver = scope.spawn(move || Segment::receive(&theirs, 2 * SIZE, DEFAULT_TIMEOUT).map(drop));
+                    Sut::segment().send(&ours, DEFAULT_TIMEOUT).unwrap_err();
                     receiver.join().unwrap().unwrap_err();
                 });
             }),

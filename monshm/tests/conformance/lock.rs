@@ -6,7 +6,7 @@
 use std::alloc::Layout;
 use std::time::{Duration, Instant};
 
-use monshm::{Acquired, ErrorKind, LockKind, Segment};
+use monshm::{ErrorKind, LockKind, PreviousHolder, Segment};
 
 use super::Sut;
 use crate::support::peer::add_one;
@@ -41,7 +41,7 @@ fn processes_and_threads_exclude_each_other() {
             scope.spawn(|| {
                 for _ in 0..ROUNDS {
                     let guard = segment.lock().unwrap();
-                    assert_eq!(guard.acquired(), Acquired::Clean);
+                    assert_eq!(guard.previous_holder(), PreviousHolder::Released);
                     add_one(segment.region(offset, 8).unwrap().atomic_u64(0).unwrap());
                 }
             });
@@ -59,11 +59,11 @@ fn try_lock_answers_at_once_when_another_process_holds_it() {
     let puppet = Puppet::new();
     puppet.take(&segment);
     assert_eq!(puppet.ask("lock").unwrap(), "Clean");
-    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    assert!(segment.try_lock().unwrap().is_none());
     puppet.ask("unlock").unwrap();
-    assert_eq!(segment.try_lock().unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.try_lock().unwrap().unwrap().previous_holder(), PreviousHolder::Released);
     let _guard = segment.lock().unwrap();
-    assert!(puppet.ask("try_lock").unwrap_err().is("WouldBlock"));
+    assert_eq!(puppet.ask("try_lock").unwrap(), "Held");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_waiter_gets_the_lock_when_it_is_let_go() {
         puppet.until_asleep();
         drop(guard);
         assert_eq!(puppet.finish().unwrap(), "Clean");
-        refused!(segment.try_lock(), ErrorKind::WouldBlock);
+        assert!(segment.try_lock().unwrap().is_none());
         puppet.ask("unlock").unwrap();
     }
 }
@@ -108,7 +108,7 @@ fn a_thread_that_locks_twice_is_told() {
     let error = refused!(segment.lock(), ErrorKind::Deadlock);
     assert!(error.to_string().contains("let go of its guard first"), "{error}");
     refused!(segment.lock_timeout(LONG), ErrorKind::Deadlock);
-    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    assert!(segment.try_lock().unwrap().is_none());
     refused!(segment.clone().lock(), ErrorKind::Deadlock);
     guard.unlock().unwrap();
     segment.lock().unwrap().unlock().unwrap();
@@ -122,20 +122,20 @@ fn threads_of_one_process_queue() {
         let impatient = scope.spawn(|| segment.lock_timeout(Duration::from_millis(20)).map(drop));
         let patient: Vec<_> = (0..3).map(|_| scope.spawn(|| segment.lock_timeout(LONG).map(drop))).collect();
         refused!(impatient.join().unwrap(), ErrorKind::TimedOut { .. });
-        refused!(scope.spawn(|| segment.try_lock().map(drop)).join().unwrap(), ErrorKind::WouldBlock);
+        assert!(scope.spawn(|| segment.try_lock().unwrap().is_none()).join().unwrap());
         drop(guard);
         patient.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
     });
-    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
 }
 
 /// A holder that is killed, and each way of taking the lock after it.
 #[test]
 fn owner_death_is_told() {
-    type Take = fn(&Segment) -> monshm::Result<Acquired>;
+    type Take = fn(&Segment) -> monshm::Result<PreviousHolder>;
     let ways: [(&str, Take); 2] = [
-        ("lock", |segment| segment.lock().map(|guard| guard.acquired())),
-        ("lock_timeout", |segment| segment.lock_timeout(LONG).map(|guard| guard.acquired())),
+        ("lock", |segment| segment.lock().map(|guard| guard.previous_holder())),
+        ("lock_timeout", |segment| segment.lock_timeout(LONG).map(|guard| guard.previous_holder())),
     ];
     for (name, take) in ways {
         let segment = Sut::segment();
@@ -143,8 +143,8 @@ fn owner_death_is_told() {
         puppet.take(&segment);
         puppet.ask("lock").unwrap();
         puppet.kill();
-        assert_eq!(take(&segment).unwrap(), Acquired::OwnerDied, "{name}");
-        assert_eq!(take(&segment).unwrap(), Acquired::Clean, "{name}: told once");
+        assert_eq!(take(&segment).unwrap(), PreviousHolder::Died, "{name}");
+        assert_eq!(take(&segment).unwrap(), PreviousHolder::Released, "{name}: told once");
     }
 }
 
@@ -163,8 +163,8 @@ fn a_holder_that_becomes_another_program_counts_as_dead() {
     puppet.take(&segment);
     puppet.ask("lock").unwrap();
     puppet.start("exec sleep 1000");
-    let taken = segment.lock_timeout(LONG).map(|guard| guard.acquired());
-    assert_eq!(taken.unwrap(), Acquired::OwnerDied);
+    let taken = segment.lock_timeout(LONG).map(|guard| guard.previous_holder());
+    assert_eq!(taken.unwrap(), PreviousHolder::Died);
     // Nothing of ours is open in the new program.
     let fds = std::fs::read_dir(format!("/proc/{}/fd", puppet.pid())).unwrap().flatten();
     let leads = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).map(|path| path.display().to_string());
@@ -180,20 +180,19 @@ fn owner_death_is_told_to_who_tries() {
     let puppet = Puppet::new();
     puppet.take(&segment);
     puppet.ask("lock").unwrap();
-    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    assert!(segment.try_lock().unwrap().is_none());
     puppet.kill();
     let began = Instant::now();
     let guard = loop {
-        match segment.try_lock() {
-            Ok(guard) => break guard,
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        if let Some(guard) = segment.try_lock().unwrap() {
+            break guard;
         }
         assert!(began.elapsed() < LONG, "the dead holder's lock is not found by trying");
         std::thread::sleep(Duration::from_millis(5));
     };
-    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     drop(guard);
-    assert_eq!(segment.try_lock().unwrap().acquired(), Acquired::Clean, "told once");
+    assert_eq!(segment.try_lock().unwrap().unwrap().previous_holder(), PreviousHolder::Released, "told once");
 }
 
 #[test]
@@ -208,7 +207,7 @@ fn owner_death_is_told_to_one_who_waits_already() {
     holder.kill();
     assert_eq!(waiter.finish().unwrap(), "OwnerDied");
     waiter.ask("unlock").unwrap();
-    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
 }
 
 #[test]
@@ -218,10 +217,10 @@ fn the_creators_death_is_told_to_its_peer() {
     puppet.ask("lock").unwrap();
     puppet.kill();
     let guard = segment.lock().unwrap();
-    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     assert!(segment.owner_died());
     drop(guard);
-    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
     assert!(!segment.owner_died());
 }
 
@@ -233,8 +232,8 @@ fn each_of_many_deaths_is_told_once() {
         puppet.take(&segment);
         puppet.ask("lock").unwrap();
         puppet.kill();
-        assert_eq!(segment.lock().unwrap().acquired(), Acquired::OwnerDied);
-        assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+        assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Died);
+        assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
     }
 }
 
@@ -250,7 +249,7 @@ fn who_gets_a_dead_holders_place_does_not_hold_its_lock() {
     next.take(&segment);
     assert_eq!(next.ask("lock_timeout 30000").unwrap(), "OwnerDied");
     next.ask("unlock").unwrap();
-    assert_eq!(segment.lock_timeout(LONG).unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock_timeout(LONG).unwrap().previous_holder(), PreviousHolder::Released);
 }
 
 #[test]
@@ -259,8 +258,8 @@ fn a_holder_that_detaches_while_it_holds_is_told_of_like_a_death() {
     let encoded = segment.encode().unwrap();
     let peer = Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap();
     std::thread::spawn(move || std::mem::forget(peer.lock().unwrap())).join().unwrap();
-    assert_eq!(segment.lock_timeout(LONG).unwrap().acquired(), Acquired::OwnerDied);
-    assert_eq!(segment.lock_timeout(LONG).unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock_timeout(LONG).unwrap().previous_holder(), PreviousHolder::Died);
+    assert_eq!(segment.lock_timeout(LONG).unwrap().previous_holder(), PreviousHolder::Released);
 }
 
 #[test]
@@ -278,7 +277,7 @@ fn a_waiter_that_is_killed_does_no_harm() {
     drop(guard);
     assert_eq!(other.finish().unwrap(), "Clean");
     other.ask("unlock").unwrap();
-    assert_eq!(segment.lock().unwrap().acquired(), Acquired::Clean);
+    assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
 }
 
 /// Threads that take the lock again and again must leave it to a process that waits.
@@ -317,12 +316,12 @@ fn a_thread_that_ends_while_it_holds_keeps_the_lock_for_its_process() {
         assert_eq!(puppet.ask("lock").unwrap(), "OwnerDied");
         return;
     }
-    refused!(segment.try_lock(), ErrorKind::WouldBlock);
+    assert!(segment.try_lock().unwrap().is_none());
     refused!(segment.lock_timeout(Duration::from_millis(5)), ErrorKind::TimedOut { .. });
     assert!(puppet.ask("lock_timeout 5").unwrap_err().is("TimedOut"));
 }
 
-/// What the layout of `monshm_core::header` calls the lock area, and the dirty word of a System V lock.
+/// What the layout of `monshm_core::layout` calls the lock area, and the dirty word of a System V lock.
 const WORDS: [u64; 2] = [512, 576];
 
 #[test]

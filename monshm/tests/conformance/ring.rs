@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use monshm::{Acquired, ErrorKind, Segment};
+use monshm::{ErrorKind, PreviousHolder, Segment};
 
 use super::Sut;
 use crate::support::puppet::Puppet;
@@ -247,7 +247,7 @@ fn an_append_that_was_killed_before_its_commit_never_was() {
     puppet.ask(format!("put {tail} {}", to_hex(b"torn"))).unwrap();
     puppet.kill();
     let guard = segment.lock().unwrap();
-    assert_eq!(guard.acquired(), Acquired::OwnerDied);
+    assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     let ring = segment.ring().unwrap();
     assert_eq!(ring.len().unwrap(), 6);
     let mut found = [0; 6];

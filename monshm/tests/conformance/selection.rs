@@ -34,7 +34,7 @@ fn small_shm() {
 fn the_first_choice_is_a_memfd_with_a_lock_for_everybody() {
     let segment = Segment::builder(SIZE).create().unwrap();
     assert_eq!(
-        (segment.backend(), segment.memory(), segment.lock_kind()),
+        (segment.selection().backend(), segment.memory_kind(), segment.lock_kind()),
         (BackendKind::Posix, MemoryKind::Memfd, LockKind::Futex)
     );
     assert_eq!(segment.selection().asked(), BackendKind::Auto);
@@ -43,8 +43,8 @@ fn the_first_choice_is_a_memfd_with_a_lock_for_everybody() {
 
 #[test]
 fn a_lock_of_one_backend_chooses_the_backend_and_says_why() {
-    let segment = Segment::builder(SIZE).lock_kind(LockKind::SysvSem).create().unwrap();
-    assert_eq!(segment.backend(), BackendKind::Sysv);
+    let segment = Segment::builder(SIZE).lock(LockKind::SysvSem).create().unwrap();
+    assert_eq!(segment.selection().backend(), BackendKind::Sysv);
     let refusals = segment.selection().refusals();
     assert!(refusals.iter().all(|refusal| refusal.backend == BackendKind::Posix) && !refusals.is_empty());
     assert!(matches!(refusals[0].error.kind(), ErrorKind::LockNotOfBackend { .. }));
@@ -62,9 +62,9 @@ fn a_peer_of_another_user_gets_no_lock_that_could_harm_us() {
         assert!(segment.lock_kind().safe_with_untrusted_peer(), "{}", segment.selection());
     }
     for lock in [LockKind::PthreadMutex, LockKind::Semaphore] {
-        let error = untrusted().backend(BackendKind::Posix).lock_kind(lock).create().unwrap_err();
+        let error = untrusted().backend(BackendKind::Posix).lock(lock).create().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LockNotTrusted { lock, peer_uid: stranger().uid });
-        assert!(untrusted().lock_kind(lock).trust_peer(true).create().is_ok());
+        assert!(untrusted().lock(lock).trust_peer(true).create().is_ok());
     }
 }
 
@@ -74,10 +74,10 @@ fn bytes_for_another_user_go_to_sysv_and_to_a_name_only_with_trust() {
         skip!(NOT_ROOT);
     }
     let by_bytes = || Segment::builder(SIZE).peer(stranger()).reachable_by_bytes(true);
-    assert_eq!(by_bytes().create().unwrap().memory(), MemoryKind::SysvShm);
-    assert_eq!(by_bytes().trust_peer(true).create().unwrap().memory(), MemoryKind::Named);
+    assert_eq!(by_bytes().create().unwrap().memory_kind(), MemoryKind::SysvShm);
+    assert_eq!(by_bytes().trust_peer(true).create().unwrap().memory_kind(), MemoryKind::Named);
     let ours = Segment::builder(SIZE).reachable_by_bytes(true).create().unwrap();
-    assert_eq!(ours.memory(), MemoryKind::Memfd, "our own user finds a memfd through /proc");
+    assert_eq!(ours.memory_kind(), MemoryKind::Memfd, "our own user finds a memfd through /proc");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_full_place_is_told_with_its_numbers_and_auto_moves_on() {
 
         let by_bytes = Segment::builder(size).peer(stranger()).trust_peer(true).reachable_by_bytes(true);
         let segment = by_bytes.create().unwrap();
-        assert_eq!(segment.backend(), BackendKind::Sysv);
+        assert_eq!(segment.selection().backend(), BackendKind::Sysv);
         let why = segment.selection().to_string();
         assert!(why.contains("sysv") && why.contains("do not fit in /dev/shm"), "{why}");
         assert_eq!(std::fs::read_dir("/dev/shm").unwrap().count(), 0, "no name is left");

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use monshm::{Error, ErrorKind, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, Error, ErrorKind, Segment};
 
 use crate::support::SIZE;
 
@@ -55,10 +55,10 @@ fn a_peer_that_stalls_is_given_up_in_time() {
     slow_creator.write_all(&100_u32.to_be_bytes()).unwrap();
     let outcomes = std::thread::scope(|scope| {
         let waits = [
-            scope.spawn(|| timed(|| handover::send(&segment, &sender))),
-            scope.spawn(|| timed(|| handover::receive(&receiver, SIZE).map(drop))),
-            scope.spawn(|| timed(|| handover::receive(&half, SIZE).map(drop))),
-            scope.spawn(|| timed(|| handover::receive(&trickle, SIZE).map(drop))),
+            scope.spawn(|| timed(|| segment.send(&sender, DEFAULT_TIMEOUT))),
+            scope.spawn(|| timed(|| Segment::receive(&receiver, SIZE, DEFAULT_TIMEOUT).map(drop))),
+            scope.spawn(|| timed(|| Segment::receive(&half, SIZE, DEFAULT_TIMEOUT).map(drop))),
+            scope.spawn(|| timed(|| Segment::receive(&trickle, SIZE, DEFAULT_TIMEOUT).map(drop))),
         ];
         scope.spawn(move || {
             // Bytes that keep coming do not put the deadline off.
@@ -72,7 +72,7 @@ fn a_peer_that_stalls_is_given_up_in_time() {
     for (took, error) in outcomes {
         assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
         // The promise is 50 ms; the rest is for a machine that is busy with something else.
-        assert!(took >= handover::TIMEOUT && took < handover::TIMEOUT + Duration::from_secs(1), "{took:?}");
+        assert!(took >= DEFAULT_TIMEOUT && took < DEFAULT_TIMEOUT + Duration::from_secs(1), "{took:?}");
     }
     assert!(segment.lock().is_ok(), "the segment is as good as before");
 }

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use monshm::{MemoryKind, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, MemoryKind, Segment};
 
 use crate::bare::{self, Bare, SIZE};
 use crate::machine::{self, Footprint, Pages};
@@ -53,12 +53,12 @@ fn group(memory: MemoryKind, count: u64, options: &Options) -> Group<'static> {
 
 fn send_ours(memory: MemoryKind, socket: &UnixStream) -> Segment {
     let segment = setup::create(memory).expect("a segment");
-    handover::send(&segment, socket).expect("the peer attaches");
+    segment.send(socket, DEFAULT_TIMEOUT).expect("the peer attaches");
     segment
 }
 
 fn receive_ours(socket: &UnixStream) -> Segment {
-    handover::receive(socket, SIZE).expect("a segment comes")
+    Segment::receive(socket, SIZE, DEFAULT_TIMEOUT).expect("a segment comes")
 }
 
 fn send_bare(memory: MemoryKind, socket: &UnixStream) -> Bare {

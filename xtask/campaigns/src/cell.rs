@@ -41,7 +41,7 @@ impl Cell {
 
     /// A builder of a segment of [`SIZE`] for a process of our own user.
     pub(crate) fn builder(self) -> Builder {
-        Segment::builder(SIZE).backend(self.backend()).memory(self.memory).lock_kind(self.lock)
+        Segment::builder(SIZE).backend(self.backend()).memory(self.memory).lock(self.lock)
     }
 }
 

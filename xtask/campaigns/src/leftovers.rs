@@ -114,7 +114,7 @@ pub(crate) fn clean(ledger: &Ledger, tally: &mut Tally, before: &Census, seed: u
 
 /// Removes by the library's own means. Answers how many objects went.
 fn remove_left() -> Result<usize, Box<dyn Error>> {
-    Ok(monshm_posix::clean(false)?.len() + monshm_sysv::clean(false)?.len())
+    Ok(monshm::clean(false)?.left().count())
 }
 
 fn pair(cell: Cell, ledger: &Ledger, judge: &mut Judge<'_>) -> Result<Option<Pair>, Box<dyn Error>> {
@@ -128,7 +128,7 @@ fn pair(cell: Cell, ledger: &Ledger, judge: &mut Judge<'_>) -> Result<Option<Pai
 impl Pair {
     /// The peer still holds the lock; once it is dead, everything still works.
     fn judge(mut self, judge: &mut Judge<'_>) -> Result<(), Box<dyn Error>> {
-        if self.survivor.segment.try_lock().is_ok() {
+        if matches!(self.survivor.segment.try_lock(), Ok(Some(_))) {
             judge.fault(Fault::Other, "the lock of a live pair was free after cleaning");
         }
         self.victim.pid.kill();

@@ -13,7 +13,7 @@ use crate::steps::{come_to_mark, follow};
 use crate::survivor::Survivor;
 use crate::tally::Fault;
 use crate::tracer::Stride;
-use monshm::{ErrorKind, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, Segment};
 use std::error::Error;
 use std::thread::scope;
 use std::time::Instant;
@@ -97,7 +97,8 @@ fn kill_creator(
     let received = matches!(operation, "send" | "drop");
     let (made, received) = scope(|scope| {
         let socket = victim.socket();
-        let receiver = received.then(|| scope.spawn(move || socket.map(|socket| handover::receive(socket, SIZE))));
+        let receiver =
+            received.then(|| scope.spawn(move || socket.map(|socket| Segment::receive(socket, SIZE, DEFAULT_TIMEOUT))));
         let made = come_to_mark(&victim).and_then(|()| follow(&victim, ledger, Stride::Call, point));
         victim.pid.kill();
         let reaped = victim.reap();
@@ -155,8 +156,8 @@ fn kill_peer(
     let segment = &survivor.segment;
     let made = scope(|scope| {
         let socket = victim.socket();
-        let sender =
-            (operation != "decode").then(|| scope.spawn(move || socket.map(|socket| handover::send(segment, socket))));
+        let sender = (operation != "decode")
+            .then(|| scope.spawn(move || socket.map(|socket| segment.send(socket, DEFAULT_TIMEOUT))));
         let made = come_to_mark(&victim).and_then(|()| follow(&victim, ledger, Stride::Call, point));
         victim.pid.kill();
         let reaped = victim.reap();

@@ -10,7 +10,7 @@ use crate::pattern::Pattern;
 use crate::record;
 use crate::spawn::Victim;
 use crate::tally::Fault;
-use monshm::{Acquired, ErrorKind, Guard, Result, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, Guard, PreviousHolder, Result, Segment};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ impl Survivor {
     /// Hands the segment to a victim.
     pub(crate) fn hand_to(&self, victim: &Victim, judge: &mut Judge<'_>) -> bool {
         let Ok(socket) = victim.socket() else { return false };
-        let sent = handover::send(&self.segment, socket);
+        let sent = self.segment.send(socket, DEFAULT_TIMEOUT);
         sent.inspect_err(|error| judge.fault(Fault::Other, format_args!("hand-over: {error}"))).is_ok()
     }
 
@@ -80,7 +80,7 @@ impl Survivor {
                 return None;
             }
         };
-        let (had_ns, told) = (now_ns(), guard.acquired() == Acquired::OwnerDied);
+        let (had_ns, told) = (now_ns(), guard.previous_holder() == PreviousHolder::Died);
         let starved_ns = self::starved_ns().saturating_sub(starved_ns);
         let visit = Visit { asked_ns, had_ns, told, starved_ns };
         if let Err(error) = self.look(judge, visit.told, may_be_dead) {

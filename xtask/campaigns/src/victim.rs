@@ -9,7 +9,7 @@ use crate::pattern::Pattern;
 use crate::record;
 use crate::tracer;
 use monshm::ring::{Consumer, Producer};
-use monshm::{ErrorKind, Segment, handover, rbuf};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, Segment, rbuf};
 use std::alloc::Layout;
 use std::error::Error;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -52,7 +52,7 @@ fn run(operation: &str, ledger_fd: i32) -> Outcome {
             victim.life(operation)
         }
         _ => {
-            let segment = handover::receive(&socket, SIZE)?;
+            let segment = Segment::receive(&socket, SIZE, DEFAULT_TIMEOUT)?;
             victim.work(operation, &segment)
         }
     }
@@ -76,14 +76,14 @@ impl Victim<'_> {
             }
             "send" => {
                 let segment = self.cell.builder().create()?;
-                self.marked(|| handover::send(&segment, self.socket))?;
+                self.marked(|| segment.send(self.socket, DEFAULT_TIMEOUT))?;
             }
             "drop" => {
                 let segment = self.cell.builder().create()?;
-                handover::send(&segment, self.socket)?;
+                segment.send(self.socket, DEFAULT_TIMEOUT)?;
                 self.marked(move || drop(segment));
             }
-            "receive" => drop(self.marked(|| handover::receive(self.socket, SIZE))?),
+            "receive" => drop(self.marked(|| Segment::receive(self.socket, SIZE, DEFAULT_TIMEOUT))?),
             "decode" => {
                 let bytes = self.ledger.bytes();
                 drop(self.marked(|| Segment::decode(bytes, None, SIZE))?);
@@ -92,11 +92,11 @@ impl Victim<'_> {
                 self.ledger.words().phase.store(phase::READY, Ordering::Release);
                 let segment = self.cell.builder().create()?;
                 self.ledger.words().pattern.store(Pattern::place(&segment)?, Ordering::Release);
-                handover::send(&segment, self.socket)?;
+                segment.send(self.socket, DEFAULT_TIMEOUT)?;
                 self.hold(&segment)?;
             }
             _ => {
-                let segment = handover::receive(self.socket, SIZE)?;
+                let segment = Segment::receive(self.socket, SIZE, DEFAULT_TIMEOUT)?;
                 self.marked(move || drop(segment));
             }
         }

@@ -7,7 +7,7 @@ use std::alloc::Layout;
 use std::ptr::NonNull;
 
 use monshm_core::descriptor::Token;
-use monshm_core::header::{HEADER_SIZE, Header, MIN_RING_SIZE, RING_ALIGN};
+use monshm_core::layout::{HEADER_SIZE, Header, MIN_RING_SIZE, RING_ALIGN};
 use monshm_core::{ErrorKind, Geometry, LockKind, allocator};
 
 use crate::input::Input;

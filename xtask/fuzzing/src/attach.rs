@@ -53,8 +53,8 @@ impl Other {
         let builder = Segment::builder(size).common_data(input.below(8) * 128);
         let builder = match what % 16 {
             0 | 1 => builder.backend(BackendKind::Posix).memory(MemoryKind::Named),
-            2 | 3 => builder.backend(BackendKind::Sysv).lock_kind(LockKind::Futex),
-            4 | 5 => builder.backend(BackendKind::Sysv).lock_kind(LockKind::SysvSem),
+            2 | 3 => builder.backend(BackendKind::Sysv).lock(LockKind::Futex),
+            4 | 5 => builder.backend(BackendKind::Sysv).lock(LockKind::SysvSem),
             _ => builder.backend(BackendKind::Posix).memory(MemoryKind::Memfd),
         };
         Self { segment: builder.create().unwrap() }
@@ -289,8 +289,8 @@ impl<'a> Life<'a> {
 
     fn lock(&mut self, wait: bool) {
         let peer = self.peer;
-        let outcome = if wait { peer.lock_timeout(NO_WAIT) } else { peer.try_lock() };
-        if let Some(guard) = self.note(outcome) {
+        let outcome = if wait { peer.lock_timeout(NO_WAIT).map(Some) } else { peer.try_lock() };
+        if let Some(Some(guard)) = self.note(outcome) {
             assert!(self.guard.is_none(), "the lock was taken twice");
             self.guard = Some(guard);
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use monshm_core::Slot;
-use monshm_core::lock_word::{self, Environment, Taken, Word, WordFault};
+use monshm_core::lock::word::{self as lock_word, Environment, Taken, Word, WordFault};
 
 use crate::input::Input;
 

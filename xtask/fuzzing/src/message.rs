@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use monshm::capi::{MonBuffer, buf_destroy, buf_init, buf_init_fixed, buf_len, mon_ipc_recv_fd};
-use monshm::{BackendKind, Error, ErrorKind, MemoryKind, Segment, handover};
+use monshm::{BackendKind, DEFAULT_TIMEOUT, Error, ErrorKind, MemoryKind, Segment};
 
 use crate::attach::lowest_free_fd;
 use crate::decode::crc32c;
@@ -40,7 +40,7 @@ fn play(input: &mut Input<'_>) -> bool {
         0 => {
             speak(&theirs, input);
             theirs.shutdown(Shutdown::Write).unwrap();
-            judge(handover::send(&segment, &ours).err())
+            judge(segment.send(&ours, DEFAULT_TIMEOUT).err())
         }
         1 => {
             speak(&theirs, input);
@@ -51,7 +51,7 @@ fn play(input: &mut Input<'_>) -> bool {
             honest(&theirs, &segment, input);
             speak(&theirs, input);
             theirs.shutdown(Shutdown::Write).unwrap();
-            judge(handover::receive(&ours, PAGE).err())
+            judge(Segment::receive(&ours, PAGE, DEFAULT_TIMEOUT).err())
         }
     }
 }

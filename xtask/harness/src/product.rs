@@ -36,7 +36,7 @@ impl Cell {
 
     /// A builder of a segment of `size` bytes for a process of our own user.
     pub fn builder_of(self, size: usize) -> Builder {
-        Segment::builder(size).backend(self.backend_kind()).memory(self.memory_kind()).lock_kind(self.lock_kind())
+        Segment::builder(size).backend(self.backend_kind()).memory(self.memory_kind()).lock(self.lock_kind())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::report::{Event, Reporter};
 use crate::runner::Scenario;
 use harness::product::SIZE;
 use harness::{Cell, Random, users};
-use monshm::{Attach, Builder, PeerCreds, Segment, handover};
+use monshm::{AttachOptions, Builder, DEFAULT_TIMEOUT, PeerCreds, Segment};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
@@ -118,8 +118,8 @@ impl Process {
     }
 
     /// How the cell's segment is attached to.
-    pub(crate) fn attach(&self) -> Attach {
-        Attach::expecting(SIZE).trust_creator(!self.cell.is_for_untrusted())
+    pub(crate) fn attach(&self) -> AttachOptions {
+        AttachOptions::new(SIZE).trust_peer(!self.cell.is_for_untrusted())
     }
 
     /// Makes the segment and sends it, or receives it, whichever falls to this process.
@@ -127,7 +127,7 @@ impl Process {
         let socket = self.socket()?;
         let segment = if self.creates() {
             let segment = self.builder().create()?;
-            handover::send(&segment, &socket)?;
+            segment.send(&socket, DEFAULT_TIMEOUT)?;
             segment
         } else {
             self.attach().receive(&socket)?

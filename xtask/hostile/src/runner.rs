@@ -214,7 +214,7 @@ fn made_by(uid: u32) -> Vec<Object> {
 
 /// Removes by the library's own means what dead processes have left. Answers an exit code.
 fn clean() -> i32 {
-    i32::from(monshm_posix::clean(false).is_err() || monshm_sysv::clean(false).is_err())
+    i32::from(!monshm::clean(false).is_ok_and(|report| report.unseen().is_empty()))
 }
 
 /// A pipe whose reading end does not block.

@@ -8,7 +8,7 @@ use crate::guarded::{Canaries, Guarded};
 use crate::process::Process;
 use crate::report::Event;
 use harness::Census;
-use monshm::{Acquired, Error, ErrorKind, Guard, Segment, handover, ring};
+use monshm::{DEFAULT_TIMEOUT, Error, ErrorKind, Guard, PreviousHolder, Segment, ring};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -104,11 +104,18 @@ impl<'a> Victim<'a> {
     /// Takes the lock. A success is named `Clean` or `OwnerDied`.
     pub(crate) fn lock<'s>(&mut self, segment: &'s Segment, limit: Duration, allowed: &Answers) -> Option<Guard<'s>> {
         let answer = self.timed("lock", limit, || segment.lock_timeout(limit));
-        let name = match answer.as_ref().map(Guard::acquired) {
-            Ok(Acquired::OwnerDied) => "OwnerDied",
+        let name = match answer.as_ref().map(Guard::previous_holder) {
+            Ok(PreviousHolder::Died) => "OwnerDied",
             _ => "Clean",
         };
         self.judge("lock", allowed, name, answer)
+    }
+
+    /// Tries to take the lock. A refusal because somebody holds it is named `WouldBlock`.
+    pub(crate) fn try_lock<'s>(&mut self, segment: &'s Segment, allowed: &Answers) -> Option<Guard<'s>> {
+        let answer = self.timed("try_lock", AT_ONCE, || segment.try_lock());
+        let name = if matches!(answer, Ok(None)) { "WouldBlock" } else { "Ok" };
+        self.judge("try_lock", allowed, name, answer).flatten()
     }
 
     /// Releases the lock, where it was got.
@@ -133,7 +140,7 @@ impl<'a> Victim<'a> {
     /// Receives what the attacker sends in place of a segment.
     pub(crate) fn receive(&mut self, allowed: &Answers) -> io::Result<Option<Segment>> {
         let (socket, attach) = (self.socket()?, self.attach());
-        Ok(self.call("receive", handover::TIMEOUT, allowed, || attach.receive(&socket)))
+        Ok(self.call("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&socket)))
     }
 
     /// Attaches by the bytes of a descriptor.
@@ -145,7 +152,7 @@ impl<'a> Victim<'a> {
     /// Sends a segment to the attacker.
     pub(crate) fn send(&mut self, segment: &Segment, allowed: &Answers) -> io::Result<()> {
         let socket = self.socket()?;
-        self.call("send", handover::TIMEOUT, allowed, || handover::send(segment, &socket));
+        self.call("send", DEFAULT_TIMEOUT, allowed, || segment.send(&socket, DEFAULT_TIMEOUT));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm", "monshm-harness"]),
     ("monshm-fuzzing", &["monshm-core", "monshm-rbuf", "monshm-proto", "monshm"]),
     ("monshm-harness", &["monshm"]),
-    ("monshm-hostile", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm", "monshm-harness"]),
+    ("monshm-hostile", &["monshm-core", "monshm-proto", "monshm", "monshm-harness"]),
     ("xtask", &[]),
 ];
 

@@ -1,7 +1,7 @@
 //! A report as a table for people and as JSON for programs.
 //!
 //! The JSON: `{"found": [{"backend", "kind", "object", "size", "owner_uid", "pids", "state", "why"}], "unseen":
-//! [{"backend", "error"}]}`. `state` is one of `in-use`, `left`, `removed`, `young`, `other-user`, `failed`; `why` a
+//! [{"backend", "error"}]}`. `state` is one of `in-use`, `stale`, `removed`, `too-new`, `other-user`, `failed`; `why` a
 //! sentence that may change.
 
 use comfy_table::{Table, presets};

@@ -13,7 +13,7 @@ pub(crate) mod users;
 use std::fmt;
 use std::io::Write;
 
-use monshm::{Acquired, Attach, BackendKind, Builder, LockKind, MemoryKind, PeerCreds, Segment};
+use monshm::{AttachOptions, BackendKind, Builder, LockKind, MemoryKind, PeerCreds, PreviousHolder, Segment};
 
 /// The size that a test asks for when the size does not matter, in bytes.
 pub(crate) const SIZE: usize = 64 << 10;
@@ -79,8 +79,8 @@ pub(crate) trait Cell {
     }
 
     /// An attach to a segment of [`SIZE`] that another user made.
-    fn attach() -> Attach {
-        Attach::expecting(SIZE).trust_creator(Self::TRUST_NEEDED)
+    fn attach() -> AttachOptions {
+        AttachOptions::new(SIZE).trust_peer(Self::TRUST_NEEDED)
     }
 }
 
@@ -92,7 +92,7 @@ impl Choice {
             builder = builder.memory(memory);
         }
         if let Some(lock) = self.lock {
-            builder = builder.lock_kind(lock);
+            builder = builder.lock(lock);
         }
         builder
     }
@@ -118,10 +118,10 @@ impl fmt::Display for Choice {
 }
 
 /// The word for what an acquisition found.
-pub(crate) fn word_for(acquired: Acquired) -> &'static str {
+pub(crate) fn word_for(acquired: PreviousHolder) -> &'static str {
     match acquired {
-        Acquired::Clean => "Clean",
-        Acquired::OwnerDied => "OwnerDied",
+        PreviousHolder::Released => "Clean",
+        PreviousHolder::Died => "OwnerDied",
     }
 }
 

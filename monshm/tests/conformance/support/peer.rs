@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use monshm::ring::{Consumer, Producer};
-use monshm::{Attach, Error, Guard, PeerCreds, Segment, handover};
+use monshm::{AttachOptions, DEFAULT_TIMEOUT, Error, Guard, PeerCreds, Segment};
 
 use super::link::Link;
 use super::{Choice, census, from_hex, stream, to_hex, users, word_for};
@@ -69,21 +69,21 @@ fn serve(link: &Link, world: &mut World, segment: Option<&Segment>) -> End {
             "detach" | "unlock" => return End::Told,
             "create" => held(link, world, create(&words[1..])),
             "receive" => {
-                let attach = Attach::expecting(number(words[1])).trust_creator(words[2] == "true");
+                let attach = AttachOptions::new(number(words[1])).trust_peer(words[2] == "true");
                 let stream = world.stream.as_ref().unwrap();
                 let attached = attach.receive(stream);
                 held(link, world, attached)
             }
             "decode" => {
-                let attach = Attach::expecting(number(words[2])).trust_creator(words[3] == "true");
+                let attach = AttachOptions::new(number(words[2])).trust_peer(words[3] == "true");
                 held(link, world, attach.decode(from_hex(words[1]), fd))
             }
             "clone" => held(link, world, Ok(segment.unwrap().clone())),
-            "lock" => locked(link, world, segment, segment.unwrap().lock()),
+            "lock" => locked(link, world, segment, segment.unwrap().lock().map(Some)),
             "try_lock" => locked(link, world, segment, segment.unwrap().try_lock()),
             "lock_timeout" => {
                 let timeout = Duration::from_millis(number(words[1]));
-                locked(link, world, segment, segment.unwrap().lock_timeout(timeout))
+                locked(link, world, segment, segment.unwrap().lock_timeout(timeout).map(Some))
             }
             _ => {
                 let outcome = obey(world, segment, &words, fd);
@@ -118,10 +118,14 @@ fn held(link: &Link, world: &mut World, made: Result<Segment, Error>) -> End {
 }
 
 /// Goes on with the lock held until it is let go of.
-fn locked(link: &Link, world: &mut World, segment: Option<&Segment>, taken: Result<Guard<'_>, Error>) -> End {
+fn locked(link: &Link, world: &mut World, segment: Option<&Segment>, taken: Result<Option<Guard<'_>>, Error>) -> End {
     match taken {
-        Ok(guard) => {
-            answer(link, world, Ok(word_for(guard.acquired()).to_owned()));
+        Ok(None) => {
+            answer(link, world, Ok("Held".to_owned()));
+            End::Told
+        }
+        Ok(Some(guard)) => {
+            answer(link, world, Ok(word_for(guard.previous_holder()).to_owned()));
             let end = serve(link, world, segment);
             if end == End::Told {
                 let unlocked = guard.unlock();
@@ -182,7 +186,7 @@ fn obey(world: &mut World, segment: Option<&Segment>, words: &[&str], fd: Option
             world.stream = Some(world.listener.as_ref().unwrap().accept().unwrap().0);
             Ok(String::new())
         }
-        "send" => handover::send(segment.unwrap(), world.stream.as_ref().unwrap()).map(nothing),
+        "send" => segment.unwrap().send(world.stream.as_ref().unwrap(), DEFAULT_TIMEOUT).map(nothing),
         "send_raw" => {
             let mut stream = world.stream.as_ref().unwrap();
             stream.write_all(&from_hex(words[1])).unwrap();

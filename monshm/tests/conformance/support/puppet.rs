@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use monshm::{Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, Segment};
 
 use super::link::Link;
 use super::{Choice, peer, to_hex};
@@ -119,7 +119,7 @@ impl Puppet {
     pub(crate) fn take(&self, segment: &Segment) {
         let wire = self.wire();
         self.start(format!("receive {} false", segment.size()));
-        handover::send(segment, &wire).unwrap();
+        segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
         self.finish().unwrap();
     }
 
@@ -148,7 +148,7 @@ impl Puppet {
         self.create(choice, size);
         let wire = self.wire();
         self.start("send");
-        let segment = handover::receive(&wire, size).unwrap();
+        let segment = Segment::receive(&wire, size, DEFAULT_TIMEOUT).unwrap();
         self.finish().unwrap();
         segment
     }

@@ -7,7 +7,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use monshm::handover;
+use monshm::{DEFAULT_TIMEOUT, Segment};
 
 use super::Lock;
 use super::kinds::{Ours, SIZE};
@@ -110,12 +110,12 @@ pub(super) fn ours(kind: Ours, options: &Options) -> Case<'static> {
         let board = Board::new();
         let (here, there) = UnixStream::pair().map_err(|fault| fault.to_string())?;
         let attach = || {
-            let segment = handover::receive(&there, SIZE).expect("a segment comes");
+            let segment = Segment::receive(&there, SIZE, DEFAULT_TIMEOUT).expect("a segment comes");
             board.take_turns(1, fight, &segment);
         };
         machine::beside(fight.cores, attach, || {
             let segment = kind.create().expect("as a moment ago");
-            handover::send(&segment, &here).expect("the other side attaches");
+            segment.send(&here, DEFAULT_TIMEOUT).expect("the other side attaches");
             board.take_turns(0, fight, &segment);
         });
         Ok(board.outcome(fight))

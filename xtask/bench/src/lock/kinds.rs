@@ -47,7 +47,7 @@ impl Ours {
     pub(super) fn create(self) -> Result<Segment, String> {
         let sysv = self.memory == MemoryKind::SysvShm;
         let backend = if sysv { BackendKind::Sysv } else { BackendKind::Posix };
-        let builder = Segment::builder(SIZE).backend(backend).memory(self.memory).lock_kind(self.lock);
+        let builder = Segment::builder(SIZE).backend(backend).memory(self.memory).lock(self.lock);
         builder.create().map_err(|refusal| refusal.to_string())
     }
 }

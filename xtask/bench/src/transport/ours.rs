@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use monshm::ring::{self, Consumer, Producer};
-use monshm::{ErrorKind, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, Segment};
 use monshm_rbuf::{Error as Engine, Label, ReadBatch, Shared, WriteBatch};
 
 use super::{Mode, Plan, Receiver, Sender, Side, Transport};
@@ -39,8 +39,8 @@ impl Link {
             Side::First => Segment::builder(size)
                 .common_data(Self::COMMON_DATA)
                 .create()
-                .and_then(|segment| handover::send(&segment, &self.ends.0).map(|()| segment)),
-            Side::Second => handover::receive(&self.ends.1, size),
+                .and_then(|segment| segment.send(&self.ends.0, DEFAULT_TIMEOUT).map(|()| segment)),
+            Side::Second => Segment::receive(&self.ends.1, size, DEFAULT_TIMEOUT),
         };
         let segment = opened.map_err(|error| error.to_string())?;
         let ring_len = segment.ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use super::scene::Place;
 use super::stage;
 use super::usage::prove_pair;
 use crate::tracer::Pid;
-use monshm::{Acquired, ErrorKind, Segment, handover};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, PreviousHolder, Segment};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub(crate) fn live(place: Place, size: usize, holder: Option<stage::Started>, re
 /// Waits for the lock while another process holds it, and after that has died.
 fn contend(segment: &Segment, mut holder: stage::Started, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let mut socket = &holder.sockets[0];
-    handover::send(segment, socket)?;
+    segment.send(socket, DEFAULT_TIMEOUT)?;
     socket.read_exact(&mut [0])?;
     socket.write_all(b"!")?;
     let (begin, used) = (Instant::now(), time_used());
@@ -57,7 +57,7 @@ fn contend(segment: &Segment, mut holder: stage::Started, report: &mut Report) -
     Pid(holder.child.id() as libc::pid_t).kill();
     holder.child.wait()?;
     let guard = segment.lock_timeout(PATIENCE)?;
-    if guard.acquired() != Acquired::OwnerDied {
+    if guard.previous_holder() != PreviousHolder::Died {
         report.findings.push("a dead holder was not told of".to_owned());
     }
     Ok(guard.unlock()?)

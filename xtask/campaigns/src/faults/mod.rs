@@ -298,7 +298,7 @@ impl Plan {
             return Ok(());
         }
         std::thread::sleep(GRACE);
-        let removed = monshm_posix::clean(false)?.len() + monshm_sysv::clean(false)?.len();
+        let removed = monshm::clean(false)?.left().count();
         let kept = Census::take().since(before);
         self.tally.notes.push(format!(
             "{} objects were left by calls that were refused and by creators that ended; clean removed {removed}",

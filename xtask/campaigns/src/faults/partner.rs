@@ -9,7 +9,7 @@ use super::stage::start;
 use super::usage::prove;
 use crate::cell::SIZE;
 use crate::tracer::Stop;
-use monshm::{ErrorKind, Segment, handover, rbuf};
+use monshm::{DEFAULT_TIMEOUT, ErrorKind, Segment, rbuf};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -38,7 +38,7 @@ pub(crate) fn act(
     match (scene.name, segment) {
         ("send", _) => sockets.iter().try_for_each(take),
         ("drop", _) => {
-            let segment = handover::receive(first, SIZE)?;
+            let segment = Segment::receive(first, SIZE, DEFAULT_TIMEOUT)?;
             meet(first, || Ok(()))?;
             wait_for_end(first);
             prove(&segment).map_err(|error| format!("after the creator's drop: {error}").into())
@@ -46,7 +46,7 @@ pub(crate) fn act(
         (_, None) => Ok(()),
         ("receive", Some(segment)) => {
             for socket in sockets {
-                match handover::send(segment, socket) {
+                match segment.send(socket, DEFAULT_TIMEOUT) {
                     Ok(()) => break,
                     Err(error) => accept(&error)?,
                 }
@@ -61,9 +61,9 @@ pub(crate) fn act(
             }
             Ok(())
         }
-        ("detach", Some(segment)) => Ok(handover::send(segment, first)?),
+        ("detach", Some(segment)) => Ok(segment.send(first, DEFAULT_TIMEOUT)?),
         (_, Some(segment)) => {
-            handover::send(segment, first)?;
+            segment.send(first, DEFAULT_TIMEOUT)?;
             beside(place, scene, segment, first, progress)
         }
     }
@@ -71,7 +71,7 @@ pub(crate) fn act(
 
 /// Takes a segment that the subject sends, or is told that it cannot.
 fn take(socket: &UnixStream) -> Outcome {
-    match handover::receive(socket, SIZE) {
+    match Segment::receive(socket, SIZE, DEFAULT_TIMEOUT) {
         Ok(segment) => prove(&segment).map_err(|error| format!("what was received: {error}").into()),
         Err(error) => accept(&error),
     }
@@ -183,7 +183,8 @@ fn within(progress: &Progress, what: &str) -> Outcome {
 /// Has another process die inside the lock.
 fn kill_inside(place: Place, segment: &Segment) -> Outcome {
     let mut dying = start("die-inside", place)?;
-    let outcome = handover::send(segment, &dying.sockets[0])
+    let outcome = segment
+        .send(&dying.sockets[0], DEFAULT_TIMEOUT)
         .map_err(Into::into)
         .and_then(|()| meet(&dying.sockets[0], || Ok(())));
     dying.pid.kill();

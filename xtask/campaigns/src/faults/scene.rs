@@ -30,7 +30,7 @@ impl Place {
     /// A builder of a segment of `size` bytes here.
     pub(crate) fn builder(self, size: usize) -> Builder {
         match self {
-            Self::Cell(cell) => Segment::builder(size).backend(cell.backend()).memory(cell.memory).lock_kind(cell.lock),
+            Self::Cell(cell) => Segment::builder(size).backend(cell.backend()).memory(cell.memory).lock(cell.lock),
             Self::Auto => Segment::builder(size).backend(BackendKind::Auto),
         }
     }

@@ -11,7 +11,7 @@ use super::{life, stage};
 use crate::cell::SIZE;
 use crate::census::Census;
 use crate::tracer;
-use monshm::{Acquired, Attach, ErrorKind, Segment, handover, rbuf};
+use monshm::{AttachOptions, DEFAULT_TIMEOUT, ErrorKind, PreviousHolder, Segment, rbuf};
 use std::alloc::Layout;
 use std::cell::RefCell;
 use std::error::Error;
@@ -97,11 +97,11 @@ impl Subject {
             }
             "send" => {
                 let segment = create()?;
-                self.attempt(|socket| handover::send(&segment, socket), |()| prove(&segment))
+                self.attempt(|socket| segment.send(socket, DEFAULT_TIMEOUT), |()| prove(&segment))
             }
             "drop" => {
                 let segment = create()?;
-                handover::send(&segment, first)?;
+                segment.send(first, DEFAULT_TIMEOUT)?;
                 self.sync()?;
                 marked(move || drop(segment));
                 Ok(())
@@ -112,21 +112,24 @@ impl Subject {
                 marked(move || drop(segment));
                 Ok(())
             }
-            "receive" => self.attempt(|socket| handover::receive(socket, SIZE), prove),
+            "receive" => self.attempt(|socket| Segment::receive(socket, SIZE, DEFAULT_TIMEOUT), prove),
             "decode" => {
                 let bytes = [bytes_from(first)?, bytes_from(&self.sockets[1])?];
                 let which = |socket| if std::ptr::eq(socket, first) { &bytes[0] } else { &bytes[1] };
-                self.attempt(|socket| Attach::expecting(SIZE).decode(which(socket), None), prove)
+                self.attempt(|socket| AttachOptions::new(SIZE).decode(which(socket), None), prove)
             }
             "clean" => self.attempt(
                 |_| {
-                    let names = monshm_posix::clean(true)?.len();
-                    Ok((names, monshm_sysv::clean(true)?.len()))
+                    let report = monshm::clean(true)?;
+                    match report.unseen().first() {
+                        Some((_, error)) => Err(error.clone()),
+                        None => Ok(report.left().count()),
+                    }
                 },
                 |_| Ok(()),
             ),
             "die-inside" => {
-                let segment = handover::receive(first, SIZE)?;
+                let segment = Segment::receive(first, SIZE, DEFAULT_TIMEOUT)?;
                 let _guard = segment.lock()?;
                 self.sync()?;
                 std::thread::sleep(Duration::from_secs(60));
@@ -137,7 +140,7 @@ impl Subject {
                 Ok(())
             }
             _ => {
-                let segment = handover::receive(first, SIZE)?;
+                let segment = Segment::receive(first, SIZE, DEFAULT_TIMEOUT)?;
                 match operation {
                     "detach" => {
                         marked(move || drop(segment));
@@ -183,19 +186,16 @@ impl Subject {
                 self.sync()?;
                 self.attempt(
                     |_| segment.lock_timeout(PATIENCE),
-                    |guard| match guard.acquired() {
-                        Acquired::OwnerDied => Ok(()),
-                        Acquired::Clean => Err("a dead holder was not told of".into()),
+                    |guard| match guard.previous_holder() {
+                        PreviousHolder::Died => Ok(()),
+                        PreviousHolder::Released => Err("a dead holder was not told of".into()),
                     },
                 )
             }
             "try-lock-held" => {
                 self.sync()?;
                 self.attempt_once(
-                    |_| match segment.try_lock() {
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
-                        other => other.map(|_| false),
-                    },
+                    |_| segment.try_lock().map(|guard| guard.is_none()),
                     |held| if *held { Ok(()) } else { Err("a lock was given that is held".into()) },
                     |_| Ok(()),
                 )

@@ -7,7 +7,7 @@ use super::change::{Change, WORDS, Words};
 use crate::random::Random;
 use monshm::ring::{Consumer, Producer};
 use monshm::{BackendKind, Error, ErrorKind, LockKind, MemoryKind, Segment, rbuf::Label};
-use monshm_core::header::Header;
+use monshm_core::layout::Header;
 use std::alloc::Layout;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,8 +39,8 @@ impl Kind {
         let builder = Segment::builder(SIZE).common_data(1024);
         match self {
             Self::Memfd => builder.backend(BackendKind::Posix).memory(MemoryKind::Memfd),
-            Self::SysvFutex => builder.backend(BackendKind::Sysv).lock_kind(LockKind::Futex),
-            Self::SysvSem => builder.backend(BackendKind::Sysv).lock_kind(LockKind::SysvSem),
+            Self::SysvFutex => builder.backend(BackendKind::Sysv).lock(LockKind::Futex),
+            Self::SysvSem => builder.backend(BackendKind::Sysv).lock(LockKind::SysvSem),
         }
         .create()
         .unwrap_or_else(|error| panic!("{error}"))
@@ -243,7 +243,7 @@ impl Victim {
             self.header.write(&self.pristine);
             let Some(segment) = self.try_attach() else { continue };
             // The ring's first use takes the lock, which may look held by somebody who lives.
-            let Ok(guard) = segment.try_lock() else { continue };
+            let Ok(Some(guard)) = segment.try_lock() else { continue };
             let ends = segment.producer().and_then(|producer| Ok((producer, segment.consumer()?)));
             drop(guard);
             let ends = ends.ok().filter(|_| self.with_ends);
@@ -361,7 +361,8 @@ impl Victim {
     /// Work that takes the lock by itself, and would wait for a living holder that the word invents for some seconds.
     fn under_lock(&mut self, call: &'static str, segment: &Segment, work: impl FnOnce(&Segment) -> Result<(), Error>) {
         match segment.try_lock() {
-            Ok(guard) => {
+            Ok(None) => {}
+            Ok(Some(guard)) => {
                 let outcome = work(segment);
                 self.judge(call, outcome);
                 self.judge("unlock", guard.unlock());

@@ -3,7 +3,7 @@
 //! What the message says is the subject of `descriptors`; what the object is, of `object`.
 
 use super::*;
-use monshm::{MemoryKind, handover};
+use monshm::{DEFAULT_TIMEOUT, MemoryKind};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -96,7 +96,7 @@ fn full_victim(victim: &mut Victim<'_>) -> Done {
     let attach = victim.attach();
     let needs_none = victim.cell.memory_kind() == MemoryKind::SysvShm;
     let allowed: &Answers = if needs_none { &["Ok"] } else { &["Protocol", "HandleMissing", "LimitReached"] };
-    let segment = victim.call("receive", handover::TIMEOUT, allowed, || attach.receive(&socket));
+    let segment = victim.call("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&socket));
     // SAFETY: as above.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const old) };
     drop(segment);
@@ -180,7 +180,7 @@ fn bytes_attacker(process: &mut Process) -> Done {
     let (socket, honest) = (process.socket()?, Honest::new(process)?);
     let message = frame::message(&honest.bytes());
     // The last byte comes a second after the deadline.
-    let pause = (handover::TIMEOUT + Duration::from_secs(1)) / message.len() as u32;
+    let pause = (DEFAULT_TIMEOUT + Duration::from_secs(1)) / message.len() as u32;
     let mut fds: Option<BorrowedFd<'_>> = honest.fd.as_ref().map(AsFd::as_fd);
     for byte in message {
         if frame::send(&socket, &[byte], fds.take().as_slice()).is_err() {

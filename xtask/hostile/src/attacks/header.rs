@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::raw::{FIELDS, Field, HEADER_LEN};
-use monshm::handover;
+use monshm::DEFAULT_TIMEOUT;
 use std::alloc::Layout;
 
 attacks! {
@@ -72,7 +72,7 @@ fn early_attacker(process: &mut Process) -> Done {
         edit(&Raw::of(&segment)?, place, number, 0xdead_beef);
         process.acted();
         // Whether it was refused is the victim's to judge.
-        let _ = handover::send(&segment, &socket);
+        let _ = segment.send(&socket, DEFAULT_TIMEOUT);
         process.await_signal()?;
     }
     Ok(())
@@ -112,7 +112,7 @@ fn whole_victim(victim: &mut Victim<'_>) -> Done {
             victim.unlock(Some(guard), &["Ok", "Corrupt"]);
         }
         let any = ["Ok", "WouldBlock", "Corrupt", "Poisoned"];
-        if let Some(guard) = victim.call("try_lock", AT_ONCE, &any, || segment.try_lock()) {
+        if let Some(guard) = victim.try_lock(&segment, &any) {
             let any = ["Ok", "NoRoom", "Corrupt", "Poisoned"];
             victim.call("alloc", AT_ONCE, &any, || segment.alloc(Layout::new::<u64>()));
             drop(guard);

@@ -50,7 +50,7 @@ fn free_victim(victim: &mut Victim<'_>) -> Done {
         drop(victim.lock(&segment, SHORT, answers));
         let poisoned = *answers == ["Corrupt"];
         let then: &Answers = if poisoned { &["Poisoned"] } else { &["Ok", "WouldBlock"] };
-        drop(victim.call("try_lock", AT_ONCE, then, || segment.try_lock()));
+        drop(victim.try_lock(&segment, then));
         victim.check_poisoned(&segment, poisoned);
     }
     Ok(())

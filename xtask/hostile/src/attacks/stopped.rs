@@ -38,7 +38,7 @@ fn lock_victim(victim: &mut Victim<'_>) -> Done {
     let segment = join_stopped(victim)?;
     for wait in DEADLINES {
         drop(victim.lock(&segment, wait, &["TimedOut"]));
-        drop(victim.call("try_lock", AT_ONCE, &["WouldBlock"], || segment.try_lock()));
+        drop(victim.try_lock(&segment, &["WouldBlock"]));
     }
     // Many threads of the victim: each meets its own deadline.
     let timeout = Duration::from_millis(100);

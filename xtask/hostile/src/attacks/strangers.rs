@@ -73,7 +73,7 @@ fn try_doors(process: &Process, bytes: &[u8], base: u64, pid: u64) -> Fallible<V
         let open = fs::File::open(&path).is_ok() || fs::File::options().write(true).open(&path).is_ok();
         (path, open)
     };
-    let by_bytes = process.attach().trust_creator(true).decode(bytes, None);
+    let by_bytes = process.attach().trust_peer(true).decode(bytes, None);
     let mut doors = vec![("the descriptor's bytes".to_owned(), by_bytes.is_ok())];
     doors.push(opens(format!("/proc/{pid}/mem")));
     doors.push(opens(format!("/proc/{pid}/map_files/{base:x}-{:x}", base + SIZE as u64)));
@@ -163,7 +163,7 @@ fn passed_third(process: &mut Process) -> Done {
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     };
-    let opened = process.attach().trust_creator(true).decode(&bytes, None);
+    let opened = process.attach().trust_peer(true).decode(&bytes, None);
     let refused = opened.as_ref().is_err_and(|error| {
         matches!(error.kind(), ErrorKind::HandleMissing | ErrorKind::NoAccess { .. } | ErrorKind::Gone { .. })
     });

@@ -143,7 +143,7 @@ fn remove_victim(victim: &mut Victim<'_>) -> Done {
     let or_gone = |honest: &'static Answers| if word { honest } else { &["Gone"] };
     victim.unlock(guard, or_gone(&["Ok"]));
     drop(victim.lock(&segment, SHORT, or_gone(&["Clean"])));
-    drop(victim.call("try_lock", AT_ONCE, or_gone(&["Ok"]), || segment.try_lock()));
+    drop(victim.try_lock(&segment, or_gone(&["Ok"])));
     if victim.creates() {
         victim.call("encode", AT_ONCE, &["Gone"], || segment.encode());
     }

@@ -2,7 +2,7 @@
 //! what such a peer can do. That is why the kinds are refused: it is shown, not mended.
 
 use super::*;
-use monshm::{Attach, BackendKind, handover};
+use monshm::{AttachOptions, BackendKind, DEFAULT_TIMEOUT};
 use std::sync::atomic::AtomicU64;
 
 use crate::raw::LOCK_AREA;
@@ -44,15 +44,15 @@ fn create_attacker(process: &mut Process) -> Done {
 }
 
 fn attach_victim(victim: &mut Victim<'_>) -> Done {
-    let (socket, attach) = (victim.socket()?, Attach::expecting(SIZE));
-    victim.call("receive", handover::TIMEOUT, &["LockNotTrusted"], || attach.receive(&socket));
+    let (socket, attach) = (victim.socket()?, AttachOptions::new(SIZE));
+    victim.call("receive", DEFAULT_TIMEOUT, &["LockNotTrusted"], || attach.receive(&socket));
     Ok(())
 }
 
 fn attach_attacker(process: &mut Process) -> Done {
     let socket = process.socket()?;
     let segment = process.builder().create()?;
-    if handover::send(&segment, &socket).is_ok() {
+    if segment.send(&socket, DEFAULT_TIMEOUT).is_ok() {
         process.fault("the victim took a lock that it must not share");
     }
     process.acted();

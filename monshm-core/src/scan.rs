@@ -1,4 +1,4 @@
-//! What of monshm's can be found on a machine without being attached to it, and whether anybody alive has it.
+//! The objects of monshm that a scan of the machine finds without attaching to them, and who holds each.
 //!
 //! Values for people and for `clean`. How objects are found, judged and removed is each backend's work; nothing here is
 //! read from a segment.
@@ -8,25 +8,35 @@ use core::fmt;
 
 use crate::descriptor::Name;
 
-/// An object that was found.
+/// Whether a scan removes stale objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cleanup {
+    /// It changes nothing.
+    Report,
+    /// It removes each object that is stale.
+    Remove,
+}
+
+/// An object that a scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+#[non_exhaustive]
+pub struct ScanEntry {
     /// Which one.
-    pub object: FoundObject,
+    pub object: ScanObject,
     /// Its size in bytes; for semaphores, how many there are.
     pub size: u64,
     /// Who created or owns it: the user id that may remove it.
     pub owner_uid: u32,
-    /// Processes that have it, as far as they can be seen from here; for people who look, never for a decision.
+    /// Processes that hold it, as far as they can be seen from here; for people, never for a decision.
     pub pids: Vec<u32>,
-    /// Who has it, and what was done about it.
-    pub state: FoundState,
+    /// Who holds it, and what was done about it.
+    pub state: ScanState,
 }
 
 /// Which kernel object was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum FoundObject {
+pub enum ScanObject {
     /// A `shm_open` object that has its name, or had it when it was mapped.
     Name(Name),
     /// A memfd, by the inode number that its mappings show.
@@ -46,21 +56,21 @@ pub enum FoundObject {
     },
 }
 
-/// Who has an object, and what was done about it.
+/// Who holds an object, and what was done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum FoundState {
-    /// Processes that live have it.
+pub enum ScanState {
+    /// Living processes hold it.
     InUse {
         /// How many, as the kernel counts them.
         holders: u32,
     },
-    /// Nobody alive has it. It can be removed.
-    Left,
-    /// Nobody alive had it, and it was removed.
+    /// Nobody alive holds it. It can be removed.
+    Stale,
+    /// It was stale, and was removed.
     Removed,
-    /// Nobody is seen to have it, but it is so new that its creator may be at it still.
-    Young {
+    /// Nobody is seen to hold it, but it is so new that its creator may still be making it.
+    TooNew {
         /// Its age in seconds.
         age_s: u64,
         /// From which age on it is judged, in seconds.
@@ -68,21 +78,27 @@ pub enum FoundState {
     },
     /// Another user's: not ours to judge.
     OtherUser,
-    /// Nobody alive has it, or that could not be found out, and the system refused what was tried.
+    /// It could not be judged, or it is stale and could not be removed.
     Failed {
         /// Its answer: a positive errno value.
         errno: i32,
     },
 }
 
-impl Found {
-    /// Whether nobody alive has it: it is left behind, or was and is removed now.
-    pub const fn is_left(&self) -> bool {
-        matches!(self.state, FoundState::Left | FoundState::Removed)
+impl ScanEntry {
+    /// An entry for people and for `clean`.
+    #[doc(hidden)]
+    pub const fn new(object: ScanObject, size: u64, owner_uid: u32, pids: Vec<u32>, state: ScanState) -> Self {
+        Self { object, size, owner_uid, pids, state }
+    }
+
+    /// Whether nobody alive holds it: it is stale, or was and is removed now.
+    pub const fn is_stale(&self) -> bool {
+        matches!(self.state, ScanState::Stale | ScanState::Removed)
     }
 }
 
-impl FoundObject {
+impl ScanObject {
     /// The word for its kind.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -94,21 +110,21 @@ impl FoundObject {
     }
 }
 
-impl FoundState {
+impl ScanState {
     /// The word for it.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "in-use",
-            Self::Left => "left",
+            Self::Stale => "stale",
             Self::Removed => "removed",
-            Self::Young { .. } => "young",
+            Self::TooNew { .. } => "too-new",
             Self::OtherUser => "other-user",
             Self::Failed { .. } => "failed",
         }
     }
 }
 
-impl fmt::Display for FoundObject {
+impl fmt::Display for ScanObject {
     /// As the system's own tools name it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,15 +135,15 @@ impl fmt::Display for FoundObject {
     }
 }
 
-impl fmt::Display for FoundState {
+impl fmt::Display for ScanState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse { holders: 1 } => write!(f, "in use by 1 process"),
             Self::InUse { holders } => write!(f, "in use by {holders} processes"),
-            Self::Left => write!(f, "left behind: nobody alive has it"),
-            Self::Removed => write!(f, "removed: nobody alive had it"),
-            Self::Young { age_s, limit_s } => {
-                write!(f, "{age_s} s old: its creator may be at it until it is {limit_s} s old")
+            Self::Stale => write!(f, "stale: nobody alive holds it"),
+            Self::Removed => write!(f, "removed: nobody alive held it"),
+            Self::TooNew { age_s, limit_s } => {
+                write!(f, "{age_s} s old: its creator may be making it until it is {limit_s} s old")
             }
             Self::OtherUser => write!(f, "another user's"),
             Self::Failed { errno } => write!(f, "could not be judged or removed (errno {errno})"),

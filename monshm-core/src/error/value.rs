@@ -1,17 +1,14 @@
-//! The one error of monshm: what was being done, what went wrong, to which object, and what to do next.
+//! The error as it is passed on: a thin pointer to operation, kind, object, errno value and refusals.
 //!
-//! Mapping to the errno values of the C interface is done there.
+//! It is made inside monshm alone: what builds one is hidden from the documentation.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::{ErrorKind, NextStep};
 use crate::kind::BackendKind;
-
-mod kind;
-
-pub use kind::{Choices, ErrorKind, NextStep};
 
 /// The result of everything in monshm that can fail.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -34,7 +31,7 @@ pub enum Operation {
     Attach,
     /// Taking the lock.
     Lock,
-    /// Letting go of the lock.
+    /// Releasing the lock.
     Unlock,
     /// Taking room for common data.
     Allocate,
@@ -48,11 +45,20 @@ pub enum Operation {
 
 /// Why one backend did not make the segment that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Refusal {
     /// The backend.
     pub backend: BackendKind,
     /// Its error.
     pub error: Error,
+}
+
+impl Refusal {
+    /// A refusal of `backend`.
+    #[doc(hidden)]
+    pub fn new(backend: BackendKind, error: Error) -> Self {
+        Self { backend, error }
+    }
 }
 
 /// An error of monshm. As small as a pointer, so that the fast paths stay fast.
@@ -70,12 +76,14 @@ struct Detail {
 
 impl Error {
     /// An error of `kind` during `operation`.
+    #[doc(hidden)]
     #[cold]
     pub fn new(operation: Operation, kind: ErrorKind) -> Self {
         Self(Box::new(Detail { operation, kind, object: None, os_error: None, refusals: Vec::new() }))
     }
 
     /// Names the object that it happened to.
+    #[doc(hidden)]
     #[must_use]
     pub fn on(mut self, object: impl Into<Cow<'static, str>>) -> Self {
         self.0.object = Some(object.into());
@@ -83,6 +91,7 @@ impl Error {
     }
 
     /// Adds what the operating system answered: a positive errno value.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_os_error(mut self, errno: i32) -> Self {
         self.0.os_error = Some(errno);
@@ -90,6 +99,7 @@ impl Error {
     }
 
     /// Adds why each backend refused.
+    #[doc(hidden)]
     #[must_use]
     pub fn with_refusals(mut self, refusals: Vec<Refusal>) -> Self {
         self.0.refusals = refusals;
@@ -97,6 +107,7 @@ impl Error {
     }
 
     /// The same error, seen during another operation.
+    #[doc(hidden)]
     #[must_use]
     pub fn during(mut self, operation: Operation) -> Self {
         self.0.operation = operation;
@@ -172,12 +183,6 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-impl From<(Operation, ErrorKind)> for Error {
-    fn from((operation, kind): (Operation, ErrorKind)) -> Self {
-        Self::new(operation, kind)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_refusal_is_told() {
-        let refusal = |backend, kind| Refusal { backend, error: Error::new(Operation::Create, kind) };
+        let refusal = |backend, kind| Refusal::new(backend, Error::new(Operation::Create, kind));
         let error = Error::new(Operation::Create, ErrorKind::NoBackend).with_refusals(vec![
             refusal(BackendKind::Posix, ErrorKind::NoAccessForPeer { uid: 7 }),
             refusal(BackendKind::Sysv, ErrorKind::LimitReached { what: "SysV segments" }),

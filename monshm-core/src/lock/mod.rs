@@ -1,19 +1,17 @@
 //! What every lock promises: the raw contract that backends implement. The guard that users hold is the facade's.
 
-use core::fmt::Debug;
 use core::time::Duration;
 
-use crate::error::Result;
-use crate::kind::LockKind;
+pub mod word;
 
-/// What an acquisition found.
+/// How the previous holder of a lock left it, as an acquisition found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Acquired {
-    /// The last holder let go properly.
-    Clean,
-    /// The last holder died inside. Ring and allocator have been brought back to their last committed state; what the
-    /// application itself keeps in common data may be torn.
-    OwnerDied,
+pub enum PreviousHolder {
+    /// It released the lock.
+    Released,
+    /// It died inside, or released without having repaired what a dead one had left. Ring and allocator have been
+    /// brought back to their last committed state; the application's own common data may be torn.
+    Died,
 }
 
 /// A point on CLOCK_MONOTONIC until which a call may wait.
@@ -44,51 +42,51 @@ impl Deadline {
 
 /// A lock that processes share, as one handle sees it.
 ///
-/// Exclusion holds between all threads of all attached processes. A holder that dies inside is told of to the next
-/// one by [`Acquired::OwnerDied`], exactly once if that one calls [`RawLock::repaired`]. A hostile peer can deny the
-/// lock and can break the exclusion; it cannot make a call outlast its deadline, and, for the kinds that
-/// [`LockKind::safe_with_untrusted_peer`] names, cannot crash the caller.
+/// Exclusion holds between all threads of all attached processes. The death of a holder is reported to the next one as
+/// [`PreviousHolder::Died`]. A holder that was told so and releases without [`RawLock::repaired`], or dies before it,
+/// leaves the report to the next one: on every kind alike. A hostile peer can deny the lock and can break the
+/// exclusion; it cannot make a call outlast its deadline, and, for the kinds that
+/// [`LockKind::safe_with_untrusted_peer`](crate::LockKind::safe_with_untrusted_peer) names, cannot crash the caller.
 ///
 /// The facade sees to it that one thread of a process at a time is in [`RawLock::acquire`], that a thread does not
 /// acquire twice, that `release` is called by the thread that acquired, and that nothing is called in a forked child.
-pub trait RawLock: Debug + Send + Sync {
+#[cfg(feature = "alloc")]
+pub trait RawLock: core::fmt::Debug + Send + Sync {
     /// Which kind it is.
-    fn kind(&self) -> LockKind;
+    fn kind(&self) -> crate::LockKind;
 
     /// Takes the lock if nobody holds it, nobody died in it, and no waiter was promised it. The fast path.
     ///
     /// # Errors
     /// `Corrupt` when the shared words hold what no honest process writes; `Gone` when the kernel object vanished.
-    fn acquire_now(&self) -> Result<Option<Acquired>>;
+    fn acquire_now(&self) -> crate::Result<Option<PreviousHolder>>;
 
     /// Takes the lock if nobody holds it. `None` when it is held, also by a dead holder that was not noticed yet.
     ///
     /// # Errors
     /// As [`RawLock::acquire_now`].
-    fn try_acquire(&self) -> Result<Option<Acquired>> {
+    fn try_acquire(&self) -> crate::Result<Option<PreviousHolder>> {
         self.acquire_now()
     }
 
-    /// Waits for the lock until `deadline`, in slices between which the holder's life is asked for.
+    /// Waits for the lock until `deadline`, in slices between which the liveness of the holder is checked.
     ///
     /// # Errors
     /// `TimedOut` when the deadline passed; else as [`RawLock::acquire_now`].
-    fn acquire(&self, deadline: Deadline) -> Result<Acquired>;
+    fn acquire(&self, deadline: Deadline) -> crate::Result<PreviousHolder>;
 
-    /// Says that what the dead holder left was repaired. Called after an acquisition answered
-    /// [`Acquired::OwnerDied`], before `release`; a holder that dies before it leaves the next one to repair again.
+    /// Declares that what the dead holder left was repaired. Called by the holder after an acquisition answered
+    /// [`PreviousHolder::Died`], before `release`.
     ///
     /// # Errors
     /// Only what the operating system answers.
-    fn repaired(&self) -> Result<()> {
-        Ok(())
-    }
+    fn repaired(&self) -> crate::Result<()>;
 
-    /// Lets go.
+    /// Releases the lock.
     ///
     /// # Errors
     /// `Corrupt` when somebody else changed the lock meanwhile: it may then still look held.
-    fn release(&self) -> Result<()>;
+    fn release(&self) -> crate::Result<()>;
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ pub trait Environment {
     fn is_alive(&self, slot: Slot) -> bool;
 }
 
-/// What an acquisition of the word found. The words of [`crate::lock::Acquired`], for builds without `alloc`.
+/// What an acquisition of the word found. The words of [`crate::lock::PreviousHolder`], for builds without `alloc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     /// The last holder let go.

@@ -3,17 +3,19 @@
 //! No slice and no plain reference into the segment is ever made: other processes write it at any time. What leaves
 //! this file is a raw pointer with a checked length, or a reference to an atomic. Copying is the facade's work.
 
+pub mod read;
+
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::header::{HEADER_SIZE, Header};
+use crate::layout::{HEADER_SIZE, Header};
 
 /// Bytes of shared memory: base and length, both private.
 ///
 /// *Invariant MAPPED*: `base..base + len` is mapped for reading and writing for as long as this value or a copy of it
 /// is used, `base` is a multiple of 4096, and `len` is at least [`HEADER_SIZE`] and at most `isize::MAX`.
 #[derive(Debug, Clone, Copy)]
-pub struct Region {
+pub struct MappedBytes {
     base: NonNull<u8>,
     len: usize,
 }
@@ -32,13 +34,13 @@ pub struct OutOfBounds {
     pub size: u64,
 }
 
-// SAFETY: a Region is a pointer and a length; all access goes through atomics or through raw pointers whose users
+// SAFETY: a MappedBytes is a pointer and a length; all access goes through atomics or through raw pointers whose users
 // bring their own argument, and no thread owns the memory more than another.
-unsafe impl Send for Region {}
-// SAFETY: as for Send: `&Region` gives out nothing that `Region` does not.
-unsafe impl Sync for Region {}
+unsafe impl Send for MappedBytes {}
+// SAFETY: as for Send: `&MappedBytes` gives out nothing that `MappedBytes` does not.
+unsafe impl Sync for MappedBytes {}
 
-impl Region {
+impl MappedBytes {
     /// What the base is a multiple of, in bytes: the smallest page of any supported machine.
     pub const ALIGN: u64 = 4096;
 
@@ -83,7 +85,7 @@ impl Region {
     /// The 32-bit word at `offset`, a multiple of 4.
     ///
     /// # Errors
-    /// [`OutOfBounds`], as for [`Region::at`].
+    /// [`OutOfBounds`], as for [`MappedBytes::at`].
     pub fn atomic_u32(&self, offset: u64) -> Result<&AtomicU32, OutOfBounds> {
         let pointer = self.at(offset, 4, 4)?;
         // SAFETY: `at` gave four mapped bytes (MAPPED) at a multiple of 4; the borrow of self ends before the mapping
@@ -94,7 +96,7 @@ impl Region {
     /// The 64-bit word at `offset`, a multiple of 8.
     ///
     /// # Errors
-    /// [`OutOfBounds`], as for [`Region::at`].
+    /// [`OutOfBounds`], as for [`MappedBytes::at`].
     pub fn atomic_u64(&self, offset: u64) -> Result<&AtomicU64, OutOfBounds> {
         let pointer = self.at(offset, 8, 8)?;
         // SAFETY: as for `atomic_u32`, with eight bytes at a multiple of 8.
@@ -120,11 +122,11 @@ mod tests {
     #[repr(C, align(4096))]
     struct Page([u8; 8192]);
 
-    fn with_region(test: impl FnOnce(&Region)) {
+    fn with_region(test: impl FnOnce(&MappedBytes)) {
         let mut page = std::boxed::Box::new(Page([0; 8192]));
         let base = NonNull::from(&mut page.0).cast();
         // SAFETY: the box lives until the end of this function, is aligned to 4096 and longer than a header.
-        test(&unsafe { Region::new(base, 8192) });
+        test(&unsafe { MappedBytes::new(base, 8192) });
     }
 
     #[test]

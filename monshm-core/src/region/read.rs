@@ -6,18 +6,18 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::descriptor::Token;
-use crate::header::{Geometry, HEADER_SIZE, Header, HeaderFault};
 use crate::kind::LockKind;
-use crate::region::{OutOfBounds, Region};
+use crate::layout::{Geometry, HEADER_SIZE, Header, HeaderFault};
+use crate::region::{MappedBytes, OutOfBounds};
 
 /// Bytes of shared memory that are mapped for reading alone.
 ///
-/// *Invariant READABLE*: what MAPPED of [`Region`] says, but for writing: a store to it is a SIGSEGV. The region inside is
+/// *Invariant READABLE*: what MAPPED of [`MappedBytes`] says, but for writing: a store to it is a SIGSEGV. The region inside is
 /// asked for addresses and nothing else.
 #[derive(Debug, Clone, Copy)]
-pub struct ReadRegion(Region);
+pub struct ReadOnlyBytes(MappedBytes);
 
-impl ReadRegion {
+impl ReadOnlyBytes {
     /// Takes a mapping as it is.
     ///
     /// # Safety
@@ -25,7 +25,7 @@ impl ReadRegion {
     /// is a multiple of 4096, and `HEADER_SIZE <= len <= isize::MAX`. Another process may write the bytes at any time.
     pub const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
         // SAFETY: as the caller says, but for writing, which no function here does.
-        Self(unsafe { Region::new(base, len) })
+        Self(unsafe { MappedBytes::new(base, len) })
     }
 
     /// The length in bytes.
@@ -37,7 +37,7 @@ impl ReadRegion {
     /// The address of `len` bytes at `offset`, for reading, if they lie in the segment.
     ///
     /// # Errors
-    /// [`OutOfBounds`], as [`Region::at`].
+    /// [`OutOfBounds`], as [`MappedBytes::at`].
     pub fn at(&self, offset: u64, len: u64) -> Result<*const u8, OutOfBounds> {
         self.0.at(offset, len, 1).map(|address| address.as_ptr().cast_const())
     }

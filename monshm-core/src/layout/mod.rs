@@ -59,7 +59,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"monshm\r\n");
 
-/// The header as it stands in shared memory: atomics only. Reached by [`crate::Region::header`].
+/// The header as it stands in shared memory: atomics only. Reached by [`crate::MappedBytes::header`].
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Header {

@@ -1,13 +1,13 @@
-//! Finds memory of monshm's that living processes have mapped and that no name leads to: memfds, and objects whose name was
-//! removed once the peer was attached.
+//! Lists memory of monshm's that living processes have mapped and that no name leads to: memfds, and objects whose name
+//! was removed once the peer was attached.
 //!
-//! It reads /proc/PID/maps of every process that this one may look at, for people; it judges and removes nothing: the kernel
-//! removes these with their last mapping. A program can give a memfd of its own the same name.
+//! It reads /proc/PID/maps of every process that this one may look at, for people; it judges and removes nothing: the
+//! kernel removes these with their last mapping. Another program can give its memfd the same name.
 
 use std::collections::BTreeMap;
 
 use monshm_core::descriptor::Name;
-use monshm_core::survey::{Found, FoundObject, FoundState};
+use monshm_core::scan::{ScanEntry, ScanObject, ScanState};
 
 use crate::segment::PLACE;
 use crate::sys;
@@ -16,8 +16,8 @@ use crate::sys;
 const NAMELESS: &str = " (deleted)";
 
 /// All that is mapped, by object.
-pub(crate) fn mapped() -> Vec<Found> {
-    let mut objects: BTreeMap<u64, Found> = BTreeMap::new();
+pub(crate) fn list_anonymous() -> Vec<ScanEntry> {
+    let mut objects: BTreeMap<u64, ScanEntry> = BTreeMap::new();
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     for pid in pids {
@@ -25,13 +25,13 @@ pub(crate) fn mapped() -> Vec<Found> {
         let owner = sys::stat_path(&format!("/proc/{pid}")).map(|stat| stat.st_uid);
         for (inode, object, size) in maps.lines().filter_map(mapping) {
             let found = objects.entry(inode).or_insert_with(|| {
-                let state = FoundState::InUse { holders: 0 };
-                // Until the creator is known, who it is that has it: the object itself tells only those who can open it.
-                Found { object, size, owner_uid: owner.unwrap_or(0), pids: Vec::new(), state }
+                let state = ScanState::InUse { holders: 0 };
+                // The owner of the process that maps it: the object itself shows its own only to those who can open it.
+                ScanEntry::new(object, size, owner.unwrap_or(0), Vec::new(), state)
             });
             if found.pids.last() != Some(&pid) {
                 found.pids.push(pid);
-                found.state = FoundState::InUse { holders: found.pids.len() as u32 };
+                found.state = ScanState::InUse { holders: found.pids.len() as u32 };
             }
         }
     }
@@ -39,7 +39,7 @@ pub(crate) fn mapped() -> Vec<Found> {
 }
 
 /// Inode, object and size of one line, if it shows memory of ours without a name.
-fn mapping(line: &str) -> Option<(u64, FoundObject, u64)> {
+fn mapping(line: &str) -> Option<(u64, ScanObject, u64)> {
     // address perms offset device inode path
     let path = line.get(line.find('/')?..)?.strip_suffix(NAMELESS)?;
     let mut words = line.split_whitespace();
@@ -48,13 +48,13 @@ fn mapping(line: &str) -> Option<(u64, FoundObject, u64)> {
     let size = address(end)?.checked_sub(address(begin)?)?;
     let inode = words.nth(3)?.parse().ok()?;
     let object = if path == "/memfd:monshm" {
-        FoundObject::Memfd { inode }
+        ScanObject::Memfd { inode }
     } else {
         let name = Name::new(path.strip_prefix(PLACE)?)?;
         if name.as_str().len() != Name::MAX_LEN || !name.as_str().starts_with(Name::PREFIX) {
             return None;
         }
-        FoundObject::Name(name)
+        ScanObject::Name(name)
     };
     Some((inode, object, size))
 }

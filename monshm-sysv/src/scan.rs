@@ -1,76 +1,31 @@
-//! Finds and removes what processes that were killed have left behind. Never what a living process uses.
+//! Lists the objects that have monshm's form, judges each, and removes those that killed processes left.
 //!
 //! Two things can stay: a segment whose creator died between `shmget` and `IPC_RMID`, and a semaphore set whose last
-//! process died. The list comes from /proc/sysvipc, which shows this IPC namespace.
+//! process died. The list comes from /proc/sysvipc, which shows this IPC namespace. Only objects that our own user
+//! created or owns are judged, unless we are root.
 //!
-//! It judges only what its user created or owns, unless it runs as root.
+//! A segment is stale if its key carries [`KEY_PREFIX`](crate::KEY_PREFIX), nobody is attached, its creator is dead, it
+//! is older than ten seconds, and it holds not one page: monshm removes the id before it uses the memory, so a segment
+//! that holds data is another program's. A set is stale, whatever mode a peer has given it, if key, size and
+//! [`SET_MARK`](crate::SET_MARK) are ours and no slot is taken by a process that exists; a set that was never used (its
+//! creator died while it made it) also has to be older than ten seconds. A pid that was reused, or that another PID
+//! namespace hides, counts as alive.
 
-use monshm_core::{Found, FoundObject, FoundState, Result};
+use monshm_core::{Cleanup, Result, ScanEntry, ScanObject, ScanState};
 
-/// An object that was left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Removed {
-    /// A segment into which nothing was ever written.
-    Segment {
-        /// Its id, as `ipcrm -m` takes it.
-        id: i32,
-        /// Its size in bytes, as it was asked for.
-        size: u64,
-        /// Who created it.
-        creator_uid: u32,
-    },
-    /// A semaphore set.
-    Set {
-        /// Its id, as `ipcrm -s` takes it.
-        id: i32,
-        /// Who created it.
-        creator_uid: u32,
-    },
-}
-
-/// Removes the segments and semaphore sets that belong to nobody alive; with `dry_run`, only lists them.
-///
-/// A segment goes if its key carries [`KEY_PREFIX`](crate::KEY_PREFIX), nobody is attached, its creator is dead, it is
-/// older than ten seconds, and it holds not one page: monshm removes the id before it uses the memory, so what holds
-/// data is another program's. A set goes, whatever mode a peer has given it, if key, size and
-/// [`SET_MARK`](crate::SET_MARK) are ours and no slot is taken by a process that exists; one that was never used (its creator died while it made it) also has to be older than ten
-/// seconds. A pid that was reused, or that another PID namespace hides, counts as alive.
-///
-/// # Examples
-/// ```
-/// for object in monshm_sysv::clean(true)? {
-///     println!("would remove {object:?}");
-/// }
-/// # Ok::<(), monshm_core::Error>(())
-/// ```
+/// All segments and sets that have monshm's form, judged; with [`Cleanup::Remove`], the stale ones are removed.
 ///
 /// # Errors
-/// `Unsupported` where the system does not list its objects. An object that vanishes or refuses meanwhile is left out.
-pub fn clean(dry_run: bool) -> Result<Vec<Removed>> {
-    Ok(survey(!dry_run)?.iter().filter_map(left).collect())
-}
-
-/// All segments and sets that have monshm's form, judged; with `remove`, those that nobody alive has are removed.
-pub(crate) fn survey(remove: bool) -> Result<Vec<Found>> {
-    imp::survey(remove)
-}
-
-fn left(found: &Found) -> Option<Removed> {
-    let creator_uid = found.owner_uid;
-    match found.object {
-        _ if !found.is_left() => None,
-        FoundObject::Segment { id } => Some(Removed::Segment { id, size: found.size, creator_uid }),
-        FoundObject::Semaphores { id } => Some(Removed::Set { id, creator_uid }),
-        _ => None,
-    }
+/// `Unsupported` where the system does not list its objects. An object that vanishes meanwhile is left out.
+pub(crate) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
+    imp::scan(cleanup)
 }
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
     use monshm_core::{Error, ErrorKind, Operation, Result};
 
-    pub(super) fn survey(_remove: bool) -> Result<Vec<super::Found>> {
+    pub(super) fn scan(_cleanup: super::Cleanup) -> Result<Vec<super::ScanEntry>> {
         Err(Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a list of System V objects" }).on("sysv"))
     }
 }
@@ -82,7 +37,7 @@ mod imp {
 
     use monshm_core::{Error, ErrorKind, Operation, Result};
 
-    use super::{Found, FoundObject, FoundState};
+    use super::{Cleanup, ScanEntry, ScanObject, ScanState};
     use crate::liveness::{COUNT, SET_MARK, Set};
     use crate::sys::Errno;
     use crate::{key, sys};
@@ -115,36 +70,36 @@ mod imp {
         }
 
         /// Left behind, if it is old enough for that.
-        fn by_age(&self, now: i64) -> Option<FoundState> {
+        fn by_age(&self, now: i64) -> Option<ScanState> {
             let age = now.saturating_sub(self.number("ctime")?);
             if age >= CREATION {
-                return Some(FoundState::Left);
+                return Some(ScanState::Stale);
             }
             let age_s = u64::try_from(age).unwrap_or(0);
-            Some(FoundState::Young { age_s, limit_s: CREATION.unsigned_abs() })
+            Some(ScanState::TooNew { age_s, limit_s: CREATION.unsigned_abs() })
         }
     }
 
-    pub(super) fn survey(remove: bool) -> Result<Vec<Found>> {
+    pub(super) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
         let us = sys::effective_uid();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
         let mut all = judged(&table("/proc/sysvipc/shm")?, |row| segment(row, us, now));
         all.extend(judged(&table("/proc/sysvipc/sem")?, |row| set(row, us, now)));
-        if remove {
-            for found in all.iter_mut().filter(|found| found.is_left()) {
+        if cleanup == Cleanup::Remove {
+            for found in all.iter_mut().filter(|found| found.is_stale()) {
                 let removed = match found.object {
-                    FoundObject::Segment { id } => sys::shm_remove(id),
-                    FoundObject::Semaphores { id } => sys::sem_remove(id),
+                    ScanObject::Segment { id } => sys::shm_remove(id),
+                    ScanObject::Semaphores { id } => sys::sem_remove(id),
                     _ => continue,
                 };
                 found.state = match removed {
-                    Ok(()) => FoundState::Removed,
-                    Err(Errno(errno)) => FoundState::Failed { errno },
+                    Ok(()) => ScanState::Removed,
+                    Err(Errno(errno)) => ScanState::Failed { errno },
                 };
             }
             // Another one was faster.
             let gone = |errno| matches!(errno, libc::EINVAL | libc::EIDRM);
-            all.retain(|found| !matches!(found.state, FoundState::Failed { errno } if gone(errno)));
+            all.retain(|found| !matches!(found.state, ScanState::Failed { errno } if gone(errno)));
         }
         Ok(all)
     }
@@ -156,13 +111,13 @@ mod imp {
         })
     }
 
-    fn judged(table: &str, judge: impl Fn(&Row<'_>) -> Option<Found>) -> Vec<Found> {
+    fn judged(table: &str, judge: impl Fn(&Row<'_>) -> Option<ScanEntry>) -> Vec<ScanEntry> {
         let mut lines = table.lines();
         let names = lines.next().unwrap_or_default();
         lines.filter_map(|line| judge(&Row { names, line })).collect()
     }
 
-    fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<Found> {
+    fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<ScanEntry> {
         let (owner_uid, may_remove) = row.ours(us)?;
         // "perms" is octal; 600 is read as a decimal number here. While a segment can still be found its creator has it for
         // itself, so that no peer has changed its mode.
@@ -172,24 +127,24 @@ mod imp {
         let attached = u32::try_from(row.number("nattch")?).ok()?;
         let creator = i32::try_from(row.number("cpid")?).ok()?;
         let state = if !may_remove {
-            FoundState::OtherUser
+            ScanState::OtherUser
         } else if attached > 0 {
-            FoundState::InUse { holders: attached }
+            ScanState::InUse { holders: attached }
         } else if row.number("rss")? != 0 || row.number("swap")? != 0 {
             // Holds data, and nobody is attached: another program's.
             return None;
         } else if sys::process_exists(creator) {
-            FoundState::InUse { holders: 1 }
+            ScanState::InUse { holders: 1 }
         } else {
             row.by_age(now)?
         };
         let size = u64::try_from(row.number("size")?).ok()?;
-        let pids = u32::try_from(creator).ok().filter(|_| matches!(state, FoundState::InUse { .. }));
-        let object = FoundObject::Segment { id: row.id("shmid")? };
-        Some(Found { object, size, owner_uid, pids: pids.into_iter().collect(), state })
+        let pids = u32::try_from(creator).ok().filter(|_| matches!(state, ScanState::InUse { .. }));
+        let object = ScanObject::Segment { id: row.id("shmid")? };
+        Some(ScanEntry::new(object, size, owner_uid, pids.into_iter().collect(), state))
     }
 
-    fn set(row: &Row<'_>, us: u32, now: i64) -> Option<Found> {
+    fn set(row: &Row<'_>, us: u32, now: i64) -> Option<ScanEntry> {
         // Whatever its mode: a hostile peer, as the owner, can have changed it.
         let (owner_uid, may_remove) = row.ours(us)?;
         let id = row.id("semid")?;
@@ -198,20 +153,20 @@ mod imp {
             return None;
         }
         let found = |state, pids| {
-            let object = FoundObject::Semaphores { id };
-            Some(Found { object, size, owner_uid, pids, state })
+            let object = ScanObject::Semaphores { id };
+            Some(ScanEntry::new(object, size, owner_uid, pids, state))
         };
         if !may_remove {
-            return found(FoundState::OtherUser, Vec::new());
+            return found(ScanState::OtherUser, Vec::new());
         }
         let failed = |Errno(errno)| match errno {
             // It went meanwhile.
             libc::EINVAL | libc::EIDRM => None,
-            _ => found(FoundState::Failed { errno }, Vec::new()),
+            _ => found(ScanState::Failed { errno }, Vec::new()),
         };
         let state = if row.number("otime")? != 0 {
             match Set::from_id(id).mark() {
-                Ok(mark) if mark == u32::from(SET_MARK) => FoundState::Left,
+                Ok(mark) if mark == u32::from(SET_MARK) => ScanState::Stale,
                 Ok(_) => return None,
                 Err(errno) => return failed(errno),
             }
@@ -221,7 +176,7 @@ mod imp {
         };
         match Set::from_id(id).holders() {
             Ok(pids) if pids.is_empty() => found(state, pids),
-            Ok(pids) => found(FoundState::InUse { holders: pids.len() as u32 }, pids),
+            Ok(pids) => found(ScanState::InUse { holders: pids.len() as u32 }, pids),
             Err(errno) => failed(errno),
         }
     }
@@ -233,7 +188,7 @@ mod imp {
         const SHM: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
                            atime      dtime      ctime                   rss                  swap\n";
 
-        fn states(row: &str) -> Vec<FoundState> {
+        fn states(row: &str) -> Vec<ScanState> {
             let found = judged(&format!("{SHM}{row}"), |row| segment(row, 7, 1000));
             found.iter().map(|found| found.state).collect()
         }
@@ -245,17 +200,17 @@ mod imp {
             let row = |key: i32, perms: &str, pid: i32, nattch: u32, uid: u32, ctime: u32, rss: u32, swap: u32| {
                 states(&format!("{key} 42 {perms} 8192 {pid} 0 {nattch} {uid} 0 {uid} 0 0 0 {ctime} {rss} {swap}\n"))
             };
-            let in_use = [FoundState::InUse { holders: 1 }];
-            let young = [FoundState::Young { age_s: 9, limit_s: 10 }];
-            assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 0), [FoundState::Left]);
+            let in_use = [ScanState::InUse { holders: 1 }];
+            let too_new = [ScanState::TooNew { age_s: 9, limit_s: 10 }];
+            assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 0), [ScanState::Stale]);
             assert_eq!(row(key ^ 1 << 20, "600", dead, 0, 7, 990, 0, 0), [], "another program's key");
             assert_eq!(row(key, "644", dead, 0, 7, 990, 0, 0), [], "another program's mode");
             let us = std::process::id() as i32;
             assert_eq!(row(key, "600", us, 0, 7, 990, 0, 0), in_use, "the creator lives");
             assert_eq!(row(key, "600", 0, 0, 7, 990, 0, 0), in_use, "the creator cannot be seen");
             assert_eq!(row(key, "600", dead, 1, 7, 990, 0, 0), in_use, "somebody is attached");
-            assert_eq!(row(key, "600", dead, 0, 8, 990, 0, 0), [FoundState::OtherUser]);
-            assert_eq!(row(key, "600", dead, 0, 7, 991, 0, 0), young);
+            assert_eq!(row(key, "600", dead, 0, 8, 990, 0, 0), [ScanState::OtherUser]);
+            assert_eq!(row(key, "600", dead, 0, 7, 991, 0, 0), too_new);
             assert_eq!(row(key, "600", dead, 0, 7, 990, 4096, 0), [], "holds data");
             assert_eq!(row(key, "600", dead, 0, 7, 990, 0, 4096), [], "holds data in swap");
             assert_eq!(states("nonsense\n\n"), []);

@@ -1,0 +1,178 @@
+//! Lists the names in `/dev/shm` that have monshm's form, judges each, and removes those that killed processes left.
+//!
+//! A name stays when its creator dies before a peer has attached, or when the peer may not remove it and the creator is
+//! killed. Memfds leave nothing. Only names of our own user are judged, unless we are root.
+//!
+//! A name is stale if it leads to a file of a tmpfs that its owner's group and others cannot open (but for one user on
+//! its access list), is older than ten seconds, and no process holds a slot in the object: the kernel releases a slot
+//! when its process ends. A creator holds its slot from the moment that the name exists, but for those ten seconds.
+
+mod anonymous;
+
+use std::os::fd::AsFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use monshm_core::descriptor::Name;
+use monshm_core::error::{Error, ErrorKind, Operation, Result};
+use monshm_core::liveness::Slot;
+use monshm_core::scan::{Cleanup, ScanEntry, ScanObject, ScanState};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::segment::{PLACE, TMPFS_MAGIC};
+use crate::sys;
+
+/// How long a creator may take between making the name and locking its slot, in seconds.
+const CREATION: i64 = 10;
+
+pub(crate) use anonymous::list_anonymous;
+
+/// All names that have monshm's form, judged; with [`Cleanup::Remove`], the stale ones are removed.
+///
+/// # Errors
+/// `Unsupported` where there is no `/dev/shm` to be read. An object that vanishes meanwhile is left out.
+pub(crate) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
+    let entries = sys::read_folder(PLACE).map_err(|error| {
+        Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a /dev/shm that can be read" })
+            .on("posix")
+            .with_os_error(error.raw_os_error().unwrap_or(0))
+    })?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let names = entries.flatten().filter_map(|entry| Name::new(&format!("/{}", entry.file_name().to_str()?)));
+    Ok(names.filter_map(|name| judge(name, now, cleanup)).collect())
+}
+
+/// Who holds the object that this name leads to; `None` when it is not monshm's, or has gone.
+fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
+    if name.as_str().len() != Name::MAX_LEN || !name.as_str().starts_with(Name::PREFIX) {
+        return None;
+    }
+    let path = format!("{PLACE}{name}");
+    let first = sys::stat_path(&path).ok()?;
+    // What is no file is not opened: a pipe or a device could notice. Nor is what is open to all: another program's.
+    if FileType::from_raw_mode(first.st_mode) != FileType::RegularFile || first.st_mode & 0o007 != 0 {
+        return None;
+    }
+    let found = |state| {
+        let (object, size) = (ScanObject::Name(name), u64::try_from(first.st_size).unwrap_or(0));
+        Some(ScanEntry::new(object, size, first.st_uid, Vec::new(), state))
+    };
+    let us = sys::own_uid();
+    if first.st_uid != us && us != 0 {
+        return found(ScanState::OtherUser);
+    }
+    let file = match sys::open(&path, OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return None,
+        Err(errno) => return found(ScanState::Failed { errno: errno.raw_os_error() }),
+    };
+    let stat = sys::stat(&file).ok()?;
+    if stat.st_ino != first.st_ino || sys::file_system(&file).ok()?.0 != TMPFS_MAGIC {
+        return None;
+    }
+    let mut holders = 0;
+    for slot in Slot::all() {
+        match sys::is_byte_locked(file.as_fd(), slot.index()) {
+            Ok(held) => holders += u32::from(held),
+            // Where the kernel does not answer, somebody may live.
+            Err(errno) => return found(ScanState::Failed { errno: errno.raw_os_error() }),
+        }
+    }
+    let age = now.saturating_sub(stat.st_ctime as i64);
+    if holders > 0 {
+        return found(ScanState::InUse { holders });
+    }
+    if age < CREATION {
+        let age_s = u64::try_from(age).unwrap_or(0);
+        return found(ScanState::TooNew { age_s, limit_s: CREATION.unsigned_abs() });
+    }
+    if cleanup == Cleanup::Report {
+        return found(ScanState::Stale);
+    }
+    // Nobody makes this name again: it is random. But it may have been removed, and put there by an enemy.
+    match sys::stat_path(&path) {
+        Ok(again) if again.st_ino == stat.st_ino => {}
+        _ => return None,
+    }
+    match sys::unlink(&path) {
+        Ok(()) => found(ScanState::Removed),
+        Err(Errno::NOENT) => None,
+        Err(errno) => found(ScanState::Failed { errno: errno.raw_os_error() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monshm_core::attachment::Attachment;
+    use monshm_core::backend::{Access, Request};
+    use monshm_core::descriptor::Identity;
+    use monshm_core::kind::MemoryKind;
+    use std::os::fd::OwnedFd;
+
+    // Each test judges its own name alone: the others' segments come and go.
+
+    fn later() -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + CREATION
+    }
+
+    fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanState> {
+        super::judge(name, now, cleanup).map(|entry| entry.state)
+    }
+
+    fn exists(name: Name) -> bool {
+        sys::stat_path(&format!("{PLACE}{name}")).is_ok()
+    }
+
+    fn abandoned(mode: u32) -> (Name, OwnedFd) {
+        let name = Name::from_random(sys::random_bits().unwrap());
+        let flags = OFlags::CREATE | OFlags::EXCL;
+        let file = sys::open(&format!("{PLACE}{name}"), flags, Mode::from_raw_mode(0o600)).unwrap();
+        sys::set_mode(&file, mode).unwrap();
+        (name, file)
+    }
+
+    #[test]
+    fn each_state_is_told_and_only_a_stale_name_is_removed() {
+        let (name, file) = abandoned(0o600);
+        let now = later() - CREATION + 3;
+        let state = judge(name, now, Cleanup::Remove);
+        assert!(matches!(state, Some(ScanState::TooNew { age_s: 2.., limit_s: 10 })), "{state:?}");
+        assert!(exists(name), "its creator may still be making it");
+        assert!(sys::lock_byte(file.as_fd(), 0).unwrap() && sys::lock_byte(file.as_fd(), 31).unwrap());
+        assert_eq!(judge(name, later(), Cleanup::Remove), Some(ScanState::InUse { holders: 2 }));
+        drop(file);
+        let entry = super::judge(name, later(), Cleanup::Report).unwrap();
+        assert_eq!((entry.object, entry.size, entry.owner_uid), (ScanObject::Name(name), 0, sys::own_uid()));
+        assert_eq!(entry.state, ScanState::Stale);
+        assert!(exists(name), "a report removes nothing");
+        assert_eq!(judge(name, later(), Cleanup::Remove), Some(ScanState::Removed));
+        assert!(!exists(name));
+        assert_eq!(judge(name, later(), Cleanup::Remove), None);
+    }
+
+    #[test]
+    fn what_is_open_to_all_is_another_programs() {
+        let (name, _file) = abandoned(0o666);
+        assert_eq!(judge(name, later(), Cleanup::Remove), None);
+        sys::unlink(&format!("{PLACE}{name}")).unwrap();
+        let other = Name::new("/mon-short").unwrap();
+        std::fs::write(format!("{PLACE}{other}"), "").unwrap();
+        assert_eq!(judge(other, later(), Cleanup::Remove), None);
+        sys::unlink(&format!("{PLACE}{other}")).unwrap();
+    }
+
+    #[test]
+    fn a_creator_lives_before_anybody_was_told() {
+        let peer = Identity { uid: sys::own_uid(), gid: u32::MAX };
+        let request =
+            Request { size: 65536, memory: MemoryKind::Named, peer, access: Access::Shared, reachable_by_bytes: true };
+        let creator = crate::segment::create(&request).unwrap();
+        let base = format!("{:x}-", creator.region().base().as_ptr() as usize);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.starts_with(&base)).unwrap();
+        let name = Name::new(line.split_once(PLACE).unwrap().1).unwrap();
+        assert_eq!(judge(name, later(), Cleanup::Remove), Some(ScanState::InUse { holders: 1 }));
+        assert!(exists(name));
+    }
+}
