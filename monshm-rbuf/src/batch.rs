@@ -1,11 +1,13 @@
 //! Batches: many writes under one publication, many reads under one release.
 //!
-//! A write in a batch that answered `Ok` is never lost: dropping the batch publishes. What must be all or
-//! nothing is a grant.
+//! A write in a batch that answered `Ok` is never lost: dropping the batch publishes. A grant is the means for what
+//! must be all or nothing.
 
-use crate::consumer::{Consumer, Glance};
+use crate::consumer::Consumer;
+use crate::cursor::Polled;
 use crate::error::Error;
 use crate::memory::Memory;
+use crate::policy::{Adaptive, Policy};
 use crate::producer::Producer;
 use crate::record::{Label, Record};
 
@@ -14,17 +16,33 @@ use crate::record::{Label, Record};
 /// When the ring is full, what was written is published before the call answers [`Error::Full`], so that a
 /// wait for room inside a batch cannot wait for itself.
 #[derive(Debug)]
+#[must_use = "a batch publishes when it is dropped: at once, if it is not kept"]
 pub struct WriteBatch<'a, M: Memory> {
     producer: &'a mut Producer<M>,
-    /// Where what was not published begins.
-    from: u64,
+    /// Where the shared `tail` stands.
+    published: u64,
 }
 
 impl<M: Memory> Producer<M> {
     /// Begins a batch.
+    ///
+    /// # Examples
+    /// ```
+    /// # let ring = monshm_rbuf::StaticRing::<64>::new();
+    /// # let (memory, me) = (ring.memory(), core::num::NonZeroU32::MIN);
+    /// # let mut producer = monshm_rbuf::Producer::claim(memory, me)?;
+    /// # let mut consumer = monshm_rbuf::Consumer::claim(memory, me)?;
+    /// let mut batch = producer.batch();
+    /// batch.write(b"ab")?;
+    /// batch.write(b"cd")?;
+    /// assert_eq!(consumer.available()?, 0);
+    /// batch.publish();
+    /// assert_eq!(consumer.available()?, 4);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
     pub fn batch(&mut self) -> WriteBatch<'_, M> {
-        let from = self.cursor.at();
-        WriteBatch { producer: self, from }
+        let published = self.tail();
+        WriteBatch { producer: self, published }
     }
 }
 
@@ -35,7 +53,7 @@ impl<M: Memory> WriteBatch<'_, M> {
     /// As for [`Producer::write`].
     #[inline]
     pub fn write(&mut self, src: &[u8]) -> Result<(), Error> {
-        match self.producer.stage(src, self.from) {
+        match self.producer.stage(src, self.published) {
             Ok(()) => Ok(()),
             refusal => self.flush(refusal),
         }
@@ -47,7 +65,7 @@ impl<M: Memory> WriteBatch<'_, M> {
     /// As for [`Producer::push`].
     #[inline]
     pub fn push(&mut self, label: Label, payload: &[u8]) -> Result<(), Error> {
-        match self.producer.stage_record(label, payload, self.from) {
+        match self.producer.stage_record(label, payload, self.published) {
             Ok(()) => Ok(()),
             refusal => self.flush(refusal),
         }
@@ -56,8 +74,8 @@ impl<M: Memory> WriteBatch<'_, M> {
     /// Makes all that was written so far visible.
     #[inline]
     pub fn publish(&mut self) {
-        self.producer.publish(self.from);
-        self.from = self.producer.cursor.at();
+        self.producer.publish(self.published);
+        self.published = self.producer.tail();
     }
 
     #[cold]
@@ -79,28 +97,44 @@ impl<M: Memory> Drop for WriteBatch<'_, M> {
 ///
 /// When the ring is empty, what was read is released before the call answers [`Error::Empty`].
 #[derive(Debug)]
-pub struct ReadBatch<'a, M: Memory> {
-    consumer: &'a mut Consumer<M>,
-    /// Where what was not released begins.
-    from: u64,
+#[must_use = "a batch releases when it is dropped: at once, if it is not kept"]
+pub struct ReadBatch<'a, M: Memory, P: Policy = Adaptive> {
+    consumer: &'a mut Consumer<M, P>,
+    /// Where the shared `head` stands.
+    released: u64,
 }
 
-impl<M: Memory> Consumer<M> {
+impl<M: Memory, P: Policy> Consumer<M, P> {
     /// Begins a batch.
-    pub fn batch(&mut self) -> ReadBatch<'_, M> {
-        let from = self.cursor.at();
-        ReadBatch { consumer: self, from }
+    ///
+    /// # Examples
+    /// ```
+    /// # let ring = monshm_rbuf::StaticRing::<8>::new();
+    /// # let (memory, me) = (ring.memory(), core::num::NonZeroU32::MIN);
+    /// # let mut producer = monshm_rbuf::Producer::claim(memory, me)?;
+    /// # let mut consumer = monshm_rbuf::Consumer::claim(memory, me)?;
+    /// producer.write(b"abcdefg")?;
+    /// let mut batch = consumer.batch();
+    /// batch.read(&mut [0; 4])?;
+    /// assert_eq!(producer.available()?, 0);
+    /// batch.release();
+    /// assert_eq!(producer.available()?, 4);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
+    pub fn batch(&mut self) -> ReadBatch<'_, M, P> {
+        let released = self.head();
+        ReadBatch { consumer: self, released }
     }
 }
 
-impl<M: Memory> ReadBatch<'_, M> {
+impl<M: Memory, P: Policy> ReadBatch<'_, M, P> {
     /// Reads `dst.len()` bytes, released with the batch.
     ///
     /// # Errors
     /// As for [`Consumer::read`].
     #[inline]
     pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
-        match self.consumer.take(dst, self.from) {
+        match self.consumer.take(dst, self.released) {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.flush(refusal)),
         }
@@ -112,15 +146,15 @@ impl<M: Memory> ReadBatch<'_, M> {
     /// As for [`Consumer::pop`].
     #[inline]
     pub fn pop(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        match self.consumer.take_plain(dst, self.from) {
-            Glance::Found(header) => Ok(header.to_record()),
-            Glance::Nothing | Glance::Unclear => self.pop_far(dst),
+        match self.consumer.take_plain_record(dst, self.released) {
+            Polled::Found(header) => Ok(header.to_record()),
+            Polled::Nothing | Polled::Unclear => self.pop_any(dst),
         }
     }
 
     #[inline(never)]
-    fn pop_far(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
-        match self.consumer.take_record_far(dst, self.from) {
+    fn pop_any(&mut self, dst: &mut [u8]) -> Result<Record, Error> {
+        match self.consumer.take_any_record(dst, self.released) {
             Ok(record) => Ok(record),
             Err(refusal) => Err(self.flush(refusal)),
         }
@@ -129,8 +163,8 @@ impl<M: Memory> ReadBatch<'_, M> {
     /// Gives back what was read so far.
     #[inline]
     pub fn release(&mut self) {
-        self.consumer.release_all();
-        self.from = self.consumer.cursor.at();
+        self.consumer.release();
+        self.released = self.consumer.head();
     }
 
     #[cold]
@@ -140,7 +174,7 @@ impl<M: Memory> ReadBatch<'_, M> {
     }
 }
 
-impl<M: Memory> Drop for ReadBatch<'_, M> {
+impl<M: Memory, P: Policy> Drop for ReadBatch<'_, M, P> {
     #[inline]
     fn drop(&mut self) {
         self.release();

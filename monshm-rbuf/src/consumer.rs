@@ -1,17 +1,17 @@
-//! The lock-free reading side: bytes, whole or in part; skip; what the producer dropped; close.
+//! The reading endpoint: bytes, whole or in part; skip; what the producer dropped.
 //!
-//! Grants, batches and records build on it in files of their own. It never waits for the other side (it may pause, see
-//! `pace`), and it never writes the ring's bytes.
+//! The plain ring comes first: `head`, the cached `tail`, copy out, release. Then the polls, where the policy is
+//! asked. Grants, batches and records build on it in files of their own. It never waits for the other side, and it
+//! never writes the ring's bytes.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::cursor::{Cursor, Extended};
+use crate::claim::{Claim, ConsumerRole, endpoint};
+use crate::cursor::{Cursor, Polled};
 use crate::error::{Corruption, Error};
-use crate::memory::{Field64, Memory, get};
-use crate::pace::{Pace, SHORT};
-use crate::position::LINE;
-use crate::seat::{AsConsumer, Seat};
+use crate::memory::{Field64, Memory, copy_out_wrapping};
+use crate::policy::{Adaptive, Burst, Policy, SHORT};
 
 /// What the producer dropped because the ring was full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,14 +24,30 @@ pub struct Drops {
 
 /// The one reader of a ring.
 ///
-/// Claimed exclusively; dropping it closes its side and releases the claim. The producer, or a hostile peer
-/// in its place, may change every shared byte at any time; what does not hold is [`Error::Corrupt`], from
-/// then on and for ever.
+/// Claimed exclusively; dropping it closes its side and releases the claim. The producer, or a hostile peer in its
+/// place, may change every shared byte at any time; what cannot be is [`Error::Corrupt`], from then on and for ever.
+///
+/// `P` decides when it polls: [`Adaptive`] finds out what is fast, [`Plain`](crate::Plain) polls at once.
+///
+/// # Examples
+/// ```
+/// # use core::num::NonZeroU32;
+/// use monshm_rbuf::{Consumer, Error, Producer, StaticRing};
+/// let ring = StaticRing::<64>::new();
+/// let mut producer = Producer::claim(ring.memory(), NonZeroU32::MIN)?;
+/// let mut consumer = Consumer::claim(ring.memory(), NonZeroU32::MIN)?;
+/// producer.write(b"abcdef")?;
+/// let mut bytes = [0; 4];
+/// consumer.read(&mut bytes)?;
+/// assert_eq!(&bytes, b"abcd");
+/// assert_eq!(consumer.read(&mut bytes), Err(Error::Empty { requested: 4, available: 2 }));
+/// assert_eq!(consumer.read_partial(&mut bytes)?, 2);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
-pub struct Consumer<M: Memory> {
-    pub(crate) seat: Seat<M, AsConsumer>,
-    /// The first byte that was not read yet; the goal is the last `tail` that was seen. The producer can only take it
-    /// further; looked at when a call needs more.
+pub struct Consumer<M: Memory, P: Policy = Adaptive> {
+    pub(crate) claim: Claim<M, ConsumerRole>,
+    /// `head` and the cached `tail`: see [`Consumer::head`] and [`Consumer::cached_tail`].
     pub(crate) cursor: Cursor,
     /// The number of the next checked record. `None`: not known yet.
     pub(crate) sequence: Option<u32>,
@@ -39,37 +55,11 @@ pub struct Consumer<M: Memory> {
     pub(crate) verified: Option<u32>,
     /// The drop counters as they stood when they were last asked for.
     drops_seen: Drops,
-    /// When to look at `tail` again, and how to go on; and the goal up to which it was told.
-    pace: Pace,
-    told: u64,
-    /// Up to which line what was read has left the caches: inside the bounds, a multiple of [`LINE`], at or before the
-    /// cursor in the order of reading. And how far from there the cursor is when more does, bytes: `STAYS`, and it does not.
-    evicted: u64,
-    evict_after: u64,
     poison: Option<Corruption>,
+    policy: P,
 }
 
-/// What a short look found.
-#[derive(Debug)]
-pub(crate) enum Glance<T> {
-    Found(T),
-    /// That the ring is empty, or has too little.
-    Nothing,
-    /// That it takes more than a short look.
-    Unclear,
-}
-
-/// Bytes whose lines are put out of the caches together, a power of two: one by one cost a consumer of short messages a
-/// quarter of its rate.
-const EVICTED_AT_ONCE: u64 = 8 * LINE;
-
-/// More than any position differs from another by.
-const STAYS: u64 = u64::MAX;
-
-/// Where the line begins in which `position` lies. Inside the bounds if that is: rings begin at multiples of 128.
-const fn line_of(position: u64) -> u64 {
-    position & !(LINE - 1)
-}
+endpoint!(Consumer, P: Policy);
 
 impl<M: Memory> Consumer<M> {
     /// Claims the consumer's role for `claimant`, and goes on where `head` stands.
@@ -77,42 +67,84 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Error::Claimed`] when somebody holds the role; [`Error::Corrupt`] when an index is out of range.
     pub fn claim(memory: M, claimant: NonZeroU32) -> Result<Self, Error> {
-        Self::start(Seat::claim(memory, claimant)?)
+        Self::claim_with(memory, claimant, Adaptive::default())
     }
 
-    /// Claims the role in the place of `dead`, of whom the caller knows that it does not run any more.
+    /// Claims the role in the place of `dead`, of which the caller knows that it does not run any more.
     ///
     /// What `dead` had read and not released is read again.
     ///
     /// # Errors
     /// [`Error::Claimed`] when somebody else holds the role by now, [`Error::NotClaimed`] when nobody does;
     /// [`Error::Corrupt`] when an index is out of range.
+    ///
+    /// # Examples
+    /// ```
+    /// # use core::num::NonZeroU32;
+    /// # use monshm_rbuf::{Consumer, StaticRing};
+    /// # let ring = StaticRing::<64>::new();
+    /// # let (dead, me) = (NonZeroU32::new(1).unwrap(), NonZeroU32::new(2).unwrap());
+    /// # core::mem::forget(Consumer::claim(ring.memory(), dead)?);
+    /// assert!(Consumer::claim(ring.memory(), me).is_err());
+    /// let consumer = Consumer::take_over(ring.memory(), dead, me)?;
+    /// assert_eq!(consumer.claimant(), me);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
     pub fn take_over(memory: M, dead: NonZeroU32, claimant: NonZeroU32) -> Result<Self, Error> {
-        Self::start(Seat::take_over(memory, dead, claimant)?)
+        Self::take_over_with(memory, dead, claimant, Adaptive::default())
+    }
+}
+
+impl<M: Memory, P: Policy> Consumer<M, P> {
+    /// As [`claim`](Consumer::claim), with a policy.
+    ///
+    /// # Errors
+    /// As for [`claim`](Consumer::claim).
+    pub fn claim_with(memory: M, claimant: NonZeroU32, policy: P) -> Result<Self, Error> {
+        Self::start(Claim::new(memory, claimant)?, policy)
     }
 
-    fn start(seat: Seat<M, AsConsumer>) -> Result<Self, Error> {
-        let bounds = seat.memory.bounds();
+    /// As [`take_over`](Consumer::take_over), with a policy.
+    ///
+    /// # Errors
+    /// As for [`take_over`](Consumer::take_over).
+    pub fn take_over_with(memory: M, dead: NonZeroU32, claimant: NonZeroU32, policy: P) -> Result<Self, Error> {
+        Self::start(Claim::take_over(memory, dead, claimant)?, policy)
+    }
+
+    fn start(claim: Claim<M, ConsumerRole>, policy: P) -> Result<Self, Error> {
+        let bounds = claim.memory.bounds();
         // Relaxed: the claim ordered it.
-        let head = seat.memory.load64(Field64::Head, Relaxed);
+        let head = claim.memory.load64(Field64::Head, Relaxed);
         if !bounds.contains(head) {
             return Err(Error::Corrupt(Corruption::HeadOutOfRange));
         }
         let mut consumer = Consumer {
-            seat,
+            claim,
             cursor: Cursor::new(bounds, head),
             sequence: None,
             verified: None,
             drops_seen: Drops::default(),
-            pace: Pace::new(bounds.size()),
-            told: head,
-            evicted: line_of(head),
-            evict_after: STAYS,
             poison: None,
+            policy,
         };
-        consumer.refresh(head)?;
-        consumer.told = consumer.cursor.goal();
+        consumer.reload_tail(head)?;
+        consumer.policy.start(bounds, head, consumer.cached_tail());
         Ok(consumer)
+    }
+
+    /// `head`: the first byte that was not read. Nobody else changes it, so this is exact; the shared word of that name
+    /// follows when the bytes before it are released, and is never loaded again.
+    #[inline(always)]
+    pub(crate) fn head(&self) -> u64 {
+        self.cursor.position()
+    }
+
+    /// The cached `tail`: the first byte that was not written when the shared word was loaded last. The producer may
+    /// have written more since, never less; it is loaded again when the cached one does not suffice.
+    #[inline(always)]
+    pub(crate) fn cached_tail(&self) -> u64 {
+        self.cursor.limit()
     }
 
     /// Reads `dst.len()` bytes and releases them, or none.
@@ -121,9 +153,141 @@ impl<M: Memory> Consumer<M> {
     /// [`Error::Empty`] or [`Error::TooLong`], and nothing was read; [`Error::Corrupt`].
     #[inline(always)]
     pub fn read(&mut self, dst: &mut [u8]) -> Result<(), Error> {
-        self.take(dst, self.cursor.at())?;
-        self.release_all();
+        self.take(dst, self.head())?;
+        self.release();
         Ok(())
+    }
+
+    /// Copies the next `dst.len()` bytes out, not yet released. `released`: where the shared `head` stands.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, dst: &mut [u8], released: u64) -> Result<(), Error> {
+        let len = dst.len() as u64;
+        let after = match self.cursor.contiguous(len) {
+            Some(after) => after,
+            None => match self.try_poll(len, len, released) {
+                Polled::Found(after) => after,
+                Polled::Nothing => return Err(self.empty(len)),
+                Polled::Unclear => return self.take_wrapping(dst, released),
+            },
+        };
+        // SAFETY: [head, after) is inside the bounds, which are the memory's own (`Cursor::contiguous`).
+        unsafe { self.claim.memory.copy_out(self.head(), dst) };
+        self.check_memory()?;
+        self.cursor.advance_to(after);
+        Ok(())
+    }
+
+    /// The same, where a poll in full is needed, or the end of the ring is reached.
+    #[inline(never)]
+    fn take_wrapping(&mut self, dst: &mut [u8], released: u64) -> Result<(), Error> {
+        let len = dst.len() as u64;
+        self.ensure_readable(len, len, released)?;
+        // SAFETY: the bounds are the memory's own and contain head; len ≤ remaining < size.
+        unsafe { copy_out_wrapping(&self.claim.memory, self.cursor.bounds(), self.head(), dst) };
+        self.check_memory()?;
+        self.cursor.advance(len);
+        Ok(())
+    }
+
+    /// Gives all that was read back to the producer.
+    #[inline(always)]
+    pub(crate) fn release(&mut self) {
+        let head = self.head();
+        if self.policy.is_flush_due(head) {
+            self.flush();
+        }
+        // Release pairs with the producer's Acquire of head: our reads of the bytes come before it writes over them.
+        self.claim.memory.store64(Field64::Head, head, Release);
+    }
+
+    /// Makes sure that `need` bytes can be read, or says why they cannot. `message`: bytes of one message;
+    /// `released`: where the shared `head` stands.
+    pub(crate) fn ensure_readable(&mut self, need: u64, message: u64, released: u64) -> Result<(), Error> {
+        if need <= self.cursor.remaining() && self.poison.is_none() {
+            return Ok(());
+        }
+        self.poll(message, released)?;
+        if need > self.capacity() as u64 {
+            return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
+        }
+        if need > self.cursor.remaining() {
+            return Err(self.empty(need));
+        }
+        Ok(())
+    }
+
+    /// Loads the producer's index, checks it, and takes the data it gives.
+    ///
+    /// `released` is what the shared `head` says. After a batch that was forgotten, so that the shared word says
+    /// less, a `tail` that goes back into what that batch read passes for new data, inside the ring as ever.
+    pub(crate) fn reload_tail(&mut self, released: u64) -> Result<(), Error> {
+        self.check_poison()?;
+        let bounds = self.cursor.bounds();
+        // Acquire pairs with the producer's Release of tail: the bytes before it are seen.
+        let tail = self.claim.memory.load64(Field64::Tail, Acquire);
+        if !bounds.contains(tail) {
+            return Err(self.poison(Corruption::TailOutOfRange));
+        }
+        let known = bounds.distance(released, self.head()) + self.cursor.remaining();
+        if bounds.distance(released, tail) < known {
+            return Err(self.poison(Corruption::TailWentBack));
+        }
+        self.cursor.set_limit(tail);
+        Ok(())
+    }
+
+    /// Polls once for the next `len` bytes in one piece, by one load; what takes more to judge is left for
+    /// [`poll`](Self::poll). `message`: bytes of one message; `released`: where the shared `head` stands.
+    #[inline(always)]
+    pub(crate) fn try_poll(&mut self, len: u64, message: u64, released: u64) -> Polled<u64> {
+        if released > self.head() {
+            return Polled::Unclear;
+        }
+        // Acquire: as in `reload_tail`.
+        let tail = self.claim.memory.load64(Field64::Tail, Acquire);
+        match self.cursor.extend(tail) {
+            Polled::Found(gained) => {
+                self.policy.found(self.cursor.position(), Burst { gained, message });
+                if P::DELAYS_LOADS {
+                    self.cursor.delay_position();
+                }
+                self.cursor.contiguous(len).map_or(Polled::Unclear, Polled::Found)
+            }
+            Polled::Nothing if self.cursor.ends_before_wrap(len) => Polled::Nothing,
+            _ => Polled::Unclear,
+        }
+    }
+
+    /// Polls in full: when the policy says, and with each check.
+    fn poll(&mut self, message: u64, released: u64) -> Result<(), Error> {
+        for _ in 0..self.policy.take_spins() {
+            self.claim.memory.pause();
+        }
+        let before = self.cursor.remaining();
+        self.reload_tail(released)?;
+        let gained = self.cursor.remaining() - before;
+        if gained > 0 {
+            let (head, tail, memory) = (self.head(), self.cached_tail(), &self.claim.memory);
+            self.policy.polled(head, tail, Burst { gained, message }, || memory.clock());
+        }
+        self.cursor.set_horizon(self.policy.horizon());
+        Ok(())
+    }
+
+    /// Flushes the lines that were read, before they are released.
+    ///
+    /// Not inline: the instruction between the copies holds them up.
+    #[inline(never)]
+    fn flush(&mut self) {
+        for range in self.policy.take_flush(self.cursor.position()) {
+            self.claim.memory.flush(range);
+        }
+    }
+
+    /// The error that the next `need` bytes are not there.
+    #[inline(always)]
+    pub(crate) fn empty(&self, need: u64) -> Error {
+        Error::Empty { requested: need as usize, available: self.cursor.remaining() as usize }
     }
 
     /// Reads what is there, up to `dst.len()` bytes, and gives the count; 0 when the ring is empty.
@@ -131,10 +295,10 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn read_partial(&mut self, dst: &mut [u8]) -> Result<usize, Error> {
-        if dst.len() as u64 > self.cursor.left() {
-            self.look((dst.len() as u64).min(SHORT), self.cursor.at())?;
+        if dst.len() as u64 > self.cursor.remaining() {
+            self.poll((dst.len() as u64).min(SHORT), self.head())?;
         }
-        let count = self.cursor.left().min(dst.len() as u64) as usize;
+        let count = self.cursor.remaining().min(dst.len() as u64) as usize;
         self.read(&mut dst[..count])?;
         Ok(count)
     }
@@ -143,9 +307,29 @@ impl<M: Memory> Consumer<M> {
     ///
     /// # Errors
     /// [`Error::Empty`] or [`Error::TooLong`], and nothing was discarded; [`Error::Corrupt`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let ring = monshm_rbuf::StaticRing::<64>::new();
+    /// # let (memory, me) = (ring.memory(), core::num::NonZeroU32::MIN);
+    /// # let mut producer = monshm_rbuf::Producer::claim(memory, me)?;
+    /// # let mut consumer = monshm_rbuf::Consumer::claim(memory, me)?;
+    /// producer.write(b"abcdef")?;
+    /// consumer.skip(4)?;
+    /// assert_eq!(consumer.available()?, 2);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
     pub fn skip(&mut self, count: usize) -> Result<(), Error> {
         self.pass(count)?;
-        self.release_all();
+        self.release();
+        Ok(())
+    }
+
+    /// Passes the next `count` bytes, not yet released.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: usize) -> Result<(), Error> {
+        self.ensure_readable(count as u64, count as u64, self.head())?;
+        self.cursor.advance(count as u64);
         Ok(())
     }
 
@@ -154,282 +338,62 @@ impl<M: Memory> Consumer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn available(&mut self) -> Result<usize, Error> {
-        self.refresh(self.cursor.at())?;
-        Ok(self.cursor.left() as usize)
-    }
-
-    /// The most bytes that the ring can hold.
-    pub fn capacity(&self) -> usize {
-        self.cursor.bounds().capacity()
+        self.reload_tail(self.head())?;
+        Ok(self.cursor.remaining() as usize)
     }
 
     /// All that was ever dropped on this ring, as the producer says.
     ///
-    /// The two numbers are not one snapshot. Whoever has read a message that was written after a drop sees
-    /// the drop.
+    /// The two numbers are not one snapshot. A caller that has read a message which was written after a drop sees the
+    /// drop.
     pub fn drops(&self) -> Drops {
         // Relaxed: plain numbers; the Acquire of tail orders them for messages already read.
         Drops {
-            records: self.seat.memory.load64(Field64::DroppedRecords, Relaxed),
-            bytes: self.seat.memory.load64(Field64::DroppedBytes, Relaxed),
+            records: self.claim.memory.load64(Field64::DroppedRecords, Relaxed),
+            bytes: self.claim.memory.load64(Field64::DroppedBytes, Relaxed),
         }
     }
 
-    /// What was dropped since the last call of this function (or since the ring was made).
+    /// What was dropped since the last call of this function, or since the ring was made.
+    ///
+    /// # Examples
+    /// ```
+    /// # let ring = monshm_rbuf::StaticRing::<8>::new();
+    /// # let (memory, me) = (ring.memory(), core::num::NonZeroU32::MIN);
+    /// # let mut producer = monshm_rbuf::Producer::claim(memory, me)?;
+    /// # let mut consumer = monshm_rbuf::Consumer::claim(memory, me)?;
+    /// assert!(producer.write_or_drop(b"fits")?);
+    /// assert!(!producer.write_or_drop(b"no room")?);
+    /// assert_eq!(consumer.take_drops().bytes, 7);
+    /// assert_eq!(consumer.take_drops().bytes, 0);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
     pub fn take_drops(&mut self) -> Drops {
         let now = self.drops();
         let before = core::mem::replace(&mut self.drops_seen, now);
         Drops { records: now.records.wrapping_sub(before.records), bytes: now.bytes.wrapping_sub(before.bytes) }
     }
 
-    /// Who claimed the role: this handle.
-    pub fn claimant(&self) -> NonZeroU32 {
-        self.seat.claimant()
-    }
-
-    /// Who claims the producer's role now, as the shared word says.
-    pub fn peer(&self) -> Option<NonZeroU32> {
-        self.seat.peer()
-    }
-
-    /// Tells the producer that no more will be read. Dropping the handle does the same.
-    pub fn close(&mut self) {
-        self.seat.close();
-    }
-
-    /// Whether the producer has said that it writes no more (closed or dropped).
-    ///
-    /// All that it wrote before can be read once this was seen: ask first, then read until
-    /// [`Error::Empty`].
-    pub fn is_closed(&self) -> bool {
-        self.seat.peer_closed()
-    }
-
-    /// Whether the producer has ended and nobody holds its role.
-    ///
-    /// A producer that was killed still holds it: ask the layer above whether [`peer`](Self::peer) lives.
-    pub fn is_abandoned(&self) -> bool {
-        self.seat.peer_closed() && self.seat.peer().is_none()
-    }
-
-    /// Announces that this side is about to sleep until there is data.
-    ///
-    /// Then look for data once more, and sleep only if there is none: a publication by the producer that this
-    /// look does not see will find the announcement.
-    pub fn begin_wait(&self) {
-        self.seat.begin_wait();
-    }
-
-    /// Takes the announcement back, after the sleep or instead of it.
-    pub fn end_wait(&self) {
-        self.seat.end_wait();
-    }
-
-    /// After a release: whether the producer has announced a sleep, and must be woken. Clears that.
-    ///
-    /// Costs a full fence, unless the memory was made
-    /// [`assume_membarrier`](crate::Shared::assume_membarrier); a caller that never sleeps on the other side
-    /// need not ask.
-    pub fn take_peer_wait(&self) -> bool {
-        self.seat.take_peer_wait()
-    }
-
-    /// The memory it was claimed on.
-    pub fn memory(&self) -> &M {
-        &self.seat.memory
-    }
-
-    /// Copies the next `dst.len()` bytes out, not yet released; what was read from `from` on is not either.
+    /// Whether the memory that was just read is still the ring's; poisons the handle if not.
     #[inline(always)]
-    pub(crate) fn take(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
-        let len = dst.len() as u64;
-        let after = match self.cursor.ahead(len) {
-            Some(after) => after,
-            None => match self.glance(len, len, from) {
-                Glance::Found(after) => after,
-                Glance::Nothing => return Err(self.empty(len)),
-                Glance::Unclear => return self.take_far(dst, from),
-            },
-        };
-        // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
-        unsafe { self.seat.memory.copy_out(self.cursor.at(), dst) };
-        self.kept()?;
-        self.cursor.step_to(after);
-        Ok(())
-    }
-
-    /// Looks once for the next `len` bytes in one piece. What takes more than a look is left for one that takes its
-    /// time. `message`: bytes of a whole one.
-    #[inline(always)]
-    pub(crate) fn glance(&mut self, len: u64, message: u64, from: u64) -> Glance<u64> {
-        if from > self.cursor.at() {
-            return Glance::Unclear;
-        }
-        // Acquire: as in `refresh`.
-        let tail = self.seat.memory.load64(Field64::Tail, Acquire);
-        match self.cursor.extend(tail) {
-            Extended::By(gained) => {
-                self.evict_from_here(gained > message.min(SHORT));
-                self.cursor.stay(|at| self.seat.memory.late(at));
-                self.cursor.ahead(len).map_or(Glance::Unclear, Glance::Found)
-            }
-            Extended::Not if self.cursor.has_in_one_piece(len) => Glance::Nothing,
-            _ => Glance::Unclear,
-        }
-    }
-
-    /// That the next `need` bytes are not there.
-    #[inline(always)]
-    pub(crate) fn empty(&self, need: u64) -> Error {
-        Error::Empty { requested: need as usize, available: self.cursor.left() as usize }
-    }
-
-    /// What [`take`](Self::take) does, where data must be looked for, or the end of the ring is reached.
-    #[inline(never)]
-    fn take_far(&mut self, dst: &mut [u8], from: u64) -> Result<(), Error> {
-        let len = dst.len() as u64;
-        self.look_for(len, len, from)?;
-        // SAFETY: bounds are the memory's own and contain the cursor; len ≤ left < size.
-        unsafe { get(&self.seat.memory, self.cursor.bounds(), self.cursor.at(), dst) };
-        self.kept()?;
-        self.cursor.pass(len);
-        Ok(())
-    }
-
-    /// Passes over the next `count` bytes, not yet released.
-    #[inline]
-    pub(crate) fn pass(&mut self, count: usize) -> Result<(), Error> {
-        self.look_for(count as u64, count as u64, self.cursor.at())?;
-        self.cursor.pass(count as u64);
-        Ok(())
-    }
-
-    /// Gives all that was read back to the producer.
-    #[inline(always)]
-    pub(crate) fn release_all(&mut self) {
-        let head = self.cursor.at();
-        if head ^ self.evicted >= self.evict_after {
-            self.evict();
-        }
-        // Release pairs with the producer's Acquire of head: our reads of the bytes come before it writes
-        // over them.
-        self.seat.memory.store64(Field64::Head, head, Release);
-    }
-
-    /// Takes the lines that were read out of the caches, before they are given back.
-    ///
-    /// Not inline: with the instruction between the copies, messages of 16 bytes took nearly twice as long.
-    #[inline(never)]
-    fn evict(&mut self) {
-        let (memory, bounds) = (&self.seat.memory, self.cursor.bounds());
-        let (from, to) = (self.evicted, line_of(self.cursor.at()));
-        // SAFETY: both are inside the bounds (field invariants), and so is all between them, over the wrap where `to`
-        // comes before `from`.
-        unsafe {
-            if from <= to {
-                memory.evict(from, to - from);
-            } else {
-                memory.evict(from, bounds.end() - from);
-                memory.evict(bounds.begin(), to - bounds.begin());
-            }
-        }
-        self.evicted = to;
-    }
-
-    /// Sees to it that there are `need` bytes of data, or says why there are not; what was read from `from` on is not
-    /// released. `message`: bytes of a whole one.
-    pub(crate) fn look_for(&mut self, need: u64, message: u64, from: u64) -> Result<(), Error> {
-        if need <= self.cursor.left() && self.poison.is_none() {
-            return Ok(());
-        }
-        self.look(message, from)?;
-        if need > self.capacity() as u64 {
-            return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
-        }
-        if need > self.cursor.left() {
-            return Err(self.empty(need));
-        }
-        Ok(())
-    }
-
-    /// Looks at the producer's index, for a message of so many bytes, at the pace that pays.
-    fn look(&mut self, message: u64, from: u64) -> Result<(), Error> {
-        for _ in 0..self.pace.take_due() {
-            self.seat.memory.pause();
-        }
-        let before = self.cursor.left();
-        self.refresh(from)?;
-        let gained = self.cursor.left() - before;
-        if gained > 0 {
-            let in_numbers = gained > message.min(SHORT);
-            let goal = self.cursor.goal();
-            let told = core::mem::replace(&mut self.told, goal);
-            let gained = self.cursor.bounds().distance(told, goal);
-            self.pace.after_looks(gained, message, in_numbers, || self.seat.memory.ticks());
-            self.evict_from_here(in_numbers);
-        }
-        self.cursor.set_reach(self.pace.untold());
-        Ok(())
-    }
-
-    /// Decides whether what is read from here on leaves the caches.
-    #[inline(always)]
-    fn evict_from_here(&mut self, in_numbers: bool) {
-        if !in_numbers || !self.pace.evicts() {
-            self.evict_after = STAYS;
-        } else if self.evict_after == STAYS {
-            // What was read before stays where it is.
-            self.evicted = line_of(self.cursor.at());
-            self.evict_after = EVICTED_AT_ONCE;
-        }
-    }
-
-    /// Loads the producer's index, checks it, and takes the data it gives.
-    ///
-    /// `from` is what the shared `head` says; a batch that was forgotten, so that it says less, is not known here: then a
-    /// tail that goes back into what that batch read passes for new data, inside the ring as ever.
-    pub(crate) fn refresh(&mut self, from: u64) -> Result<(), Error> {
-        self.not_poisoned()?;
-        let bounds = self.cursor.bounds();
-        // Acquire pairs with the producer's Release of tail: the bytes before it are seen.
-        let tail = self.seat.memory.load64(Field64::Tail, Acquire);
-        if !bounds.contains(tail) {
-            return Err(self.poison(Corruption::TailOutOfRange));
-        }
-        let known = bounds.distance(from, self.cursor.at()) + self.cursor.left();
-        if bounds.distance(from, tail) < known {
-            return Err(self.poison(Corruption::TailWentBack));
-        }
-        self.cursor.set_goal(tail);
-        Ok(())
-    }
-
-    /// Whether the memory that was just used is still the ring's.
-    #[inline(always)]
-    pub(crate) fn kept(&mut self) -> Result<(), Error> {
-        if self.seat.memory.is_truncated() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
-    }
-
-    /// The same, for a look that may be repeated; the next call that moves poisons the handle.
-    #[inline(always)]
-    pub(crate) fn still_there(&self) -> Result<(), Error> {
-        if self.seat.memory.is_truncated() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
+    pub(crate) fn check_memory(&mut self) -> Result<(), Error> {
+        if self.claim.memory.is_truncated() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     /// Whether the handle has not found corruption yet.
     #[inline(always)]
-    pub(crate) fn not_poisoned(&self) -> Result<(), Error> {
+    pub(crate) fn check_poison(&self) -> Result<(), Error> {
         match self.poison {
             Some(what) => Err(Error::Corrupt(what)),
             None => Ok(()),
         }
     }
 
-    /// Stops the handle for good: each later call comes to `refresh` and is refused there.
+    /// Stops the handle for good: each later call comes to `reload_tail` and is refused there.
     #[cold]
     pub(crate) fn poison(&mut self, what: Corruption) -> Error {
         self.poison = Some(what);
-        self.cursor.end();
+        self.cursor.exhaust();
         Error::Corrupt(what)
     }
 }

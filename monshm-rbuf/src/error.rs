@@ -8,12 +8,25 @@ use core::num::NonZeroU32;
 
 /// Why a call did nothing.
 ///
-/// Classed by what the caller does next: wait and retry ([`Full`](Self::Full), [`Empty`](Self::Empty)), mend
-/// the call ([`TooLong`](Self::TooLong), [`TooSmall`](Self::TooSmall), [`OutOfGrant`](Self::OutOfGrant),
-/// [`Unaligned`](Self::Unaligned), [`Bounds`](Self::Bounds)), ask who lives ([`Claimed`](Self::Claimed),
-/// [`NotClaimed`](Self::NotClaimed)), give up this peer ([`Corrupt`](Self::Corrupt)).
+/// Classed by what the caller does next:
+///
+/// * wait and retry: [`Full`](Self::Full), [`Empty`](Self::Empty);
+/// * mend the call: [`TooLong`](Self::TooLong), [`TooSmall`](Self::TooSmall), [`OutOfGrant`](Self::OutOfGrant),
+///   [`Unaligned`](Self::Unaligned), [`Bounds`](Self::Bounds);
+/// * ask which claimant is alive: [`Claimed`](Self::Claimed), [`NotClaimed`](Self::NotClaimed);
+/// * give up this peer: [`Corrupt`](Self::Corrupt).
 ///
 /// All counts are bytes.
+///
+/// # Examples
+/// ```
+/// use monshm_rbuf::{Error, Ring, StaticRing};
+/// let memory = StaticRing::<16>::new();
+/// let ring = Ring::new(memory.memory());
+/// ring.append(b"ten bytes!")?;
+/// assert_eq!(ring.append(b"ten more..").unwrap_err(), Error::Full { requested: 10, available: 5 });
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
@@ -113,7 +126,7 @@ pub enum Corruption {
     Checksum,
     /// A checked record has another sequence number than the next one.
     Sequence,
-    /// The memory was taken away during the call or before it, see
+    /// The memory was truncated during the call or before it, see
     /// [`Shared::with_truncation_mark`](crate::Shared::with_truncation_mark): what was copied may be zeros.
     MemoryLost,
 }
@@ -172,7 +185,7 @@ impl fmt::Display for Corruption {
             Corruption::PaddingMisplaced => "a padding record is out of place",
             Corruption::Checksum => "a checked record has the wrong checksum",
             Corruption::Sequence => "a checked record is out of sequence",
-            Corruption::MemoryLost => "its memory was taken away",
+            Corruption::MemoryLost => "its memory was truncated",
         })
     }
 }

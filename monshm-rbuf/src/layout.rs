@@ -1,7 +1,7 @@
 //! The control block of a ring, byte for byte.
 //!
-//! It holds no rule: who checks what is written here is the business of the handles. It does not say where in
-//! the segment the block stands; any multiple of 128 will do.
+//! It holds no rule: the handles check what is written here. It does not say where in the segment the block stands; any
+//! multiple of 128 will do.
 //!
 //! ```text
 //! mon_shm_rbuf, 384 bytes, 128-aligned, native byte order; an index is an offset from the base of the segment
@@ -15,15 +15,18 @@
 //! c_ is the consumer's word, p_ the producer's; all of those are u32
 //! ```
 //!
-//! The two waiting flags stand on line 0, not on their writer's line, on purpose: the other side looks at
-//! them after each publication, and a flag on the line of an index that is stored for each message would
-//! bring that line over each time. On line 0 nothing is written while both sides are busy, so the look
-//! costs a hit in the own cache.
+//! The two waiting flags stand on line 0, not on their writer's line: the other side loads them after each publication,
+//! and a flag on the line of an index that is stored for each message would bring that line over each time. On line 0
+//! nothing is written while both sides are busy, so that load hits the own cache.
+//!
+//! What two cores write is 128 bytes apart, as `crossbeam_utils::CachePadded` would have it. That type cannot be
+//! used: its size is 32 to 256 bytes, depending on the target, and the block must be the same for 32-bit and 64-bit
+//! processes, for C, and for ever.
 
 use core::mem::{align_of, offset_of, size_of};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::position::Bounds;
+use crate::bounds::Bounds;
 
 /// The control block of a ring, `mon_shm_rbuf` in C.
 ///
@@ -36,9 +39,9 @@ pub struct Control {
     begin: AtomicU64,
     /// Offset of the first byte after the ring. Written at creation; never read by this crate.
     end: AtomicU64,
-    /// 1 while the consumer sleeps, or is about to; set by it, cleared by it or by who wakes it.
+    /// 1 while the consumer sleeps, or is about to; set by it, cleared by it or by the side that wakes it.
     pub(crate) consumer_waiting: AtomicU32,
-    /// 1 while the producer sleeps, or is about to; set by it, cleared by it or by who wakes it.
+    /// 1 while the producer sleeps, or is about to; set by it, cleared by it or by the side that wakes it.
     pub(crate) producer_waiting: AtomicU32,
     reserved_0: [AtomicU64; 13],
 

@@ -1,30 +1,41 @@
-//! The lock-free writing side: bytes, whole or in part; drop and count; close.
+//! The writing endpoint: bytes, whole or in part; drop and count.
 //!
-//! Grants, batches and records build on it in files of their own. It never waits, and it never reads the
-//! ring's bytes.
+//! `tail`, the cached `head`, copy in, publish; then a prefetch of the lines to be written next. Grants, batches and
+//! records build on it in files of their own. It never waits, and it never reads the ring's bytes.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::bounds::LINE;
+use crate::claim::{Claim, ProducerRole, endpoint};
 use crate::cursor::Cursor;
 use crate::error::{Corruption, Error};
-use crate::memory::{Field64, Memory, put};
-use crate::position::LINE;
+use crate::memory::{Field64, Memory, copy_in_wrapping};
 use crate::record::{HEADER_LEN, PAYLOAD_MAX};
-use crate::seat::{AsProducer, Seat};
 
 /// The one writer of a ring.
 ///
-/// Claimed exclusively; dropping it closes its side and releases the claim. The consumer, or a hostile peer
-/// in its place, may change every shared byte at any time; what does not hold is [`Error::Corrupt`], from
-/// then on and for ever.
+/// Claimed exclusively; dropping it closes its side and releases the claim. The consumer, or a hostile peer in its
+/// place, may change every shared byte at any time; what cannot be is [`Error::Corrupt`], from then on and for ever.
 ///
-/// It may store zeros to free bytes ahead of what it writes, see `SPEED.md`.
+/// After a message that reaches a new line it stores a zero word to free lines ahead, to own them before it writes
+/// them.
+///
+/// # Examples
+/// ```
+/// # use core::num::NonZeroU32;
+/// use monshm_rbuf::{Error, Producer, StaticRing};
+/// let ring = StaticRing::<8>::new();
+/// let mut producer = Producer::claim(ring.memory(), NonZeroU32::MIN)?;
+/// producer.write(b"abcd")?;
+/// assert_eq!(producer.write(b"efgh"), Err(Error::Full { requested: 4, available: 3 }));
+/// assert_eq!(producer.write_partial(b"efgh")?, 3);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Producer<M: Memory> {
-    pub(crate) seat: Seat<M, AsProducer>,
-    /// The first byte that was not written yet; the goal is the byte before the last `head` that was seen. The consumer
-    /// can only take it further; looked at when a call needs more.
+    pub(crate) claim: Claim<M, ProducerRole>,
+    /// `tail` and the cached `head`: see [`Producer::tail`] and [`Producer::reload_head`].
     pub(crate) cursor: Cursor,
     /// The longest record, header included and padding to 8 not, bytes.
     pub(crate) longest: u64,
@@ -35,9 +46,11 @@ pub struct Producer<M: Memory> {
     poison: Option<Corruption>,
 }
 
-/// The most lines that are fetched after one publication: those of a message of 4 KiB. A part of the lines of a longer one
-/// would not help it.
-const FETCHED_AT_ONCE: u64 = 64;
+endpoint!(Producer);
+
+/// The most lines that are prefetched after one publication: those of a message of 4 KiB. A part of the lines of a
+/// longer one would not help it.
+const PREFETCHED_AT_ONCE: u64 = 64;
 
 impl<M: Memory> Producer<M> {
     /// Claims the producer's role for `claimant`, and goes on where `tail` stands.
@@ -45,35 +58,57 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`Error::Claimed`] when somebody holds the role; [`Error::Corrupt`] when an index is out of range.
     pub fn claim(memory: M, claimant: NonZeroU32) -> Result<Self, Error> {
-        Self::start(Seat::claim(memory, claimant)?)
+        Self::start(Claim::new(memory, claimant)?)
     }
 
-    /// Claims the role in the place of `dead`, of whom the caller knows that it does not run any more.
+    /// Claims the role in the place of `dead`, of which the caller knows that it does not run any more.
     ///
     /// What `dead` had written and not published is lost; what it had published stays.
     ///
     /// # Errors
     /// [`Error::Claimed`] when somebody else holds the role by now, [`Error::NotClaimed`] when nobody does;
     /// [`Error::Corrupt`] when an index is out of range.
+    ///
+    /// # Examples
+    /// ```
+    /// # use core::num::NonZeroU32;
+    /// # use monshm_rbuf::{Producer, StaticRing};
+    /// # let ring = StaticRing::<64>::new();
+    /// # let (dead, me) = (NonZeroU32::new(1).unwrap(), NonZeroU32::new(2).unwrap());
+    /// # core::mem::forget(Producer::claim(ring.memory(), dead)?);
+    /// assert!(Producer::claim(ring.memory(), me).is_err());
+    /// let producer = Producer::take_over(ring.memory(), dead, me)?;
+    /// assert_eq!(producer.claimant(), me);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
     pub fn take_over(memory: M, dead: NonZeroU32, claimant: NonZeroU32) -> Result<Self, Error> {
-        Self::start(Seat::take_over(memory, dead, claimant)?)
+        Self::start(Claim::take_over(memory, dead, claimant)?)
     }
 
-    fn start(seat: Seat<M, AsProducer>) -> Result<Self, Error> {
-        let bounds = seat.memory.bounds();
+    fn start(claim: Claim<M, ProducerRole>) -> Result<Self, Error> {
+        let bounds = claim.memory.bounds();
         // Relaxed: the claim ordered it.
-        let tail = seat.memory.load64(Field64::Tail, Relaxed);
+        let tail = claim.memory.load64(Field64::Tail, Relaxed);
         if !bounds.contains(tail) {
             return Err(Error::Corrupt(Corruption::TailOutOfRange));
         }
         // Relaxed: counters, ordered by the claim.
-        let drops =
-            (seat.memory.load64(Field64::DroppedRecords, Relaxed), seat.memory.load64(Field64::DroppedBytes, Relaxed));
+        let drops = (
+            claim.memory.load64(Field64::DroppedRecords, Relaxed),
+            claim.memory.load64(Field64::DroppedBytes, Relaxed),
+        );
         let longest = bounds.record_limit().min((HEADER_LEN + PAYLOAD_MAX) as u64);
-        let mut producer =
-            Producer { seat, cursor: Cursor::new(bounds, tail), longest, drops, sequence: None, poison: None };
-        producer.refresh(tail)?;
+        let cursor = Cursor::new(bounds, tail);
+        let mut producer = Producer { claim, cursor, longest, drops, sequence: None, poison: None };
+        producer.reload_head(tail)?;
         Ok(producer)
+    }
+
+    /// `tail`: the first byte that was not written. Nobody else changes it, so this is exact; the shared word of that
+    /// name follows when the bytes before it are published, and is never loaded again.
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> u64 {
+        self.cursor.position()
     }
 
     /// Writes all of `src`, visible to the consumer when the call returns.
@@ -82,9 +117,105 @@ impl<M: Memory> Producer<M> {
     /// [`Error::Full`] or [`Error::TooLong`], and nothing was written; [`Error::Corrupt`].
     #[inline(always)]
     pub fn write(&mut self, src: &[u8]) -> Result<(), Error> {
-        let from = self.cursor.at();
-        self.stage(src, from)?;
-        self.publish(from);
+        let published = self.tail();
+        self.stage(src, published)?;
+        self.publish(published);
+        Ok(())
+    }
+
+    /// Copies `src` behind what was written, not yet visible. `published`: where the shared `tail` stands.
+    #[inline(always)]
+    pub(crate) fn stage(&mut self, src: &[u8], published: u64) -> Result<(), Error> {
+        let Some(after) = self.cursor.contiguous(src.len() as u64) else { return self.stage_wrapping(src, published) };
+        // SAFETY: [tail, after) is inside the bounds, which are the memory's own (`Cursor::contiguous`).
+        unsafe { self.claim.memory.copy_in(self.tail(), src) };
+        self.cursor.advance_to(after);
+        self.check_memory()
+    }
+
+    /// The same, where the cached `head` does not suffice, or the end of the ring is reached.
+    #[inline(never)]
+    fn stage_wrapping(&mut self, src: &[u8], published: u64) -> Result<(), Error> {
+        let len = src.len() as u64;
+        self.ensure_writable(len, published)?;
+        // SAFETY: the bounds are the memory's own and contain tail; len ≤ remaining < size.
+        unsafe { copy_in_wrapping(&self.claim.memory, self.cursor.bounds(), self.tail(), src) };
+        self.cursor.advance(len);
+        self.check_memory()
+    }
+
+    /// Makes all that was written from `published` on visible.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self, published: u64) {
+        let tail = self.tail();
+        // Release pairs with the consumer's Acquire of tail: the bytes before it are seen.
+        self.claim.memory.store64(Field64::Tail, tail, Release);
+        if (published ^ tail) >= LINE {
+            // After the end of the ring it is a large number.
+            let lines = (tail / LINE).wrapping_sub(published / LINE);
+            self.prefetch_for_write(if lines > PREFETCHED_AT_ONCE { 1 } else { lines });
+        }
+    }
+
+    /// Brings the next `count` lines that will be written into this side's cache, for writing: by a store to each, for
+    /// nothing less does. In an exchange of messages there is time for that while the answer is awaited, not when it is
+    /// written.
+    #[inline(always)]
+    fn prefetch_for_write(&mut self, count: u64) {
+        let mut line = self.tail().next_multiple_of(LINE);
+        for _ in 0..count {
+            // tail stands at or before the line.
+            if !self.cursor.is_contiguous_to(line + 8) {
+                break;
+            }
+            // SAFETY: free, and so inside the bounds; a multiple of 8.
+            unsafe { self.claim.memory.store_word(line, 0) };
+            line += LINE;
+        }
+    }
+
+    /// Makes sure that there are `need` bytes of room, or says why there are not. `published`: where the shared `tail`
+    /// stands.
+    pub(crate) fn ensure_writable(&mut self, need: u64, published: u64) -> Result<(), Error> {
+        if need <= self.cursor.remaining() && self.poison.is_none() {
+            return Ok(());
+        }
+        self.reload_head(published)?;
+        if need > self.capacity() as u64 {
+            return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
+        }
+        let free = self.cursor.remaining();
+        if need > free {
+            return Err(Error::Full { requested: need as usize, available: free as usize });
+        }
+        Ok(())
+    }
+
+    /// Loads the consumer's index, checks it, and takes the room it gives. The byte before it is the cursor's limit:
+    /// the cached `head`. The consumer may have read more since, never less; it is loaded again when the cached one
+    /// does not suffice.
+    ///
+    /// `published` is what the shared `tail` says; for a batch that was forgotten see `Consumer::reload_tail`.
+    pub(crate) fn reload_head(&mut self, published: u64) -> Result<(), Error> {
+        if let Some(what) = self.poison {
+            return Err(Error::Corrupt(what));
+        }
+        let bounds = self.cursor.bounds();
+        // Acquire pairs with the consumer's Release of head: its reads of the bytes that it releases came before our
+        // writes over them.
+        let head = self.claim.memory.load64(Field64::Head, Acquire);
+        if !bounds.contains(head) {
+            return Err(self.poison(Corruption::HeadOutOfRange));
+        }
+        let tail = self.tail();
+        let used = bounds.distance(head, tail);
+        if used < bounds.distance(published, tail) {
+            return Err(self.poison(Corruption::HeadPassedTail));
+        }
+        if bounds.size() - 1 - used < self.cursor.remaining() {
+            return Err(self.poison(Corruption::HeadWentBack));
+        }
+        self.cursor.set_limit(bounds.before(head));
         Ok(())
     }
 
@@ -93,10 +224,10 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn write_partial(&mut self, src: &[u8]) -> Result<usize, Error> {
-        if src.len() as u64 > self.cursor.left() {
-            self.refresh(self.cursor.at())?;
+        if src.len() as u64 > self.cursor.remaining() {
+            self.reload_head(self.tail())?;
         }
-        let count = self.cursor.left().min(src.len() as u64) as usize;
+        let count = self.cursor.remaining().min(src.len() as u64) as usize;
         self.write(&src[..count])?;
         Ok(count)
     }
@@ -105,6 +236,18 @@ impl<M: Memory> Producer<M> {
     ///
     /// # Errors
     /// [`Error::TooLong`] (not counted: it could never be written); [`Error::Corrupt`].
+    ///
+    /// # Examples
+    /// ```
+    /// # let ring = monshm_rbuf::StaticRing::<8>::new();
+    /// # let me = core::num::NonZeroU32::MIN;
+    /// # let mut producer = monshm_rbuf::Producer::claim(ring.memory(), me)?;
+    /// # let consumer = monshm_rbuf::Consumer::claim(ring.memory(), me)?;
+    /// assert!(producer.write_or_drop(b"fits")?);
+    /// assert!(!producer.write_or_drop(b"no room")?);
+    /// assert_eq!(consumer.drops().records, 1);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
     pub fn write_or_drop(&mut self, src: &[u8]) -> Result<bool, Error> {
         match self.write(src) {
             Err(Error::Full { .. }) => {
@@ -120,175 +263,8 @@ impl<M: Memory> Producer<M> {
     /// # Errors
     /// [`Error::Corrupt`].
     pub fn available(&mut self) -> Result<usize, Error> {
-        self.refresh(self.cursor.at())?;
-        Ok(self.cursor.left() as usize)
-    }
-
-    /// The most bytes that the ring can hold.
-    pub fn capacity(&self) -> usize {
-        self.cursor.bounds().capacity()
-    }
-
-    /// Who claimed the role: this handle.
-    pub fn claimant(&self) -> NonZeroU32 {
-        self.seat.claimant()
-    }
-
-    /// Who claims the consumer's role now, as the shared word says.
-    pub fn peer(&self) -> Option<NonZeroU32> {
-        self.seat.peer()
-    }
-
-    /// Tells the consumer that no more will be written. Dropping the handle does the same.
-    pub fn close(&mut self) {
-        self.seat.close();
-    }
-
-    /// Whether the consumer has said that it reads no more (closed or dropped).
-    pub fn is_closed(&self) -> bool {
-        self.seat.peer_closed()
-    }
-
-    /// Whether the consumer has ended and nobody holds its role.
-    ///
-    /// A consumer that was killed still holds it: ask the layer above whether [`peer`](Self::peer) lives.
-    pub fn is_abandoned(&self) -> bool {
-        self.seat.peer_closed() && self.seat.peer().is_none()
-    }
-
-    /// Announces that this side is about to sleep until there is room.
-    ///
-    /// Then look for room once more, and sleep only if there is none: a release by the consumer that this
-    /// look does not see will find the announcement.
-    pub fn begin_wait(&self) {
-        self.seat.begin_wait();
-    }
-
-    /// Takes the announcement back, after the sleep or instead of it.
-    pub fn end_wait(&self) {
-        self.seat.end_wait();
-    }
-
-    /// After a publication: whether the consumer has announced a sleep, and must be woken. Clears that.
-    ///
-    /// Costs a full fence, unless the memory was made
-    /// [`assume_membarrier`](crate::Shared::assume_membarrier); a caller that never sleeps on the other side
-    /// need not ask.
-    pub fn take_peer_wait(&self) -> bool {
-        self.seat.take_peer_wait()
-    }
-
-    /// The memory it was claimed on.
-    pub fn memory(&self) -> &M {
-        &self.seat.memory
-    }
-
-    /// Copies `src` behind what was written, not yet visible; what was written from `from` on is not either.
-    #[inline(always)]
-    pub(crate) fn stage(&mut self, src: &[u8], from: u64) -> Result<(), Error> {
-        let Some(after) = self.cursor.ahead(src.len() as u64) else { return self.stage_far(src, from) };
-        // SAFETY: [at, after) is inside the bounds, which are the memory's own (`Cursor::ahead`).
-        unsafe { self.seat.memory.copy_in(self.cursor.at(), src) };
-        self.cursor.step_to(after);
-        self.kept()
-    }
-
-    /// The same, where room must be looked for, or the end of the ring is reached.
-    #[inline(never)]
-    fn stage_far(&mut self, src: &[u8], from: u64) -> Result<(), Error> {
-        let len = src.len() as u64;
-        self.make_room(len, from)?;
-        // SAFETY: bounds are the memory's own and contain the cursor; len ≤ left < size.
-        unsafe { put(&self.seat.memory, self.cursor.bounds(), self.cursor.at(), src) };
-        self.cursor.pass(len);
-        self.kept()
-    }
-
-    /// Makes all that was written, from `from` on, visible.
-    #[inline(always)]
-    pub(crate) fn publish(&mut self, from: u64) {
-        let tail = self.cursor.at();
-        // Release pairs with the consumer's Acquire of tail: the bytes before it are seen.
-        self.seat.memory.store64(Field64::Tail, tail, Release);
-        if (from ^ tail) >= LINE {
-            // After the end of the ring it is a large number.
-            let lines = (tail / LINE).wrapping_sub(from / LINE);
-            self.fetch_next_lines(if lines > FETCHED_AT_ONCE { 1 } else { lines });
-        }
-    }
-
-    /// Brings the next `count` lines that will be written into this side's cache, for writing: by a store to
-    /// each, for nothing less does. An exchange of messages has the time for that while it waits for the answer, not when
-    /// it writes.
-    #[inline(always)]
-    fn fetch_next_lines(&mut self, count: u64) {
-        let mut line = self.cursor.at().next_multiple_of(LINE);
-        for _ in 0..count {
-            // The cursor stands at or before the line.
-            if !self.cursor.allows(line + 8) {
-                break;
-            }
-            // SAFETY: free, and so inside the bounds; a multiple of 8.
-            unsafe { self.seat.memory.store_header(line, 0) };
-            line += LINE;
-        }
-    }
-
-    /// Sees to it that there are `need` bytes of room, or says why there are not; what was written from `from` on is not
-    /// published.
-    pub(crate) fn make_room(&mut self, need: u64, from: u64) -> Result<(), Error> {
-        if need <= self.cursor.left() && self.poison.is_none() {
-            return Ok(());
-        }
-        self.refresh(from)?;
-        if need > self.capacity() as u64 {
-            return Err(Error::TooLong { requested: need as usize, limit: self.capacity() });
-        }
-        let free = self.cursor.left();
-        if need > free {
-            return Err(Error::Full { requested: need as usize, available: free as usize });
-        }
-        Ok(())
-    }
-
-    /// Loads the consumer's index, checks it, and takes the room it gives.
-    ///
-    /// `from` is what the shared `tail` says; of a batch that was forgotten, see the consumer.
-    pub(crate) fn refresh(&mut self, from: u64) -> Result<(), Error> {
-        if let Some(what) = self.poison {
-            return Err(Error::Corrupt(what));
-        }
-        let bounds = self.cursor.bounds();
-        // Acquire pairs with the consumer's Release of head: its reads of the bytes that it releases came
-        // before our writes over them.
-        let head = self.seat.memory.load64(Field64::Head, Acquire);
-        if !bounds.contains(head) {
-            return Err(self.poison(Corruption::HeadOutOfRange));
-        }
-        let tail = self.cursor.at();
-        let used = bounds.distance(head, tail);
-        if used < bounds.distance(from, tail) {
-            return Err(self.poison(Corruption::HeadPassedTail));
-        }
-        if bounds.size() - 1 - used < self.cursor.left() {
-            return Err(self.poison(Corruption::HeadWentBack));
-        }
-        self.cursor.set_goal(bounds.before(head));
-        Ok(())
-    }
-
-    /// Whether the memory that was just used is still the ring's.
-    #[inline(always)]
-    pub(crate) fn kept(&mut self) -> Result<(), Error> {
-        if self.seat.memory.is_truncated() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
-    }
-
-    /// Stops the handle for good: each later call comes to `refresh` and is refused there.
-    #[cold]
-    pub(crate) fn poison(&mut self, what: Corruption) -> Error {
-        self.poison = Some(what);
-        self.cursor.end();
-        Error::Corrupt(what)
+        self.reload_head(self.tail())?;
+        Ok(self.cursor.remaining() as usize)
     }
 
     /// Counts one message of `len` bytes as dropped.
@@ -297,8 +273,22 @@ impl<M: Memory> Producer<M> {
         self.drops.0 = self.drops.0.wrapping_add(1);
         self.drops.1 = self.drops.1.wrapping_add(len as u64);
         // Relaxed: the next Release store of tail publishes them with what is written after the drop.
-        self.seat.memory.store64(Field64::DroppedRecords, self.drops.0, Relaxed);
-        self.seat.memory.store64(Field64::DroppedBytes, self.drops.1, Relaxed);
+        self.claim.memory.store64(Field64::DroppedRecords, self.drops.0, Relaxed);
+        self.claim.memory.store64(Field64::DroppedBytes, self.drops.1, Relaxed);
+    }
+
+    /// Whether the memory that was just written is still the ring's; poisons the handle if not.
+    #[inline(always)]
+    pub(crate) fn check_memory(&mut self) -> Result<(), Error> {
+        if self.claim.memory.is_truncated() { Err(self.poison(Corruption::MemoryLost)) } else { Ok(()) }
+    }
+
+    /// Stops the handle for good: each later call comes to `reload_head` and is refused there.
+    #[cold]
+    pub(crate) fn poison(&mut self, what: Corruption) -> Error {
+        self.poison = Some(what);
+        self.cursor.exhaust();
+        Error::Corrupt(what)
     }
 }
 
@@ -314,8 +304,9 @@ mod tests {
     const HALF: usize = SIZE / 2;
     const MARK: u64 = 0xABAB_ABAB_ABAB_ABAB;
 
-    /// Where a producer writes besides a message of `len` bytes, behind `held` that the consumer has not read: bytes from
-    /// the begin of the ring on, each of a word, which is zero then. All are multiples of 8; the first begins in the middle.
+    /// Where a producer writes besides a message of `len` bytes, behind `held` that the consumer has not read: bytes
+    /// from the begin of the ring on, each of a word, which is zero then. All are multiples of 8; the first begins in
+    /// the middle.
     fn touched(held: usize, len: usize) -> Vec<usize> {
         let ring = StaticRing::<SIZE>::new();
         let me = NonZeroU32::MIN;
@@ -328,11 +319,11 @@ mod tests {
         let (memory, begin) = (ring.memory(), ring.memory().bounds().begin());
         let words = || (0..SIZE).step_by(8);
         // SAFETY: words of the ring.
-        words().for_each(|word| unsafe { memory.store_header(begin + word as u64, MARK) });
+        words().for_each(|word| unsafe { memory.store_word(begin + word as u64, MARK) });
         producer.write(&bytes[..len]).unwrap();
         let own = (HALF + held) % SIZE..(HALF + held) % SIZE + len;
         // SAFETY: words of the ring.
-        let value = |word: usize| unsafe { memory.load_header(begin + word as u64) };
+        let value = |word: usize| unsafe { memory.load_word(begin + word as u64) };
         let touched: Vec<_> = words().filter(|word| !own.contains(word) && value(*word) != MARK).collect();
         assert!(touched.iter().all(|word| value(*word) == 0));
         touched
@@ -353,8 +344,8 @@ mod tests {
         assert_eq!(touched(0, 640), lines(HALF + 640, 10), "through ten lines");
         assert_eq!(touched(HALF - 72, 72), [0], "over the end of the ring: the next line alone");
         assert_eq!(touched(HALF, 640), lines(640, 10), "at the begin of the ring");
-        assert_eq!(touched(0, 4096), lines(HALF + 4096, 64), "through as many lines as are fetched at once");
-        assert_eq!(touched(0, 4160), [HALF + 4160], "through one more: those are too many to fetch");
+        assert_eq!(touched(0, 4096), lines(HALF + 4096, 64), "through as many lines as are prefetched at once");
+        assert_eq!(touched(0, 4160), [HALF + 4160], "through one more: those are too many");
     }
 
     #[test]

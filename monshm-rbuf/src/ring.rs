@@ -1,17 +1,30 @@
-//! The reference's locked use: `append`, `read`, `skip`, `avail`, `len` by whoever holds the lock.
+//! The reference's locked use: `append`, `read`, `skip`, `avail`, `len` by a caller that holds the lock.
 //!
-//! The lock belongs to the layer above. Without it two callers may overwrite each other's bytes; never more
-//! than that. A role that a [`Producer`](crate::Producer) or [`Consumer`](crate::Consumer) claims is refused
-//! here, so the two uses can stand side by side: many locked writers and one lock-free reader, say.
+//! The lock belongs to the layer above. Without it two callers may overwrite each other's bytes; never more than
+//! that. A role that a [`Producer`](crate::Producer) or [`Consumer`](crate::Consumer) claims is refused here, so that
+//! both uses can go on at once: many locked writers and one lock-free reader, for instance.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::{Acquire, Release};
 
+use crate::bounds::Bounds;
 use crate::error::{Corruption, Error};
-use crate::memory::{Field32, Field64, Memory, get, put};
-use crate::position::Bounds;
+use crate::memory::{Field32, Field64, Memory, check_memory, copy_in_wrapping, copy_out_wrapping};
 
 /// A ring for use under a lock. Holds no state of its own besides the bounds.
+///
+/// # Examples
+/// ```
+/// use monshm_rbuf::{Ring, StaticRing};
+/// let memory = StaticRing::<64>::new();
+/// let ring = Ring::new(memory.memory());
+/// ring.append(b"abcdef")?;
+/// let mut bytes = [0; 4];
+/// ring.read(&mut bytes)?;
+/// ring.skip(1)?;
+/// assert_eq!((&bytes, ring.len()?, ring.avail()?), (b"abcd", 1, 62));
+/// # Ok::<(), monshm_rbuf::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ring<M: Memory> {
     memory: M,
@@ -38,10 +51,10 @@ impl<M: Memory> Ring<M> {
             return Err(self.refusal(src.len(), Error::Full { requested: src.len(), available }));
         }
         // SAFETY: bounds are the memory's own and contain tail (checked in `indices`); src.len() ≤ capacity.
-        let after = unsafe { put(&self.memory, self.bounds, tail, src) };
+        let after = unsafe { copy_in_wrapping(&self.memory, self.bounds, tail, src) };
         // Release pairs with the Acquire of tail in `indices` and in the consumer: the bytes are seen first.
         self.memory.store64(Field64::Tail, after, Release);
-        self.kept()
+        check_memory(&self.memory)
     }
 
     /// Reads `dst.len()` bytes, or none. One store of `head`, after the copy, makes it take effect.
@@ -52,8 +65,8 @@ impl<M: Memory> Ring<M> {
     pub fn read(&self, dst: &mut [u8]) -> Result<(), Error> {
         let head = self.data(dst.len())?;
         // SAFETY: bounds are the memory's own and contain head (checked in `data`); dst.len() ≤ capacity.
-        let after = unsafe { get(&self.memory, self.bounds, head, dst) };
-        self.kept()?;
+        let after = unsafe { copy_out_wrapping(&self.memory, self.bounds, head, dst) };
+        check_memory(&self.memory)?;
         self.release(after);
         Ok(())
     }
@@ -153,12 +166,6 @@ impl<M: Memory> Ring<M> {
             return Err(self.refusal(need, Error::Empty { requested: need, available }));
         }
         Ok(head)
-    }
-
-    /// Whether what was copied was the ring's.
-    #[inline(always)]
-    fn kept(&self) -> Result<(), Error> {
-        if self.memory.is_truncated() { Err(Error::Corrupt(Corruption::MemoryLost)) } else { Ok(()) }
     }
 
     fn release(&self, head: u64) {

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 
 use guarded::{Guarded, PAGE};
 use monshm_rbuf::layout::{HEAD_OFFSET, TAIL_OFFSET};
-use monshm_rbuf::{Consumer, Corruption, Error, Label, Memory, Producer, Ring, Shared, copy};
+use monshm_rbuf::{Consumer, Corruption, Error, Hints, Label, Memory, Producer, Ring, Shared, copy};
 use proptest::prelude::*;
 
 const ME: NonZeroU32 = NonZeroU32::MIN;
@@ -118,7 +118,8 @@ fn a_tail_inside_what_a_batch_has_read_is_refused() {
     ring.set(TAIL_OFFSET, ring.begin() + 60);
     assert_eq!(batch.read(&mut [0; 8]), Err(Error::Corrupt(Corruption::TailWentBack)));
 
-    // The same where the batch has passed the end of the ring: a tail that is ahead of its cursor, and behind its start.
+    // The same where the batch has passed the end of the ring: a tail that is ahead of its cursor, and behind its
+    // start.
     let ring = Guarded::new(PAGE);
     let (mut producer, mut consumer) = handles(&ring);
     producer.write(&[1; PAGE - 50]).unwrap();
@@ -371,6 +372,21 @@ fn copies_touch_nothing_outside_their_ranges() {
             }
         }
     }
+}
+
+/// The pages beside the ring cannot be accessed: a flush of one of their lines would end this test.
+#[test]
+fn hints_outside_of_the_ring_are_ignored() {
+    let ring = Guarded::new(PAGE);
+    let memory = ring.memory();
+    let (begin, end) = (ring.begin(), ring.end());
+    for at in [0, begin - 64, begin, end - 64, end, u64::MAX - 63, u64::MAX] {
+        memory.prefetch(at);
+        for to in [0, begin, begin + 64, end, end + 64, u64::MAX] {
+            memory.flush(at..to);
+        }
+    }
+    assert_eq!(memory.bounds().size(), PAGE as u64);
 }
 
 /// What the other side does between two calls.

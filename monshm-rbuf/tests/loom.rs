@@ -2,13 +2,15 @@
 //!
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p monshm-rbuf --test loom --release`
 //!
-//! The engine is the crate's own, monomorphised over loom's cells: the payload is `UnsafeCell`s, so that an
-//! access which an index does not order is a race that loom reports, besides the values being compared. Not
-//! here: what needs real memory (hostile bytes, guard pages) or more than a handful of steps (the model tests).
-//! Long, because every model needs the memory at the top.
+//! The engine is the crate's own, monomorphised over loom's cells, with the plain policy but for the last model,
+//! which is about the adaptive one. The payload is `UnsafeCell`s, so that an access which an index does not order is
+//! a race that loom reports, besides the values being compared. Not here: what needs real memory (hostile bytes,
+//! guard pages) or more than a handful of steps (the model tests). Long, because every model needs the memory at the
+//! top.
 #![cfg(loom)]
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use loom::cell::UnsafeCell;
@@ -16,7 +18,7 @@ use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 use loom::sync::{Arc, Mutex};
 use loom::thread::{self, yield_now};
 use monshm_rbuf::memory::{Field32, Field64};
-use monshm_rbuf::{Bounds, Consumer, Error, Label, Memory, Producer, Ring};
+use monshm_rbuf::{Bounds, Consumer, Error, Hints, Label, Memory, Plain, Producer, Ring};
 
 const BEGIN: u64 = 128;
 
@@ -24,6 +26,8 @@ struct Cells {
     wide: [AtomicU64; 4],
     narrow: [AtomicU32; 6],
     bytes: Vec<UnsafeCell<u8>>,
+    /// Bytes of the lines that were flushed. Not one of loom's: it orders nothing.
+    flushed: std::sync::atomic::AtomicUsize,
 }
 
 /// A ring on loom's cells.
@@ -36,6 +40,7 @@ impl LoomMemory {
             wide: [BEGIN, BEGIN, 0, 0].map(AtomicU64::new),
             narrow: [0; 6].map(AtomicU32::new),
             bytes: (0..size).map(|_| UnsafeCell::new(0)).collect(),
+            flushed: Default::default(),
         }))
     }
 
@@ -56,11 +61,21 @@ impl LoomMemory {
     }
 
     fn cells(&self, offset: u64, len: usize) -> &[UnsafeCell<u8>] {
-        &self.0.bytes[(offset - BEGIN) as usize..][..len]
+        if len == 0 { &[] } else { &self.0.bytes[(offset - BEGIN) as usize..][..len] }
     }
 }
 
 // SAFETY: the bounds are those of `bytes`; loom's cells check each access; slices check each range.
+impl Hints for LoomMemory {
+    /// A flush is a read: loom reports one of a line that the producer may write already.
+    fn flush(&self, range: Range<u64>) {
+        for cell in self.cells(range.start, (range.end - range.start) as usize) {
+            cell.with(|_| ());
+        }
+        self.0.flushed.fetch_add((range.end - range.start) as usize, Ordering::Relaxed);
+    }
+}
+
 unsafe impl Memory for LoomMemory {
     fn bounds(&self) -> Bounds {
         let end = BEGIN + self.0.bytes.len() as u64;
@@ -91,8 +106,6 @@ unsafe impl Memory for LoomMemory {
         fence(Ordering::SeqCst);
     }
 
-    fn pause(&self) {}
-
     unsafe fn copy_in(&self, offset: u64, src: &[u8]) {
         for (cell, byte) in self.cells(offset, src.len()).iter().zip(src) {
             // SAFETY: loom checks that nothing else accesses the cell now.
@@ -108,12 +121,12 @@ unsafe impl Memory for LoomMemory {
         }
     }
 
-    unsafe fn store_header(&self, offset: u64, value: u64) {
+    unsafe fn store_word(&self, offset: u64, value: u64) {
         // SAFETY: passed on.
         unsafe { self.copy_in(offset, &value.to_ne_bytes()) };
     }
 
-    unsafe fn load_header(&self, offset: u64) -> u64 {
+    unsafe fn load_word(&self, offset: u64) -> u64 {
         let mut bytes = [0; 8];
         // SAFETY: passed on.
         unsafe { self.copy_out(offset, &mut bytes) };
@@ -129,8 +142,8 @@ fn producer(memory: &LoomMemory) -> Producer<LoomMemory> {
     Producer::claim(memory.clone(), id(1)).unwrap()
 }
 
-fn consumer(memory: &LoomMemory) -> Consumer<LoomMemory> {
-    Consumer::claim(memory.clone(), id(2)).unwrap()
+fn consumer(memory: &LoomMemory) -> Consumer<LoomMemory, Plain> {
+    Consumer::claim_with(memory.clone(), id(2), Plain).unwrap()
 }
 
 /// Repeats a call that only the other thread can make succeed.
@@ -168,7 +181,7 @@ fn wrap() {
 
 /// A producer that comes to a new line stores to its first word ahead of time, unless the consumer still reads there.
 #[test]
-fn the_line_that_is_fetched_is_free() {
+fn the_line_that_is_prefetched_is_free() {
     loom::model(|| {
         // Lines begin at 0 and 64 of the ring. Data from 68 over the end to 60; 7 bytes are free, and 3 of them in the
         // line that the producer comes to.
@@ -582,5 +595,27 @@ fn no_wake_up_is_lost() {
         let found = producer.available().unwrap() != 0;
         let (woken, _consumer) = reader.join().unwrap();
         assert!(woken || found, "asleep beside room, and nobody will wake it");
+    });
+}
+
+/// The adaptive policy: lines that a stream was read from are flushed before their room goes back to the producer.
+#[test]
+fn what_was_read_is_flushed_before_it_is_released() {
+    loom::model(|| {
+        let memory = LoomMemory::new(768);
+        let mut producer = producer(&memory);
+        // Claimed while the ring is empty, so that a poll finds what is read.
+        let mut consumer = Consumer::claim(memory.clone(), id(2)).unwrap();
+        let reader = thread::spawn(move || {
+            let mut got = [0; 600];
+            until(|| consumer.read(&mut got));
+            assert_eq!(got, [1; 600]);
+            until(|| consumer.read(&mut got[..200]));
+            assert_eq!(got[..200], [2; 200]);
+        });
+        producer.write(&[1; 600]).unwrap();
+        until(|| producer.write(&[2; 200]));
+        reader.join().unwrap();
+        assert!(memory.0.flushed.load(Ordering::Relaxed) >= 512, "{:?}", memory.0.flushed);
     });
 }

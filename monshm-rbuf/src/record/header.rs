@@ -25,7 +25,7 @@ use crate::error::{Corruption, Error};
 pub const HEADER_LEN: usize = 8;
 /// Length of the check word of a checked record, bytes.
 pub const CHECK_LEN: usize = 8;
-/// The longest payload that a header can tell of, bytes; the ring's size may set a lower limit.
+/// The longest payload that a header can describe, bytes; the ring's size may set a lower limit.
 pub const PAYLOAD_MAX: usize = (1 << 28) - 1;
 
 const FIRST: u64 = 1 << 28;
@@ -46,6 +46,12 @@ pub struct Label {
 
 impl Label {
     /// A label of this kind, without flags or tag.
+    ///
+    /// # Examples
+    /// ```
+    /// use monshm_rbuf::Label;
+    /// assert_eq!(Label::kind(7), Label { kind: 7, flags: 0, tag: 0 });
+    /// ```
     pub const fn kind(kind: u8) -> Self {
         Label { kind, flags: 0, tag: 0 }
     }
@@ -53,8 +59,8 @@ impl Label {
 
 /// A record as its consumer sees it, from the private copy of its header.
 ///
-/// One word, so that it passes through registers: an answer of several fields that is put together in memory and then
-/// moved as a whole was seen to double the time of a short record.
+/// One word, so that it passes through registers: an answer of several fields is put together in memory by small
+/// stores and then loaded as a whole, for which the CPU waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     /// The header, without F.
@@ -62,7 +68,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What the producer said of it.
+    /// The label that the producer gave it.
     #[inline]
     pub const fn label(self) -> Label {
         Label { kind: (self.word >> 32) as u8, flags: (self.word >> 40) as u8, tag: (self.word >> 48) as u16 }
@@ -135,8 +141,8 @@ impl Header {
         Ok(header)
     }
 
-    /// The length of the payload, bytes, of a record that is neither padding nor checked, if it is at most `most`; `None` of
-    /// any other, and of what is no header.
+    /// The length of the payload, bytes, of a record that is neither padding nor checked, if it is at most `most`;
+    /// `None` of any other, and of what is no header.
     #[inline(always)]
     pub(crate) fn plain_len(self, most: usize) -> Option<usize> {
         // One comparison for the bits and the length, which is below them.
@@ -196,11 +202,11 @@ mod tests {
         let label = Label { kind: 0xA5, flags: 0x5A, tag: 0xC33C };
         for len in [0, 1, 7, 8, 9, PAYLOAD_MAX] {
             let header = Header::record(label, len);
-            let told = |record: Record| (record.label(), record.len(), record.is_empty(), record.is_checked());
-            assert_eq!(told(header.to_record()), (label, len, len == 0, false));
+            let seen = |record: Record| (record.label(), record.len(), record.is_empty(), record.is_checked());
+            assert_eq!(seen(header.to_record()), (label, len, len == 0, false));
             assert_eq!(header.extent(), 8 + (len as u64).div_ceil(8) * 8);
             let checked = header.checked(true);
-            assert_eq!(told(checked.to_record()), (label, len, len == 0, true));
+            assert_eq!(seen(checked.to_record()), (label, len, len == 0, true));
             assert_eq!(checked.to_record(), header.checked(false).to_record(), "the first is like others");
             assert_eq!(checked.extent(), header.extent() + 8);
             assert_eq!(Header::from_word(checked.word), Ok(checked));

@@ -6,28 +6,38 @@
 //! fetch the shared bytes a second time. It does not check bounds; that is its callers' one choke point.
 //!
 //! Each shared byte is accessed at least once and, in the overlap of two accesses of one call, twice; what
-//! the private copy holds after the call is settled before the caller sees it.
+//! the private copy holds after the call no longer changes.
 //!
 //! On x86-64 and aarch64 the accesses to shared memory are inline assembly, one instruction each, with the
 //! private side in registers, so that a small copy of known length costs what a move costs. Elsewhere, and
 //! under Miri, they are relaxed atomic words and bytes.
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little", not(miri)))]
-#[path = "copy/aarch64.rs"]
-mod arch;
+#[path = "aarch64.rs"]
+mod cpu;
 #[cfg(not(any(
     all(target_arch = "x86_64", not(miri)),
     all(target_arch = "aarch64", target_endian = "little", not(miri))
 )))]
-#[path = "copy/portable.rs"]
-mod arch;
+#[path = "portable.rs"]
+mod cpu;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-#[path = "copy/x86_64.rs"]
-mod arch;
+#[path = "x86_64.rs"]
+mod cpu;
 
 /// Copies `dst.len()` shared bytes at `src` to private memory.
 ///
 /// The bytes may change during the call; `dst` then holds a mixture, and keeps it.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// let shared = AtomicU64::new(7);
+/// let mut private = [0; 8];
+/// // SAFETY: eight bytes of an atomic; `private` is other memory.
+/// unsafe { monshm_rbuf::copy::read_from(shared.as_ptr().cast(), &mut private) };
+/// assert_eq!(u64::from_ne_bytes(private), shared.load(Relaxed));
+/// ```
 ///
 /// # Safety
 /// `[src, src + dst.len())` is valid for reads for the whole call and does not overlap `dst`. Other threads
@@ -35,10 +45,19 @@ mod arch;
 #[inline(always)]
 pub unsafe fn read_from(src: *const u8, dst: &mut [u8]) {
     // SAFETY: src by the caller; dst is a slice of that length, and apart from src by the caller.
-    unsafe { arch::read(src, dst.as_mut_ptr(), dst.len()) };
+    unsafe { cpu::read(src, dst.as_mut_ptr(), dst.len()) };
 }
 
 /// Copies private bytes to `src.len()` shared bytes at `dst`.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// let shared = AtomicU64::new(0);
+/// // SAFETY: eight bytes of an atomic; the source is other memory.
+/// unsafe { monshm_rbuf::copy::write_to(shared.as_ptr().cast(), &7_u64.to_ne_bytes()) };
+/// assert_eq!(shared.load(Relaxed), 7);
+/// ```
 ///
 /// # Safety
 /// `[dst, dst + src.len())` is valid for writes for the whole call and does not overlap `src`. Other threads
@@ -46,7 +65,7 @@ pub unsafe fn read_from(src: *const u8, dst: &mut [u8]) {
 #[inline(always)]
 pub unsafe fn write_to(dst: *mut u8, src: &[u8]) {
     // SAFETY: dst by the caller; src is a slice of that length, and apart from dst by the caller.
-    unsafe { arch::write(src.as_ptr(), dst, src.len()) };
+    unsafe { cpu::write(src.as_ptr(), dst, src.len()) };
 }
 
 #[cfg(test)]

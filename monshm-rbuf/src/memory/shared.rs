@@ -1,22 +1,21 @@
-//! The production memory: raw shared words behind a pointer, and a ring with its bytes in one static value.
+//! The production memory: words and bytes behind two pointers.
 //!
-//! It maps nothing and owns no mapping; [`Shared`] can carry a value that keeps the mapping alive. It holds
-//! no rule of the ring.
+//! It maps nothing and owns no mapping; [`Shared`] can carry a value that owns it. It holds no rule of the ring.
 
-use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 
+use crate::arch::{copy, hints};
+use crate::bounds::Bounds;
 use crate::layout::{CONTROL_LEN, Control};
-use crate::memory::{Field32, Field64, Memory};
-use crate::position::Bounds;
-use crate::{copy, cpu};
+use crate::memory::{Field32, Field64, Hints, Memory};
 
 /// A ring in memory that other processes may write at any time.
 ///
-/// `K` is whatever keeps the memory valid (an `Arc` of the mapping, a `&'static` array, `()` where the caller
-/// sees to it); it is never looked at. Copies are handles to the same ring.
+/// `K` keeps the memory valid: an `Arc` of the mapping, a `&'static` array, `()` where the caller does it otherwise.
+/// It is never looked at. Copies are handles to the same ring.
 ///
 /// **Invariant (valid):** while the value lives, `control` points to a control block and
 /// `[base + bounds.begin, base + bounds.end)` to the ring's bytes, readable and writable, not part of any
@@ -26,9 +25,9 @@ pub struct Shared<K = ()> {
     control: NonNull<Control>,
     base: NonNull<u8>,
     bounds: Bounds,
-    /// Set once the memory was taken away; `None` where that cannot be.
-    loss: Option<&'static AtomicBool>,
-    /// Whether a sleeper's barrier reaches this process.
+    /// Set once the memory was truncated; `None` where that cannot be.
+    truncation: Option<&'static AtomicBool>,
+    /// Whether a side that is about to sleep executes the heavy side of the asymmetric fence.
     membarrier_assumed: bool,
     keep: K,
 }
@@ -44,6 +43,24 @@ impl<K> Shared<K> {
     ///
     /// Nothing is read or written. A creator calls [`format`](Self::format) before it shares the segment.
     ///
+    /// # Examples
+    /// ```
+    /// use core::ptr::NonNull;
+    /// use monshm_rbuf::layout::CONTROL_LEN;
+    /// use monshm_rbuf::{Bounds, Ring, Shared};
+    /// #[repr(align(128))]
+    /// struct Segment([u8; CONTROL_LEN + 64]);
+    ///
+    /// let segment = Box::leak(Box::new(Segment([0; CONTROL_LEN + 64])));
+    /// let base = NonNull::from(segment).cast::<u8>();
+    /// let bounds = Bounds::new(CONTROL_LEN as u64, CONTROL_LEN as u64 + 64, size_of::<Segment>())?;
+    /// // SAFETY: block and bytes are leaked, aligned to 128, and reached through this value alone.
+    /// let memory = unsafe { Shared::new(base.cast(), base, bounds, ()) };
+    /// memory.format();
+    /// assert!(Ring::new(memory).is_empty()?);
+    /// # Ok::<(), monshm_rbuf::Error>(())
+    /// ```
+    ///
     /// # Safety
     /// As long as the value or a copy of it lives (which is at least as long as `keep` does, if `keep` owns
     /// the mapping):
@@ -54,31 +71,31 @@ impl<K> Shared<K> {
     ///
     /// Other processes may write any byte at any time.
     pub const unsafe fn new(control: NonNull<Control>, base: NonNull<u8>, bounds: Bounds, keep: K) -> Self {
-        Shared { control, base, bounds, loss: None, membarrier_assumed: false, keep }
+        Shared { control, base, bounds, truncation: None, membarrier_assumed: false, keep }
     }
 
-    /// Has each call look, after it used the memory, whether `mark` says that the memory was taken away: another
-    /// process truncated the file behind it, and who noticed put zeros in its place after it set the mark. Calls answer
-    /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost) then. Without a mark nothing is looked at.
+    /// Makes each call check `mark` after it used the memory. A set mark says that the memory was truncated: another
+    /// process cut the file behind it, and whoever noticed set the mark, then put zeros in its place. Calls then answer
+    /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost). Without a mark nothing is checked.
     #[must_use]
     pub fn with_truncation_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
-        self.loss = mark;
+        self.truncation = mark;
         self
     }
 
-    /// Says that whoever is about to sleep on the ring passes a barrier, after
-    /// [`begin_wait`](crate::Consumer::begin_wait) and before its last look, that reaches every thread of this
+    /// Promises that a side that is about to sleep on the ring executes the heavy side of an asymmetric fence, after
+    /// [`begin_wait`](crate::Consumer::begin_wait) and before its last poll, and that it reaches every thread of this
     /// process: membarrier(2) on Linux. Then `take_peer_wait` needs no fence of its own, which costs more than all the
-    /// rest of a write. Where it is said and not so, a wake-up can be lost.
+    /// rest of a write. A wrong promise can lose a wake-up.
     #[must_use]
-    pub const fn assume_membarrier(mut self, reach_us: bool) -> Self {
-        self.membarrier_assumed = reach_us;
+    pub const fn assume_membarrier(mut self, reaches_us: bool) -> Self {
+        self.membarrier_assumed = reaches_us;
         self
     }
 
     /// Writes the control block of a fresh, empty ring: `head == tail == begin`, nobody claims a side.
     ///
-    /// For the creator, before another process can see the segment: what stood there is lost.
+    /// For the creator, before another process can see the segment: what stood there is overwritten.
     pub fn format(&self) {
         let block = MaybeUninit::new(Control::new(self.bounds));
         // SAFETY: `block` is a whole, initialised Control without padding of its own: CONTROL_LEN bytes of
@@ -140,6 +157,27 @@ impl<K> Shared<K> {
     }
 }
 
+impl<K> Hints for Shared<K> {
+    #[inline(always)]
+    fn prefetch(&self, offset: u64) {
+        hints::prefetch(self.base.as_ptr().wrapping_add(offset as usize));
+    }
+
+    #[inline(always)]
+    fn flush(&self, range: Range<u64>) {
+        let (start, end) = (range.start.max(self.bounds.begin()), range.end.min(self.bounds.end()));
+        if start < end {
+            // SAFETY: [start, end) was cut to the bounds, hence readable by invariant (valid).
+            unsafe { hints::flush(self.address(start), (end - start) as usize) };
+        }
+    }
+
+    #[inline(always)]
+    fn clock(&self) -> Option<u64> {
+        hints::clock()
+    }
+}
+
 // SAFETY: `bounds` is a private field that never changes; the memory is valid by invariant (valid), which the
 // caller of `new` vouches for; each access below goes to the named word or the named range and nowhere else.
 unsafe impl<K> Memory for Shared<K> {
@@ -180,43 +218,21 @@ unsafe impl<K> Memory for Shared<K> {
 
     #[inline(always)]
     fn is_truncated(&self) -> bool {
-        self.loss.is_some_and(|mark| {
-            // Keeps the look behind the copies that it judges; pairs with the setting of the mark before the memory
-            // is replaced.
+        self.truncation.is_some_and(|mark| {
+            // Keeps the load behind the copies that it judges; pairs with the store of the mark before the memory is
+            // replaced.
             fence(Ordering::Acquire);
             mark.load(Ordering::Relaxed)
         })
     }
 
     #[inline(always)]
-    fn wake_fence(&self) {
+    fn light_fence(&self) {
         if self.membarrier_assumed {
             compiler_fence(Ordering::SeqCst);
         } else {
             fence(Ordering::SeqCst);
         }
-    }
-
-    #[inline(always)]
-    unsafe fn fetch(&self, offset: u64) {
-        // SAFETY: inside the bounds by the caller, hence readable by invariant (valid).
-        unsafe { cpu::fetch(self.address(offset)) };
-    }
-
-    #[inline(always)]
-    unsafe fn evict(&self, offset: u64, len: u64) {
-        // SAFETY: the range is inside the bounds by the caller, hence readable by invariant (valid).
-        unsafe { cpu::evict(self.address(offset), len as usize) };
-    }
-
-    #[inline(always)]
-    fn late(&self, position: u64) -> u64 {
-        cpu::late(position)
-    }
-
-    #[inline(always)]
-    fn ticks(&self) -> Option<u64> {
-        cpu::ticks()
     }
 
     #[inline(always)]
@@ -232,75 +248,18 @@ unsafe impl<K> Memory for Shared<K> {
     }
 
     #[inline(always)]
-    unsafe fn store_header(&self, offset: u64, value: u64) {
+    unsafe fn store_word(&self, offset: u64, value: u64) {
         // SAFETY: 8 bytes inside the bounds by the caller; aligned to 8, since base and offset are.
         let word = unsafe { AtomicU64::from_ptr(self.address(offset).cast::<u64>()) };
-        // Relaxed: the Release store of tail that follows publishes a header; a free word nobody reads.
+        // Relaxed: the Release store of tail that follows publishes it; a free word nobody reads.
         word.store(value, Ordering::Relaxed);
     }
 
     #[inline(always)]
-    unsafe fn load_header(&self, offset: u64) -> u64 {
+    unsafe fn load_word(&self, offset: u64) -> u64 {
         // SAFETY: 8 bytes inside the bounds by the caller; aligned to 8, since base and offset are.
         let word = unsafe { AtomicU64::from_ptr(self.address(offset).cast::<u64>()) };
         // Relaxed: the Acquire load of tail that went before ordered it.
         word.load(Ordering::Relaxed)
     }
 }
-
-/// A ring with its control block and its N bytes in one value: a static, or a local that threads borrow.
-///
-/// N is a multiple of 8, at least 8; the ring holds at most N − 1 bytes.
-///
-/// # Examples
-/// ```
-/// # use core::num::NonZeroU32;
-/// # use monshm_rbuf::{StaticRing, Ring};
-/// static RING: StaticRing<64> = StaticRing::new();
-/// let ring = Ring::new(RING.memory());
-/// ring.append(b"abc")?;
-/// assert_eq!((ring.len()?, ring.avail()?), (3, 60));
-/// # Ok::<(), monshm_rbuf::Error>(())
-/// ```
-#[repr(C, align(128))]
-#[derive(Debug)]
-pub struct StaticRing<const N: usize> {
-    control: Control,
-    bytes: UnsafeCell<[u8; N]>,
-}
-
-// SAFETY: the control block is atomics; the bytes are reached through `Shared` only, whose copies are atomic
-// or opaque to the compiler and so may run beside each other.
-unsafe impl<const N: usize> Sync for StaticRing<N> {}
-
-impl<const N: usize> StaticRing<N> {
-    const BOUNDS: Bounds = match Bounds::new(CONTROL_LEN as u64, (CONTROL_LEN + N) as u64, CONTROL_LEN + N) {
-        Ok(bounds) => bounds,
-        Err(_) => panic!("N must be a multiple of 8, and not 0"),
-    };
-
-    /// An empty ring. A wrong N is refused when the program is compiled.
-    pub const fn new() -> Self {
-        StaticRing { control: Control::new(Self::BOUNDS), bytes: UnsafeCell::new([0; N]) }
-    }
-
-    /// The memory to build a [`Ring`](crate::Ring), [`Producer`](crate::Producer) or
-    /// [`Consumer`](crate::Consumer) on.
-    #[inline]
-    pub const fn memory(&self) -> Shared<&Self> {
-        // SAFETY: a reference is not null.
-        let base = unsafe { NonNull::new_unchecked(core::ptr::from_ref(self).cast_mut()) };
-        // SAFETY: `self` is borrowed by the result, so both parts stay valid and shared; the control block is
-        // at offset 0 and N bytes follow at CONTROL_LEN (repr(C), align 128, asserted below by BOUNDS); all of
-        // it is atomics or UnsafeCell, so `base` may write through.
-        unsafe { Shared::new(base.cast(), base.cast(), Self::BOUNDS, self) }
-    }
-}
-
-impl<const N: usize> Default for StaticRing<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-const _: () = assert!(core::mem::offset_of!(StaticRing<8>, bytes) == CONTROL_LEN);

@@ -52,8 +52,8 @@ unit!(u32, u32, reg, "ldr {value:w}, [{at}]", "str {value:w}, [{at}]");
 unit!(u64, u64, reg, "ldr {value}, [{at}]", "str {value}, [{at}]");
 unit!(uint8x16_t, uint8x16_t, vreg, "ldr {value:q}, [{at}]", "str {value:q}, [{at}]");
 
-/// Which way a copy goes.
-trait Way {
+/// From shared to private memory, or back.
+trait Direction {
     /// # Safety
     /// Both pointers are valid for one unit, in the direction of the copy.
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8);
@@ -64,7 +64,7 @@ struct Read;
 /// Private to shared.
 struct Write;
 
-impl Way for Read {
+impl Direction for Read {
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller; the private side may be unaligned.
@@ -72,7 +72,7 @@ impl Way for Read {
     }
 }
 
-impl Way for Write {
+impl Direction for Write {
     #[inline(always)]
     unsafe fn unit<T: Unit>(src: *const u8, dst: *mut u8) {
         // SAFETY: both by the caller; the private side may be unaligned.
@@ -85,13 +85,13 @@ impl Way for Write {
 /// # Safety
 /// As for [`copy`], with `len` at least the size of the unit.
 #[inline(always)]
-unsafe fn ends<W: Way, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn ends<D: Direction, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
     let last = len - size_of::<T>();
     // SAFETY: size_of::<T>() ≤ len, so both units are inside.
     unsafe {
-        W::unit::<T>(src, dst);
+        D::unit::<T>(src, dst);
         if last != 0 {
-            W::unit::<T>(src.add(last), dst.add(last));
+            D::unit::<T>(src.add(last), dst.add(last));
         }
     }
 }
@@ -101,23 +101,23 @@ unsafe fn ends<W: Way, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
 /// # Safety
 /// Both pointers are valid for `len` bytes, in the direction of the copy; they do not overlap.
 #[inline(always)]
-unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn copy<D: Direction>(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: each arm accesses units inside [0, len) only; `large` is given the caller's own contract.
     unsafe {
         match len {
             0 => {}
-            1 => W::unit::<u8>(src, dst),
-            2..4 => ends::<W, u16>(src, dst, len),
-            4..8 => ends::<W, u32>(src, dst, len),
-            8..=16 => ends::<W, u64>(src, dst, len),
-            17..=32 => ends::<W, uint8x16_t>(src, dst, len),
+            1 => D::unit::<u8>(src, dst),
+            2..4 => ends::<D, u16>(src, dst, len),
+            4..8 => ends::<D, u32>(src, dst, len),
+            8..=16 => ends::<D, u64>(src, dst, len),
+            17..=32 => ends::<D, uint8x16_t>(src, dst, len),
             33..=64 => {
-                W::unit::<uint8x16_t>(src, dst);
-                W::unit::<uint8x16_t>(src.add(16), dst.add(16));
+                D::unit::<uint8x16_t>(src, dst);
+                D::unit::<uint8x16_t>(src.add(16), dst.add(16));
                 if len > 48 {
-                    W::unit::<uint8x16_t>(src.add(32), dst.add(32));
+                    D::unit::<uint8x16_t>(src.add(32), dst.add(32));
                 }
-                W::unit::<uint8x16_t>(src.add(len - 16), dst.add(len - 16));
+                D::unit::<uint8x16_t>(src.add(len - 16), dst.add(len - 16));
             }
             _ => large(src, dst, len),
         }
@@ -167,7 +167,7 @@ unsafe fn large(src: *const u8, dst: *mut u8, len: usize) {
 /// `src` is valid for reads (others may write it), `dst` for writes, `len` bytes each; they do not overlap.
 #[inline(always)]
 pub(super) unsafe fn read(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: passed on unchanged.
+    // SAFETY: the contract of `copy` is this function's own.
     unsafe { copy::<Read>(src, dst, len) };
 }
 
@@ -178,6 +178,6 @@ pub(super) unsafe fn read(src: *const u8, dst: *mut u8, len: usize) {
 /// overlap.
 #[inline(always)]
 pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: passed on unchanged.
+    // SAFETY: the contract of `copy` is this function's own.
     unsafe { copy::<Write>(src, dst, len) };
 }

@@ -14,9 +14,9 @@ impl Crc32c {
 
     pub(crate) fn update(self, bytes: &[u8]) -> Self {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
-        if hardware::present() {
+        if crate::arch::features::has_sse42() {
             // SAFETY: SSE4.2 is present.
-            return Crc32c(unsafe { hardware::update(self.0, bytes) });
+            return Crc32c(unsafe { update_by_instruction(self.0, bytes) });
         }
         Crc32c(update_by_table(self.0, bytes))
     }
@@ -70,52 +70,29 @@ fn update_by_table(mut crc: u32, bytes: &[u8]) -> u32 {
     crc
 }
 
+/// By the CPU's own instruction.
+///
+/// # Safety
+/// The CPU has SSE4.2.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-mod hardware {
-    //! The CPU's own CRC-32C.
+#[target_feature(enable = "sse4.2")]
+#[allow(unused_unsafe, reason = "the intrinsics are safe where the feature is enabled, from Rust 1.87 on")]
+unsafe fn update_by_instruction(crc: u32, bytes: &[u8]) -> u32 {
+    use core::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u64};
 
-    use core::arch::x86_64::{__cpuid, _mm_crc32_u8, _mm_crc32_u64};
-    use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-
-    /// Whether SSE4.2 is present; asked of the CPU once.
-    pub(super) fn present() -> bool {
-        /// 0 not asked yet, 1 absent, 2 present.
-        static ANSWER: AtomicU8 = AtomicU8::new(0);
-        // Relaxed: the answer is the same whoever finds it, and nothing hangs on it.
-        match ANSWER.load(Relaxed) {
-            0 => {
-                #[allow(unused_unsafe, reason = "a safe function from Rust 1.94 on")]
-                // SAFETY: every x86-64 has CPUID, and leaf 1.
-                let found = unsafe { __cpuid(1) }.ecx & (1 << 20) != 0;
-                ANSWER.store(1 + u8::from(found), Relaxed);
-                found
-            }
-            answer => answer == 2,
-        }
+    let mut words = bytes.chunks_exact(8);
+    let mut wide = u64::from(crc);
+    for word in &mut words {
+        let word = word.try_into().map_or(0, u64::from_le_bytes);
+        // SAFETY: the CPU has SSE4.2, by the caller.
+        wide = unsafe { _mm_crc32_u64(wide, word) };
     }
-
-    /// # Safety
-    /// The CPU has SSE4.2.
-    #[target_feature(enable = "sse4.2")]
-    pub(super) unsafe fn update(crc: u32, bytes: &[u8]) -> u32 {
-        let mut words = bytes.chunks_exact(8);
-        let mut wide = u64::from(crc);
-        for word in &mut words {
-            let word = word.try_into().map_or(0, u64::from_le_bytes);
-            #[allow(unused_unsafe, reason = "a safe function from Rust 1.87 on")]
-            // SAFETY: the caller promises SSE4.2.
-            let next = unsafe { _mm_crc32_u64(wide, word) };
-            wide = next;
-        }
-        let mut crc = wide as u32;
-        for byte in words.remainder() {
-            #[allow(unused_unsafe, reason = "a safe function from Rust 1.87 on")]
-            // SAFETY: the caller promises SSE4.2.
-            let next = unsafe { _mm_crc32_u8(crc, *byte) };
-            crc = next;
-        }
-        crc
+    let mut crc = wide as u32;
+    for byte in words.remainder() {
+        // SAFETY: the CPU has SSE4.2, by the caller.
+        crc = unsafe { _mm_crc32_u8(crc, *byte) };
     }
+    crc
 }
 
 #[cfg(test)]

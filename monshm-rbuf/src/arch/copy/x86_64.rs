@@ -1,14 +1,14 @@
 //! Copies on x86-64: one instruction for each access to shared memory, the private side in registers.
 //!
-//! Up to 64 bytes the private side is ordinary Rust, so that a copy of known length is two to eight moves and
-//! its values stay in registers. Above, one assembly loop: of 64-byte steps with SSE2, which every x86-64
-//! has, or of 128-byte steps with AVX where the CPU and the OS have it.
-//! No `nomem` or `readonly` on any block: the compiler must not move one over an atomic access.
+//! Up to 64 bytes the private side is ordinary Rust, so that a copy of known length is two to eight moves and its
+//! values stay in registers. Above, one assembly loop (`copy_loop!`): of 64-byte steps with SSE2, which every x86-64
+//! has, or of 128-byte steps with AVX where the CPU and the OS have it. No `nomem` or `readonly` on any block: the
+//! compiler must not move one over an atomic access.
 
 use core::arch::asm;
 use core::arch::x86_64::__m128i;
 
-use crate::cpu::{AVX, features};
+use crate::arch::features::has_avx;
 
 /// Private types that are moved unaligned, and how a shared one is loaded and stored.
 trait Unit: Copy {
@@ -82,8 +82,8 @@ unit!(
     }
 );
 
-/// Which way a copy goes.
-trait Way {
+/// From shared to private memory, or back.
+trait Direction {
     /// From this length on, bytes, at least 128, a copy is made with AVX where that is there.
     const AVX_MIN: usize;
     /// Whether the source is private: words that may have been stored just before.
@@ -108,7 +108,7 @@ struct Read;
 /// Private to shared.
 struct Write;
 
-impl Way for Read {
+impl Direction for Read {
     const AVX_MIN: usize = 128;
     const FROM_PRIVATE: bool = false;
 
@@ -145,12 +145,12 @@ impl Way for Read {
 
     #[inline(always)]
     unsafe fn lines(src: *const u8, dst: *mut u8, len: usize) {
-        // SAFETY: passed on unchanged.
+        // SAFETY: as the caller promises; len > 64.
         unsafe { by_sse(src, dst, len) };
     }
 }
 
-impl Way for Write {
+impl Direction for Write {
     const AVX_MIN: usize = 256;
     const FROM_PRIVATE: bool = true;
 
@@ -221,7 +221,7 @@ impl Way for Write {
 
     #[inline(always)]
     unsafe fn lines(src: *const u8, dst: *mut u8, len: usize) {
-        // SAFETY: passed on unchanged.
+        // SAFETY: as the caller promises; len > 64.
         unsafe { by_halves(src, dst, len) };
     }
 }
@@ -231,13 +231,13 @@ impl Way for Write {
 /// # Safety
 /// As for [`copy`], with `len` at least the size of the unit.
 #[inline(always)]
-unsafe fn ends<W: Way, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn ends<D: Direction, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
     let last = len - size_of::<T>();
     // SAFETY: size_of::<T>() ≤ len, so both units are inside.
     unsafe {
-        W::unit::<T>(src, dst);
+        D::unit::<T>(src, dst);
         if last != 0 {
-            W::unit::<T>(src.add(last), dst.add(last));
+            D::unit::<T>(src.add(last), dst.add(last));
         }
     }
 }
@@ -247,24 +247,24 @@ unsafe fn ends<W: Way, T: Unit>(src: *const u8, dst: *mut u8, len: usize) {
 /// # Safety
 /// Both pointers are valid for `len` bytes, in the direction of the copy; they do not overlap.
 #[inline(always)]
-unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
+unsafe fn copy<D: Direction>(src: *const u8, dst: *mut u8, len: usize) {
     // SAFETY: each branch accesses units inside [0, len) only; `large` is given the caller's own contract.
     unsafe {
         // The longer ones first: they have more to do.
         if len > 64 {
-            large::<W>(src, dst, len);
+            large::<D>(src, dst, len);
         } else if len > 32 {
-            W::line(src, dst, len);
+            D::line(src, dst, len);
         } else if len > 16 {
-            ends::<W, __m128i>(src, dst, len);
+            ends::<D, __m128i>(src, dst, len);
         } else if len >= 8 {
-            ends::<W, u64>(src, dst, len);
+            ends::<D, u64>(src, dst, len);
         } else if len >= 4 {
-            ends::<W, u32>(src, dst, len);
+            ends::<D, u32>(src, dst, len);
         } else if len >= 2 {
-            ends::<W, u16>(src, dst, len);
+            ends::<D, u16>(src, dst, len);
         } else if len == 1 {
-            W::unit::<u8>(src, dst);
+            D::unit::<u8>(src, dst);
         }
     }
 }
@@ -274,179 +274,139 @@ unsafe fn copy<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
 /// # Safety
 /// As for [`copy`], with `len` > 64.
 #[inline]
-unsafe fn large<W: Way>(src: *const u8, dst: *mut u8, len: usize) {
-    if len < W::AVX_MIN || features() & AVX == 0 {
+unsafe fn large<D: Direction>(src: *const u8, dst: *mut u8, len: usize) {
+    if len < D::AVX_MIN || !has_avx() {
         // SAFETY: len > 64 by the caller.
-        return unsafe { W::lines(src, dst, len) };
+        return unsafe { D::lines(src, dst, len) };
     }
-    // Vector stores that straddle two lines cost twice: go on from the middle or the start of the destination's next line.
+    // Vector stores that straddle two lines cost twice: go on from the middle or the start of the destination's next
+    // line.
     let ahead = dst.addr().wrapping_neg() & 31;
-    // SAFETY: AVX is there. To shared memory len ≥ 256; 32 to 63 bytes at the start and 32 at the end, of the 64 each that
-    // are copied by halves, are left out of the middle, which has at least 161. From it len ≥ 128; what `ahead` passes over
-    // is within the 64 bytes that are copied first, and by_avx takes its shorter rest as it takes any.
+    // SAFETY: AVX is there. To shared memory len ≥ 256; 32 to 63 bytes at the start and 32 at the end, of the 64 each
+    // that are copied by halves, are left out of the middle, which has at least 161. From it len ≥ 128; what `ahead`
+    // passes over is within the 64 bytes that are copied first, and by_avx takes its shorter rest as it takes any.
     unsafe {
-        if W::FROM_PRIVATE {
+        if D::FROM_PRIVATE {
             // What was just stored is mostly at the start or the end.
-            W::line(src, dst, 64);
+            D::line(src, dst, 64);
             by_avx(src.add(32 + ahead), dst.add(32 + ahead), len - 64 - ahead);
-            W::line(src.add(len - 64), dst.add(len - 64), 64);
+            D::line(src.add(len - 64), dst.add(len - 64), 64);
         } else if ahead == 0 || len < 256 {
             by_avx(src, dst, len);
         } else {
-            W::line(src, dst, 64);
+            D::line(src, dst, 64);
             by_avx(src.add(ahead), dst.add(ahead), len - ahead);
         }
     }
 }
 
-/// Whole 64-byte steps, then the last 64 bytes, which overlap them.
-///
-/// # Safety
-/// As for [`copy`], with `len` > 64.
-#[inline(always)]
-unsafe fn by_sse(src: *const u8, dst: *mut u8, len: usize) {
-    let steps = (len - 1) / 64;
-    // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len - 1; the end covers [len - 64, len).
-    // Registers that are written are declared; the stack is not used.
-    unsafe {
-        asm!(
-            "2:",
-            "movups xmm0, xmmword ptr [{src}]",
-            "movups xmm1, xmmword ptr [{src} + 16]",
-            "movups xmm2, xmmword ptr [{src} + 32]",
-            "movups xmm3, xmmword ptr [{src} + 48]",
-            "movups xmmword ptr [{dst}], xmm0",
-            "movups xmmword ptr [{dst} + 16], xmm1",
-            "movups xmmword ptr [{dst} + 32], xmm2",
-            "movups xmmword ptr [{dst} + 48], xmm3",
-            "add {src}, 64",
-            "add {dst}, 64",
-            "dec {steps}",
-            "jnz 2b",
-            "movups xmm0, xmmword ptr [{src} + {rest} - 64]",
-            "movups xmm1, xmmword ptr [{src} + {rest} - 48]",
-            "movups xmm2, xmmword ptr [{src} + {rest} - 32]",
-            "movups xmm3, xmmword ptr [{src} + {rest} - 16]",
-            "movups xmmword ptr [{dst} + {rest} - 64], xmm0",
-            "movups xmmword ptr [{dst} + {rest} - 48], xmm1",
-            "movups xmmword ptr [{dst} + {rest} - 32], xmm2",
-            "movups xmmword ptr [{dst} + {rest} - 16], xmm3",
-            src = inout(reg) src => _,
-            dst = inout(reg) dst => _,
-            steps = inout(reg) steps => _,
-            rest = in(reg) len - steps * 64,
-            out("xmm0") _,
-            out("xmm1") _,
-            out("xmm2") _,
-            out("xmm3") _,
-            options(nostack),
-        );
-    }
+/// Loads 16 bytes at once.
+macro_rules! load_whole {
+    ($register:literal, $at:expr) => {
+        concat!("movups ", $register, ", xmmword ptr [", $at, "]")
+    };
 }
 
-/// The same from private memory, which is loaded by halves of a register: see [`Unit::copy_to_shared`] of 16 bytes.
-///
-/// # Safety
-/// As for [`copy`], with `len` > 64.
-#[inline(always)]
-unsafe fn by_halves(src: *const u8, dst: *mut u8, len: usize) {
-    let steps = (len - 1) / 64;
-    // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len - 1; the end covers [len - 64, len).
-    // Registers that are written are declared; the stack is not used.
-    unsafe {
-        asm!(
-            "2:",
-            "movq xmm0, qword ptr [{src}]",
-            "movhps xmm0, qword ptr [{src} + 8]",
-            "movq xmm1, qword ptr [{src} + 16]",
-            "movhps xmm1, qword ptr [{src} + 24]",
-            "movq xmm2, qword ptr [{src} + 32]",
-            "movhps xmm2, qword ptr [{src} + 40]",
-            "movq xmm3, qword ptr [{src} + 48]",
-            "movhps xmm3, qword ptr [{src} + 56]",
-            "movups xmmword ptr [{dst}], xmm0",
-            "movups xmmword ptr [{dst} + 16], xmm1",
-            "movups xmmword ptr [{dst} + 32], xmm2",
-            "movups xmmword ptr [{dst} + 48], xmm3",
-            "add {src}, 64",
-            "add {dst}, 64",
-            "dec {steps}",
-            "jnz 2b",
-            "movq xmm0, qword ptr [{src} + {rest} - 64]",
-            "movhps xmm0, qword ptr [{src} + {rest} - 56]",
-            "movq xmm1, qword ptr [{src} + {rest} - 48]",
-            "movhps xmm1, qword ptr [{src} + {rest} - 40]",
-            "movq xmm2, qword ptr [{src} + {rest} - 32]",
-            "movhps xmm2, qword ptr [{src} + {rest} - 24]",
-            "movq xmm3, qword ptr [{src} + {rest} - 16]",
-            "movhps xmm3, qword ptr [{src} + {rest} - 8]",
-            "movups xmmword ptr [{dst} + {rest} - 64], xmm0",
-            "movups xmmword ptr [{dst} + {rest} - 48], xmm1",
-            "movups xmmword ptr [{dst} + {rest} - 32], xmm2",
-            "movups xmmword ptr [{dst} + {rest} - 16], xmm3",
-            src = inout(reg) src => _,
-            dst = inout(reg) dst => _,
-            steps = inout(reg) steps => _,
-            rest = in(reg) len - steps * 64,
-            out("xmm0") _,
-            out("xmm1") _,
-            out("xmm2") _,
-            out("xmm3") _,
-            options(nostack),
-        );
-    }
+/// Loads 16 bytes by halves, for the reason that [`Unit::copy_to_shared`] of 16 bytes gives.
+macro_rules! load_halves {
+    ($register:literal, $at:expr) => {
+        concat!("movq ", $register, ", qword ptr [", $at, "]\nmovhps ", $register, ", qword ptr [", $at, " + 8]")
+    };
 }
 
-/// Whole 128-byte steps, then the last 128 bytes, which overlap them.
-///
-/// # Safety
-/// As for [`copy`], with `len` ≥ 128, on a CPU with AVX.
-#[inline(always)]
-unsafe fn by_avx(src: *const u8, dst: *mut u8, len: usize) {
-    let steps = len / 128;
-    // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len; the end covers [len - 128, len).
-    // Registers that are written are declared; their upper halves are clean again at the end, as the calling
-    // convention wants; the stack is not used.
-    unsafe {
-        asm!(
-            "2:",
-            "vmovdqu ymm0, ymmword ptr [{src}]",
-            "vmovdqu ymm1, ymmword ptr [{src} + 32]",
-            "vmovdqu ymm2, ymmword ptr [{src} + 64]",
-            "vmovdqu ymm3, ymmword ptr [{src} + 96]",
-            "vmovdqu ymmword ptr [{dst}], ymm0",
-            "vmovdqu ymmword ptr [{dst} + 32], ymm1",
-            "vmovdqu ymmword ptr [{dst} + 64], ymm2",
-            "vmovdqu ymmword ptr [{dst} + 96], ymm3",
-            "add {src}, 128",
-            "add {dst}, 128",
-            "dec {steps}",
-            "jnz 2b",
-            "test {rest}, {rest}",
-            "jz 3f",
-            "vmovdqu ymm0, ymmword ptr [{src} + {rest} - 128]",
-            "vmovdqu ymm1, ymmword ptr [{src} + {rest} - 96]",
-            "vmovdqu ymm2, ymmword ptr [{src} + {rest} - 64]",
-            "vmovdqu ymm3, ymmword ptr [{src} + {rest} - 32]",
-            "vmovdqu ymmword ptr [{dst} + {rest} - 128], ymm0",
-            "vmovdqu ymmword ptr [{dst} + {rest} - 96], ymm1",
-            "vmovdqu ymmword ptr [{dst} + {rest} - 64], ymm2",
-            "vmovdqu ymmword ptr [{dst} + {rest} - 32], ymm3",
-            "3:",
-            "vzeroupper",
-            src = inout(reg) src => _,
-            dst = inout(reg) dst => _,
-            steps = inout(reg) steps => _,
-            rest = in(reg) len % 128,
-            out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-            // vzeroupper touches the upper halves of all sixteen; nothing keeps a value there.
-            out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
-            out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-            out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-            options(nostack),
-        );
-    }
+macro_rules! store_whole {
+    ($register:literal, $at:expr) => {
+        concat!("movups xmmword ptr [", $at, "], ", $register)
+    };
 }
+
+/// Loads 32 bytes at once.
+macro_rules! load_avx {
+    ($register:literal, $at:expr) => {
+        concat!("vmovdqu ", $register, ", ymmword ptr [", $at, "]")
+    };
+}
+
+macro_rules! store_avx {
+    ($register:literal, $at:expr) => {
+        concat!("vmovdqu ymmword ptr [", $at, "], ", $register)
+    };
+}
+
+/// A loop of whole steps through four registers, then one step that ends at the last byte and overlaps the one before,
+/// if bytes are left.
+macro_rules! copy_loop {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $step:literal, $load:ident, $store:ident,
+        $(($register:literal, $at:literal)),+;
+        $last:literal, $($clobber:tt),+
+    ) => {
+        $(#[$doc])*
+        #[inline(always)]
+        unsafe fn $name(src: *const u8, dst: *mut u8, len: usize) {
+            let steps = len / $step;
+            // SAFETY: the loop runs `steps` ≥ 1 times and ends at or before len; the last step covers [len - step,
+            // len). All registers that are written are declared; the stack is not used.
+            unsafe {
+                asm!(
+                    "2:",
+                    $($load!($register, concat!("{src} + ", $at)),)+
+                    $($store!($register, concat!("{dst} + ", $at)),)+
+                    concat!("add {src}, ", $step),
+                    concat!("add {dst}, ", $step),
+                    "dec {steps}",
+                    "jnz 2b",
+                    "test {rest}, {rest}",
+                    "jz 3f",
+                    $($load!($register, concat!("{src} + {rest} - ", $step, " + ", $at)),)+
+                    $($store!($register, concat!("{dst} + {rest} - ", $step, " + ", $at)),)+
+                    "3:",
+                    $last,
+                    src = inout(reg) src => _,
+                    dst = inout(reg) dst => _,
+                    steps = inout(reg) steps => _,
+                    rest = in(reg) len % $step,
+                    $(out($clobber) _,)+
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+copy_loop!(
+    /// Steps of 64 bytes.
+    ///
+    /// # Safety
+    /// As for [`copy`], with `len` ≥ 64.
+    by_sse, 64, load_whole, store_whole,
+    ("xmm0", 0), ("xmm1", 16), ("xmm2", 32), ("xmm3", 48);
+    "", "xmm0", "xmm1", "xmm2", "xmm3"
+);
+
+copy_loop!(
+    /// The same from private memory, which is loaded by halves of a register.
+    ///
+    /// # Safety
+    /// As for [`copy`], with `len` ≥ 64.
+    by_halves, 64, load_halves, store_whole,
+    ("xmm0", 0), ("xmm1", 16), ("xmm2", 32), ("xmm3", 48);
+    "", "xmm0", "xmm1", "xmm2", "xmm3"
+);
+
+copy_loop!(
+    /// Steps of 128 bytes. VZEROUPPER cleans the upper halves of all sixteen registers, as the calling convention
+    /// wants.
+    ///
+    /// # Safety
+    /// As for [`copy`], with `len` ≥ 128, on a CPU with AVX.
+    by_avx, 128, load_avx, store_avx,
+    ("ymm0", 0), ("ymm1", 32), ("ymm2", 64), ("ymm3", 96);
+    "vzeroupper",
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+    "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
+);
 
 /// Copies `len` shared bytes at `src` to private `dst`.
 ///
@@ -454,7 +414,7 @@ unsafe fn by_avx(src: *const u8, dst: *mut u8, len: usize) {
 /// `src` is valid for reads (others may write it), `dst` for writes, `len` bytes each; they do not overlap.
 #[inline(always)]
 pub(super) unsafe fn read(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: passed on unchanged.
+    // SAFETY: the contract of `copy` is this function's own.
     unsafe { copy::<Read>(src, dst, len) };
 }
 
@@ -465,7 +425,7 @@ pub(super) unsafe fn read(src: *const u8, dst: *mut u8, len: usize) {
 /// overlap.
 #[inline(always)]
 pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
-    // SAFETY: passed on unchanged.
+    // SAFETY: the contract of `copy` is this function's own.
     unsafe { copy::<Write>(src, dst, len) };
 }
 
@@ -473,20 +433,20 @@ pub(super) unsafe fn write(src: *const u8, dst: *mut u8, len: usize) {
 mod tests {
     use super::*;
 
-    /// The ways that this CPU does not choose by itself must be right too.
+    /// The loops that this CPU does not choose by itself must be right too.
     #[test]
-    fn every_way_of_a_long_copy_copies_exactly() {
+    fn every_copy_loop_copies_exactly() {
         type Long = unsafe fn(*const u8, *mut u8, usize);
-        let mut ways: [Option<Long>; 3] = [Some(by_sse), Some(by_halves), None];
-        if features() & AVX != 0 {
-            ways[2] = Some(by_avx);
+        let mut loops: [Option<Long>; 3] = [Some(by_sse), Some(by_halves), None];
+        if has_avx() {
+            loops[2] = Some(by_avx);
         }
         let src: [u8; 700] = core::array::from_fn(|i| (i * 13) as u8 | 1);
-        for way in ways.into_iter().flatten() {
+        for copy in loops.into_iter().flatten() {
             for len in 128..640 {
                 let mut dst = [0; 700];
                 // SAFETY: 3 + len and 5 + len are within the arrays; len ≥ 128; AVX only where it is.
-                unsafe { way(src.as_ptr().add(3), dst.as_mut_ptr().add(5), len) };
+                unsafe { copy(src.as_ptr().add(3), dst.as_mut_ptr().add(5), len) };
                 assert_eq!(dst[5..5 + len], src[3..3 + len]);
                 assert!(dst[..5].iter().chain(&dst[5 + len..]).all(|byte| *byte == 0), "{len}");
             }

@@ -10,8 +10,8 @@ pub(crate) const LINE: u64 = 64;
 
 /// Where the bytes of a ring lie: the offsets `[begin, end)` from the base of the segment.
 ///
-/// Checked once, at construction, and kept in private memory from then on; the shared `begin` and `end` are
-/// for other programs to read, and never looked at again.
+/// Checked once, at construction, and held in private memory from then on. The shared `begin` and `end` are for other
+/// programs; this crate never loads them.
 ///
 /// **Invariant (bounds):** `begin < end`, `begin` is a multiple of 128, `end` of 8, and `end` is at most the
 /// length of the segment and at most `isize::MAX`.
@@ -23,6 +23,14 @@ pub struct Bounds {
 
 impl Bounds {
     /// Checks a pair of offsets against the length of the segment, in bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use monshm_rbuf::{Bounds, BoundsFault, Error};
+    /// assert_eq!(Bounds::new(128, 1152, 4096)?.capacity(), 1023);
+    /// assert_eq!(Bounds::new(64, 1152, 4096), Err(Error::Bounds(BoundsFault::BeginUnaligned)));
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Bounds`] with the first rule that is broken, see [`BoundsFault`].
