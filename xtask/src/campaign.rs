@@ -1,7 +1,6 @@
-//! Builds a campaign's package in release, and runs it.
+//! The campaigns `chaos`, `hostile`, `faults` and `headers`: builds the package of each in release, and runs it.
 //!
-//! The campaigns, their arguments and their help stand in packages of their own beside this crate, which import the
-//! product; this crate does not. The verbs that use this file are `chaos`, `hostile`, `faults` and `mutate_header`.
+//! Their arguments and their help stand in those packages, which import the product; this crate does not.
 
 use crate::Verdict;
 use crate::cargo::Workspace;
@@ -9,8 +8,32 @@ use crate::run;
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
-/// Runs the campaign of `package`, by its name where the package has several, with the arguments that the verb was given.
-pub(crate) fn run(package: &str, name: Option<&str>, arguments: &[OsString]) -> Verdict {
+/// A campaign, by the name of its verb.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Campaign {
+    Chaos,
+    Hostile,
+    Faults,
+    Headers,
+}
+
+/// Arguments of the campaign; `--help` among them is the campaign's own help.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// Arguments of the campaign, such as `--seed 7`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    arguments: Vec<OsString>,
+}
+
+pub(crate) fn run(campaign: Campaign, args: &Args) -> Verdict {
+    // The package, and the campaign's name where the package has several.
+    let (package, name) = match campaign {
+        Campaign::Chaos => ("monshm-chaos", None),
+        Campaign::Hostile => ("monshm-hostile", None),
+        Campaign::Faults => ("monshm-campaigns", Some("faults")),
+        Campaign::Headers => ("monshm-headers", None),
+    };
     let workspace = Workspace::find()?;
     let mut build = workspace.cargo(["build", "--quiet", "--release", "-p", package]);
     if !run::plainly(&mut build)?.succeeded {
@@ -18,6 +41,6 @@ pub(crate) fn run(package: &str, name: Option<&str>, arguments: &[OsString]) -> 
     }
     // Run directly: under cargo, its signals and its process group would be cargo's too.
     let program = workspace.target().join("release").join(package);
-    let ran = run::plainly(Command::new(program).args(name).args(arguments))?;
+    let ran = run::plainly(Command::new(program).args(name).args(&args.arguments))?;
     Ok(if ran.succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

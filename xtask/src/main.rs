@@ -2,6 +2,7 @@
 //!
 //! It imports no product crate: a verb runs cargo, and the programs that cargo built, and judges what they print.
 
+use campaign::Campaign;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -9,13 +10,9 @@ mod bench;
 mod campaign;
 mod capi;
 mod cargo;
-mod chaos;
 mod demo;
-mod faults;
 mod fuzz;
-mod hostile;
 mod matrix;
-mod mutate_header;
 mod run;
 mod skips;
 mod tally;
@@ -43,10 +40,14 @@ enum Verb {
     Fuzz(fuzz::Args),
     Bench(bench::Args),
     Capi(capi::Args),
-    Chaos(chaos::Args),
-    Hostile(hostile::Args),
-    Faults(faults::Args),
-    MutateHeader(mutate_header::Args),
+    /// Kill processes that share a segment, and judge what is left.
+    Chaos(campaign::Args),
+    /// Attack real victims with processes of other users, and judge how they bear it.
+    Hostile(campaign::Args),
+    /// Let every system call of the library fail once with each plausible errno, and judge what comes of it.
+    Faults(campaign::Args),
+    /// Change words of a live segment's header, 10^8 times if told to, and judge every call that reads them.
+    Headers(campaign::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,10 +59,10 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Capi(args) => capi::run(&args),
-        Verb::Chaos(args) => chaos::run(&args),
-        Verb::Hostile(args) => hostile::run(&args),
-        Verb::Faults(args) => faults::run(&args),
-        Verb::MutateHeader(args) => mutate_header::run(&args),
+        Verb::Chaos(args) => campaign::run(Campaign::Chaos, &args),
+        Verb::Hostile(args) => campaign::run(Campaign::Hostile, &args),
+        Verb::Faults(args) => campaign::run(Campaign::Faults, &args),
+        Verb::Headers(args) => campaign::run(Campaign::Headers, &args),
     };
     verdict.unwrap_or_else(|error| {
         eprintln!("error: {error}");

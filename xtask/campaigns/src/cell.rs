@@ -1,8 +1,7 @@
-//! The cells of the campaigns' matrix: backend, memory and lock, and the roles in which processes are killed.
+//! The cells of the campaigns' matrix: backend, memory and lock.
 //!
 //! It knows which choices go together; it makes no segment but by the facade's builder.
 
-use clap::ValueEnum;
 use monshm::{BackendKind, Builder, LockKind, MemoryKind, Segment};
 use std::fmt;
 
@@ -48,36 +47,5 @@ impl Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.backend().name(), self.memory.name(), self.lock.name())
-    }
-}
-
-/// What a process is doing when it is killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Role {
-    /// Takes the lock, changes common data, lets go.
-    Holder,
-    /// Waits for a lock that another process holds.
-    Waiter,
-    /// Appends to the ring, allocates, is the first to use the ring.
-    Appender,
-    /// Reads from the ring.
-    Reader,
-    /// Creates, encodes, sends, lets go; and, on the other side, receives, attaches, detaches.
-    Creator,
-    /// Both sides, so that nobody is left.
-    Both,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Holder => "holder",
-            Self::Waiter => "waiter",
-            Self::Appender => "appender",
-            Self::Reader => "reader",
-            Self::Creator => "creator",
-            Self::Both => "both",
-        };
-        f.pad(name)
     }
 }

@@ -48,13 +48,6 @@ impl Census {
     }
 }
 
-/// `Shmem:` of /proc/meminfo, in KiB: all shared memory of the machine, other programs' too.
-pub(crate) fn shmem_kib() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Shmem:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
 /// Gives this process a `/dev/shm` and System V tables of its own. To be called with one thread.
 ///
 /// # Errors

@@ -23,6 +23,7 @@ pub(crate) enum Stop {
 
 /// Until where a stopped victim goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "the campaigns here make whole calls only")]
 pub(crate) enum Stride {
     /// One instruction.
     Instruction,

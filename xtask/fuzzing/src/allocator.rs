@@ -1,7 +1,7 @@
 //! The header's check and the allocator, on a header whose every word comes from the input, rewritten between the calls.
 //!
 //! A geometry that passes the check is the private truth from then on; an answer of the allocator must lie in it whatever
-//! the words say by then. A writer at the same instant is for `cargo xtask mutate-header`.
+//! the words say by then. A writer at the same instant is for `cargo xtask headers`.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;

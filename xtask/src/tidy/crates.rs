@@ -16,8 +16,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("monshm", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm-harness"]),
     ("monshm-bench", &["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"]),
     ("monshm-campaigns", &["monshm-core", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm", "monshm-harness"]),
+    ("monshm-chaos", &["monshm", "monshm-harness"]),
     ("monshm-fuzzing", &["monshm-core", "monshm-rbuf", "monshm-proto", "monshm"]),
     ("monshm-harness", &["monshm"]),
+    ("monshm-headers", &["monshm-core", "monshm", "monshm-harness"]),
     ("monshm-hostile", &["monshm-core", "monshm-proto", "monshm", "monshm-harness"]),
     ("xtask", &[]),
 ];

@@ -1,10 +1,12 @@
-//! The ledger: a page that driver and victim share besides the segment, so that the driver knows how far a victim came.
+//! A page that survivor and victim share besides the segment, so that the survivor knows how far a victim came.
 //!
-//! It is anonymous memory of its own (a memfd that the victim inherits), made without monshm. The victim writes it
+//! It is anonymous memory of its own (a memfd that the victim is sent), made without monshm. The victim writes it
 //! right after a call has returned; so it says what was surely done, never too much.
 
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -21,7 +23,7 @@ pub(crate) mod phase {
     pub(crate) const DONE: u32 = 2;
 }
 
-/// The words. The driver sets those of the first group before it starts a victim.
+/// The words. The survivor sets those of the first group before it starts a victim.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Words {
@@ -60,53 +62,36 @@ const _: () = assert!(size_of::<Words>() <= PAGE);
 
 /// The page, mapped.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Progress {
     words: NonNull<Words>,
     file: OwnedFd,
 }
 
 // SAFETY: the pointer leads to atomics that stay mapped as long as the value lives.
-unsafe impl Send for Ledger {}
+unsafe impl Send for Progress {}
 // SAFETY: as for Send.
-unsafe impl Sync for Ledger {}
+unsafe impl Sync for Progress {}
 
-impl Ledger {
-    /// Makes a page that children inherit.
+impl Progress {
+    /// Makes a page to share with victims.
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: a literal, terminated name; no CLOEXEC, since victims shall have it.
-        let fd = unsafe { libc::memfd_create(c"campaign-ledger".as_ptr(), 0) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: fd was just made and belongs to nobody else.
-        let file = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: fd is open; the call has no other obligation.
-        if unsafe { libc::ftruncate(fd, PAGE as libc::off_t) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let file = memfd_create("chaos-progress", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, PAGE as u64)?;
         Self::map(file)
     }
 
-    /// Maps the page that this process inherited as `fd`.
-    pub(crate) fn inherited(fd: RawFd) -> io::Result<Self> {
-        // SAFETY: the driver gave the number of a descriptor that this process inherited and that nothing else uses.
-        Self::map(unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-
-    fn map(file: OwnedFd) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
+    /// Maps the page that another process made.
+    pub(crate) fn map(file: OwnedFd) -> io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, wherever the kernel likes; file is open and a page long.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let words = NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?;
+        let base = unsafe { mmap(std::ptr::null_mut(), PAGE, access, MapFlags::SHARED, &file, 0)? };
+        let words = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { words, file })
     }
 
-    /// The number by which a victim inherits it.
-    pub(crate) fn fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    /// What a victim is sent of it.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// The words.
@@ -150,9 +135,9 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for Progress {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, a page long, and no reference into it outlives self.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), PAGE) };
+        let _ = unsafe { munmap(self.words.as_ptr().cast(), PAGE) };
     }
 }

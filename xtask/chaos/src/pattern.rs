@@ -1,7 +1,7 @@
 //! The pattern in common data: many words that are equal whenever nobody is inside, written one after the other.
 //!
-//! Whoever takes the lock and is told `Clean` must find all of them equal and nobody inside. It repairs nothing by
-//! itself.
+//! Whoever takes the lock and is told that nobody died must find all of them equal and nobody inside. It repairs
+//! nothing by itself.
 
 use monshm::{Region, Result, Segment};
 use std::alloc::Layout;
@@ -38,8 +38,8 @@ impl<'a> Pattern<'a> {
         Ok(Self { region: segment.region(offset, Self::LEN)? })
     }
 
-    /// Looks, under the lock.
-    pub(crate) fn look(&self) -> Result<State> {
+    /// What stands there, read under the lock.
+    pub(crate) fn state(&self) -> Result<State> {
         let first = self.word(1)?.load(Ordering::Relaxed);
         let mut whole = true;
         for index in 2..=COUNT {
@@ -71,6 +71,13 @@ impl<'a> Pattern<'a> {
         }
         self.word(0)?.store(0, Ordering::Relaxed);
         Ok(alone)
+    }
+
+    /// Changes all the words, inside. Answers whether nobody else was inside meanwhile.
+    pub(crate) fn update(&self, who: u64) -> Result<bool> {
+        let generation = self.enter(who)?;
+        self.write(generation)?;
+        self.leave(who, generation)
     }
 
     fn word(&self, index: usize) -> Result<&'a AtomicU64> {

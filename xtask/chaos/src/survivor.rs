@@ -1,15 +1,14 @@
 //! The survivor: it makes the segment, hands it to victims, takes the lock after their death and judges what is left.
 //!
-//! Everything that it knows of a victim's work comes from the ledger. It kills nobody.
+//! Everything that it knows of a victim's work comes from the page of its progress. It kills nobody.
 
-use crate::cell::{Cell, SIZE};
-use crate::executioner::now_ns;
-use crate::judge::Judge;
-use crate::ledger::Ledger;
 use crate::pattern::Pattern;
+use crate::process::Victim;
+use crate::progress::Progress;
 use crate::record;
-use crate::spawn::Victim;
-use crate::tally::Fault;
+use crate::tally::{Fault, Judge};
+use harness::product::SIZE;
+use harness::{Cell, now_ns};
 use monshm::{DEFAULT_TIMEOUT, ErrorKind, Guard, PreviousHolder, Result, Segment};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -32,7 +31,7 @@ pub(crate) struct Survivor {
 pub(crate) struct Visit {
     pub(crate) asked_ns: u64,
     pub(crate) had_ns: u64,
-    pub(crate) told: bool,
+    pub(crate) reported: bool,
     /// For how much of that time the survivor itself could run but had no processor, in nanoseconds.
     pub(crate) starved_ns: u64,
 }
@@ -50,9 +49,9 @@ impl Survivor {
         Self { segment, pattern }
     }
 
-    /// Tells the next victim, by the ledger, what it needs to know.
-    pub(crate) fn brief(&self, ledger: &Ledger, cell: Cell, record_len: usize, next: u64, hold_ns: u64) {
-        let words = ledger.words();
+    /// Tells the next victim, by the page, what it needs to know.
+    pub(crate) fn brief(&self, page: &Progress, cell: Cell, record_len: usize, next: u64, hold_ns: u64) {
+        let words = page.words();
         words.cell.store(cell.index() as u64, Ordering::Release);
         words.pattern.store(self.pattern, Ordering::Release);
         words.record_len.store(record_len as u64, Ordering::Release);
@@ -80,31 +79,29 @@ impl Survivor {
                 return None;
             }
         };
-        let (had_ns, told) = (now_ns(), guard.previous_holder() == PreviousHolder::Died);
+        let (had_ns, reported) = (now_ns(), guard.previous_holder() == PreviousHolder::Died);
         let starved_ns = self::starved_ns().saturating_sub(starved_ns);
-        let visit = Visit { asked_ns, had_ns, told, starved_ns };
-        if let Err(error) = self.look(judge, visit.told, may_be_dead) {
+        let visit = Visit { asked_ns, had_ns, reported, starved_ns };
+        if let Err(error) = self.judge(judge, visit.reported, may_be_dead) {
             judge.fault(Fault::Other, error);
             return None;
         }
         Some((guard, visit))
     }
 
-    fn look(&self, judge: &mut Judge<'_>, told: bool, may_be_dead: bool) -> Result<()> {
+    fn judge(&self, judge: &mut Judge<'_>, reported: bool, may_be_dead: bool) -> Result<()> {
         let pattern = Pattern::at(&self.segment, self.pattern)?;
-        let state = pattern.look()?;
-        if told {
-            judge.row.told += 1;
+        let state = pattern.state()?;
+        if reported {
+            judge.row.reported += 1;
             if !may_be_dead {
                 judge.fault(Fault::Other, "told of a death although nobody was killed");
             }
         } else if !state.whole || state.inside != 0 {
-            judge.fault(Fault::TornUntold, format_args!("told Clean, found {state:?}"));
+            judge.fault(Fault::TornUnreported, format_args!("told Clean, found {state:?}"));
         }
         if !state.whole || state.inside != 0 {
-            let generation = pattern.enter(WHO)?;
-            pattern.write(generation)?;
-            pattern.leave(WHO, generation)?;
+            pattern.update(WHO)?;
         }
         Ok(())
     }

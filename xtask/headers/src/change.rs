@@ -1,8 +1,8 @@
 //! What is done to the words of a header: flip a bit, set, zero, swap, add, random; on one word or on two.
 //!
-//! It knows where words are that calls look at, not what they mean.
+//! It knows where the words are that calls read, not what they mean.
 
-use crate::random::Random;
+use harness::Random;
 use std::fmt;
 
 /// Words of 64 bits in a header.
@@ -11,8 +11,8 @@ pub(crate) const WORDS: usize = 256;
 /// An image of a header, or the parts of it that differ.
 pub(crate) type Words = [u64; WORDS];
 
-/// Words that calls look at between attach and detach: version, sizes, ends, the ring's, lock, dirty and sleepers, tokens.
-const LOOKED_AT: [usize; 18] = [0, 1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 33, 48, 49, 50, 64, 72, 80];
+/// Words that calls read between attach and detach: version, sizes, ends, the ring's, lock, dirty and sleepers, tokens.
+const READ: [usize; 18] = [0, 1, 2, 3, 4, 5, 6, 16, 17, 18, 32, 33, 48, 49, 50, 64, 72, 80];
 
 /// Mutations of a header: one word or two, each with its new value.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ impl Change {
         let first = (choice >> 8) as usize % WORDS;
         let second = match choice >> 16 & 3 {
             0 => (choice >> 24) as usize % WORDS,
-            _ => LOOKED_AT[(choice >> 24) as usize % LOOKED_AT.len()],
+            _ => READ[(choice >> 24) as usize % READ.len()],
         };
         let count = 1 + (choice & 1) as usize;
         let value = |at: usize, other: usize, random: &mut Random| {

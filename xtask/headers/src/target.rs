@@ -1,10 +1,10 @@
-//! The victim of mutated headers: what it calls, and the judge of what it is answered.
+//! A segment whose header is changed: what is called on it, and the judge of the answers.
 //!
-//! A step begins with the header as honest calls left it, changes words, makes one call, looks whether the call wrote
+//! A step begins with the header as honest calls left it, changes words, makes one call, checks whether the call wrote
 //! anything that is not its own, and puts the words back. A handle that was poisoned is given up for a new one.
 
-use super::change::{Change, WORDS, Words};
-use crate::random::Random;
+use crate::change::{Change, WORDS, Words};
+use harness::Random;
 use monshm::ring::{Consumer, Producer};
 use monshm::{BackendKind, Error, ErrorKind, LockKind, MemoryKind, Segment, rbuf::Label};
 use monshm_core::layout::Header;
@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Bytes of a victim's segment.
+/// Bytes of a segment.
 const SIZE: usize = 4 * 4096;
 
 /// Bytes that a call writes or reads at once.
@@ -25,7 +25,7 @@ const ATTACH_EVERY: u64 = 2048;
 
 /// A kind of segment with a lock that may be shared with an untrusted peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Memfd,
     SysvFutex,
     SysvSem,
@@ -33,7 +33,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Most often the default: it costs no system call.
-    pub(super) const ALL: [Self; 5] = [Self::Memfd, Self::SysvFutex, Self::Memfd, Self::Memfd, Self::SysvSem];
+    pub(crate) const ALL: [Self; 5] = [Self::Memfd, Self::SysvFutex, Self::Memfd, Self::Memfd, Self::SysvSem];
 
     fn create(self) -> Segment {
         let builder = Segment::builder(SIZE).common_data(1024);
@@ -47,17 +47,17 @@ impl Kind {
     }
 }
 
-/// The header as 256 words, in the mapping of the other side. Lives as long as the victim's creator does.
+/// The header as 256 words, in the mapping of the other side. Lives as long as the target's creator does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mapped(*const AtomicU64);
+pub(crate) struct Mapped(*const AtomicU64);
 
-// SAFETY: leads to atomics that outlive the threads of `racer`, which end before the victim that they borrow from.
+// SAFETY: leads to atomics that outlive the threads of `racer`, which end before the target that they borrow from.
 unsafe impl Send for Mapped {}
 
 impl Mapped {
-    pub(super) fn word(self, at: usize) -> &'static AtomicU64 {
+    pub(crate) fn word(self, at: usize) -> &'static AtomicU64 {
         assert!(at < WORDS);
-        // SAFETY: WORDS words of a mapping that is page-aligned and longer; the victim keeps the creator for as long as
+        // SAFETY: WORDS words of a mapping that is page-aligned and longer; the target keeps the creator for as long as
         // anybody uses the reference: none is kept beyond a statement.
         unsafe { &*self.0.add(at) }
     }
@@ -71,30 +71,30 @@ impl Mapped {
     }
 }
 
-/// Words that calls of a victim may write, by what it calls; each is restored or taken over after the call.
+/// Words that calls may write, by what it calls; each is restored or taken over after the call.
 const WRITTEN: [usize; 14] = [4, 6, 16, 17, 18, 32, 33, 48, 49, 50, 51, 64, 72, 96];
 
 /// What the calls were answered.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    answers: BTreeMap<(&'static str, &'static str), u64>,
+pub(crate) struct Answers {
+    counts: BTreeMap<(&'static str, &'static str), u64>,
     mutated: u64,
     raced: u64,
     attached: u64,
 }
 
-impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
-        other.answers.iter().for_each(|(key, count)| *self.answers.entry(*key).or_default() += count);
+impl Answers {
+    pub(crate) fn add(&mut self, other: &Self) {
+        other.counts.iter().for_each(|(key, count)| *self.counts.entry(*key).or_default() += count);
         self.mutated += other.mutated;
         self.raced += other.raced;
         self.attached += other.attached;
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ((call, answer), count) in &self.answers {
+        for ((call, answer), count) in &self.counts {
             writeln!(f, "{call:<14} {answer:<14} {count:>12}")?;
         }
         writeln!(f, "words changed before a call: {}, by a racing writer: {}", self.mutated, self.raced)?;
@@ -108,8 +108,8 @@ struct Handle {
     ends: Option<(Producer, Consumer)>,
 }
 
-/// A victim and the other side.
-pub(super) struct Victim {
+/// A segment, both its sides.
+pub(crate) struct Target {
     creator: Segment,
     kind: Kind,
     header: Mapped,
@@ -120,17 +120,17 @@ pub(super) struct Victim {
     handle: Option<Handle>,
     poisoned: bool,
     with_ends: bool,
-    tally: Tally,
+    answers: Answers,
     last: (Change, &'static str),
 }
 
-impl Victim {
-    pub(super) fn new(kind: Kind) -> Self {
+impl Target {
+    pub(crate) fn new(kind: Kind) -> Self {
         let creator = kind.create();
         let header = Mapped(creator.address(0).unwrap_or_else(|error| panic!("{error}")).as_ptr().cast());
         let pristine = header.read();
         let change = Change { words: [(0, 0); 2], count: 0 };
-        let mut victim = Self {
+        let mut target = Self {
             creator,
             kind,
             header,
@@ -139,36 +139,36 @@ impl Victim {
             handle: None,
             poisoned: false,
             with_ends: false,
-            tally: Tally::default(),
+            answers: Answers::default(),
             last: (change, "attach"),
         };
-        victim.begin_anew();
-        victim
+        target.attach_anew();
+        target
     }
 
-    pub(super) fn header(&self) -> Mapped {
+    pub(crate) fn header(&self) -> Mapped {
         self.header
     }
 
-    pub(super) fn image(&self) -> Words {
+    pub(crate) fn image(&self) -> Words {
         self.image
     }
 
-    pub(super) fn into_tally(self) -> Tally {
-        self.tally
+    pub(crate) fn into_answers(self) -> Answers {
+        self.answers
     }
 
-    pub(super) fn note_raced(&mut self, words: u64) {
-        self.tally.raced += words;
+    pub(crate) fn note_raced(&mut self, words: u64) {
+        self.answers.raced += words;
     }
 
-    /// The last mutation and the call beside it, for who wants to see it again.
-    pub(super) fn last(&self) -> String {
+    /// The last mutation and the call beside it, for a reader who shall see it again.
+    pub(crate) fn last(&self) -> String {
         format!("{} with {}", self.last.1, self.last.0)
     }
 
     /// Gives the handle up for a new one on a header that is in order.
-    fn begin_anew(&mut self) {
+    fn attach_anew(&mut self) {
         self.handle = None;
         self.header.write(&self.pristine);
         self.with_ends = !self.with_ends;
@@ -184,14 +184,14 @@ impl Victim {
         self.image = self.header.read();
         self.handle = Some(Handle { segment, ends });
         self.poisoned = false;
-        self.tally.attached += 1;
+        self.answers.attached += 1;
     }
 
     /// One mutation, one call, judged; then the header is put back.
-    pub(super) fn suffer(&mut self, random: &mut Random) {
+    pub(crate) fn step(&mut self, random: &mut Random) {
         let change = Change::choose(&self.image, random);
         self.last.0 = change;
-        self.tally.mutated += change.count as u64;
+        self.answers.mutated += change.count as u64;
         let mut before = self.image;
         for (at, value) in change.each() {
             before[at] = value;
@@ -212,7 +212,7 @@ impl Victim {
             }
         }
         if self.poisoned || attaches {
-            self.begin_anew();
+            self.attach_anew();
         } else {
             change.each().for_each(|(at, _)| {
                 // A word that the call wrote over is its own again.
@@ -224,19 +224,19 @@ impl Victim {
     }
 
     /// One call beside a writer.
-    pub(super) fn work_on(&mut self, random: &mut Random) {
+    pub(crate) fn step_beside_writer(&mut self, random: &mut Random) {
         if random.below(ATTACH_EVERY) == 0 {
             self.attach();
         } else {
             self.call(random);
         }
         if self.poisoned || random.below(ATTACH_EVERY) == 0 {
-            self.begin_anew_beside_a_writer();
+            self.attach_anew_beside_writer();
         }
     }
 
     /// The header may be changed at any instruction of an attach, which is then refused; sooner or later one succeeds.
-    fn begin_anew_beside_a_writer(&mut self) {
+    fn attach_anew_beside_writer(&mut self) {
         self.handle = None;
         self.with_ends = !self.with_ends;
         loop {
@@ -249,7 +249,7 @@ impl Victim {
             let ends = ends.ok().filter(|_| self.with_ends);
             self.handle = Some(Handle { segment, ends });
             self.poisoned = false;
-            self.tally.attached += 1;
+            self.answers.attached += 1;
             return;
         }
     }
@@ -276,10 +276,10 @@ impl Victim {
     }
 
     fn count(&mut self, call: &'static str, answer: &'static str) {
-        *self.tally.answers.entry((call, answer)).or_default() += 1;
+        *self.answers.counts.entry((call, answer)).or_default() += 1;
     }
 
-    /// One call of those that look at the header.
+    /// One call of those that read the header.
     fn call(&mut self, random: &mut Random) {
         let Some(mut handle) = self.handle.take() else { return };
         let choice = random.next();
@@ -343,7 +343,7 @@ impl Victim {
     fn at_ends(&mut self, choice: u64, producer: &mut Producer, consumer: &mut Consumer, len: usize) {
         let mut bytes = [0; CHUNK];
         // Bytes or records: a handle's ring is for one of them.
-        let records = if self.tally.attached & 2 == 0 { 0 } else { 8 };
+        let records = if self.answers.attached & 2 == 0 { 0 } else { 8 };
         match choice >> 4 & 7 | records {
             0 | 1 => self.judge("write", producer.write_wait(&[5; CHUNK][..len], Duration::ZERO)),
             2 | 3 => self.judge("write_all", producer.write_all(&[5; CHUNK][..len], Duration::ZERO)),
@@ -361,7 +361,7 @@ impl Victim {
     /// Work that takes the lock by itself, and would wait for a living holder that the word invents for some seconds.
     fn under_lock(&mut self, call: &'static str, segment: &Segment, work: impl FnOnce(&Segment) -> Result<(), Error>) {
         match segment.try_lock() {
-            Ok(None) => {}
+            Ok(None) => self.count(call, "would block"),
             Ok(Some(guard)) => {
                 let outcome = work(segment);
                 self.judge(call, outcome);

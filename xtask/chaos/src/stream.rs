@@ -2,11 +2,11 @@
 //!
 //! Both uses of the ring: under the lock, and lock-free. The survivor is always the other side of the victim.
 
-use crate::judge::Judge;
-use crate::ledger::Ledger;
+use crate::progress::Progress;
 use crate::record;
 use crate::survivor::Survivor;
-use crate::tally::Fault;
+use crate::tally::{Fault, Judge};
+use crate::victim::LABEL;
 use monshm::ring::{Consumer, Producer};
 use monshm::{ErrorKind, Result, rbuf};
 use std::sync::atomic::Ordering;
@@ -66,15 +66,13 @@ impl Stream {
     }
 
     /// Judges a dead writer's records, all of which have been drained.
-    pub(crate) fn judge_writer(&mut self, ledger: &Ledger, judge: &mut Judge<'_>) {
-        let (begun, done) = progress(ledger);
+    pub(crate) fn judge_writer(&mut self, page: &Progress, judge: &mut Judge<'_>) {
+        let (begun, done) = begun_and_done(page);
         if self.next < done {
             judge.fault(Fault::Lost, format_args!("{} appends returned, {} records came", done - 1, self.next - 1));
         } else if self.next > begun {
-            judge.fault(
-                Fault::Duplicated,
-                format_args!("{} appends were begun, {} records came", begun - 1, self.next - 1),
-            );
+            let detail = format_args!("{} appends were begun, {} records came", begun - 1, self.next - 1);
+            judge.fault(Fault::Duplicated, detail);
         }
     }
 
@@ -83,7 +81,7 @@ impl Stream {
         let mut record = vec![0; self.record_len];
         record::write(&mut record, self.next);
         let room = match &mut self.producer {
-            Some(producer) => match producer.push(rbuf::record::Label::kind(1), &record) {
+            Some(producer) => match producer.push(LABEL, &record) {
                 Ok(()) => true,
                 Err(rbuf::Error::Full { .. }) => false,
                 Err(_) => return survivor.segment.ring().map(|_| false),
@@ -99,8 +97,8 @@ impl Stream {
     }
 
     /// Judges what a dead reader left in the ring: it must begin where the reader stopped and end where we did.
-    pub(crate) fn judge_reader(&mut self, survivor: &Survivor, ledger: &Ledger, judge: &mut Judge<'_>) -> Result<()> {
-        let (begun, done) = progress(ledger);
+    pub(crate) fn judge_reader(&mut self, survivor: &Survivor, page: &Progress, judge: &mut Judge<'_>) -> Result<()> {
+        let (begun, done) = begun_and_done(page);
         let written = std::mem::replace(&mut self.next, done);
         // A read that was begun may have taken effect without having returned.
         self.may_skip = begun > done;
@@ -116,7 +114,7 @@ impl Stream {
         }
         self.next = written;
         self.may_skip = false;
-        let damaged = ledger.words().corrupted.load(Ordering::Acquire);
+        let damaged = page.words().corrupted.load(Ordering::Acquire);
         if damaged != 0 {
             judge.fault(Fault::Corrupted, format_args!("{damaged} records, as the reader found them"));
         }
@@ -125,8 +123,8 @@ impl Stream {
 }
 
 /// Numbers behind the last record begun and behind the last that returned.
-fn progress(ledger: &Ledger) -> (u64, u64) {
-    let words = ledger.words();
+fn begun_and_done(page: &Progress) -> (u64, u64) {
+    let words = page.words();
     (words.begun.load(Ordering::Acquire), words.done.load(Ordering::Acquire))
 }
 

@@ -1,17 +1,17 @@
-//! A thread that writes mutations to the header at full speed, and puts each back at once, while the victim works.
+//! A thread that writes mutations to the header at full speed, and puts each back at once, while the target works.
 //!
-//! It judges nothing: the victim's own judge does, without the comparison of bytes that others write meanwhile.
+//! It judges nothing: the target's own judge does, without the comparison of bytes that others write meanwhile.
 
-use super::change::Change;
-use super::victim::Victim;
-use crate::random::Random;
+use crate::change::Change;
+use crate::target::Target;
+use harness::Random;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 
-/// Has the victim make `count` calls beside a writer.
-pub(super) fn beside(victim: &mut Victim, random: &mut Random, count: u64) {
+/// Has the target make `count` calls beside a writer.
+pub(crate) fn beside(target: &mut Target, random: &mut Random, count: u64) {
     let (over, written) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (header, good) = (victim.header(), victim.image());
+    let (header, good) = (target.header(), target.image());
     let mut own = Random::of(random.next(), &[]);
     thread::scope(|scope| {
         let (over, written) = (&over, &written);
@@ -26,9 +26,9 @@ pub(super) fn beside(victim: &mut Victim, random: &mut Random, count: u64) {
         });
         // Ends the writer also when a call panics, or the scope would wait for it for ever.
         let _end = Ending(over);
-        (0..count).for_each(|_| victim.work_on(random));
+        (0..count).for_each(|_| target.step_beside_writer(random));
     });
-    victim.note_raced(written.load(Relaxed));
+    target.note_raced(written.load(Relaxed));
 }
 
 struct Ending<'a>(&'a AtomicBool);
