@@ -27,12 +27,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(campaign: Campaign, args: &Args) -> Verdict {
-    // The package, and the campaign's name where the package has several.
-    let (package, name) = match campaign {
-        Campaign::Chaos => ("monshm-chaos", None),
-        Campaign::Hostile => ("monshm-hostile", None),
-        Campaign::Faults => ("monshm-campaigns", Some("faults")),
-        Campaign::Headers => ("monshm-headers", None),
+    let package = match campaign {
+        Campaign::Chaos => "monshm-chaos",
+        Campaign::Hostile => "monshm-hostile",
+        Campaign::Faults => "monshm-faults",
+        Campaign::Headers => "monshm-headers",
     };
     let workspace = Workspace::find()?;
     let mut build = workspace.cargo(["build", "--quiet", "--release", "-p", package]);
@@ -41,6 +40,6 @@ pub(crate) fn run(campaign: Campaign, args: &Args) -> Verdict {
     }
     // Run directly: under cargo, its signals and its process group would be cargo's too.
     let program = workspace.target().join("release").join(package);
-    let ran = run::plainly(Command::new(program).args(name).args(&args.arguments))?;
+    let ran = run::plainly(Command::new(program).args(&args.arguments))?;
     Ok(if ran.succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -138,7 +138,7 @@ impl<'a> Victim<'a> {
     }
 
     /// Receives what the attacker sends in place of a segment.
-    pub(crate) fn receive(&mut self, allowed: &Answers) -> io::Result<Option<Segment>> {
+    pub(crate) fn receive(&mut self, allowed: &Answers) -> Fallible<Option<Segment>> {
         let (socket, attach) = (self.socket()?, self.attach());
         Ok(self.call("receive", DEFAULT_TIMEOUT, allowed, || attach.receive(&socket)))
     }

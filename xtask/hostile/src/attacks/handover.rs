@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 attacks! {
     "handover/fds" (Memfd, PEER): "sends 0, 2, 10, 17 and 253 descriptors with a segment" => fds_victim, fds_attacker;
     "handover/unused-fd" (Sysv, PEER): "sends a descriptor with a segment that needs none"
-        => |victim| Ok(drop(victim.receive(&["HandleUnexpected"])?)), unused_attacker;
+        => |victim| victim.receive(&["HandleUnexpected"]).map(drop), unused_attacker;
     "handover/full-table" (Memories, PEER): "sends a segment while the victim's table is full"
         => full_victim, full_attacker;
     "handover/messages" (Memories, PEER): "sends messages that are none, cut off, or never end"
@@ -50,8 +50,7 @@ fn fds_victim(victim: &mut Victim<'_>) -> Done {
         victim.signal()?;
     }
     victim.case("descriptors at each byte");
-    victim.receive(&["Protocol"])?;
-    Ok(())
+    victim.receive(&["Protocol"]).map(drop)
 }
 
 /// Throws away what a refused message left in the socket, so that the next one begins at its begin.
@@ -163,8 +162,7 @@ fn messages_attacker(process: &mut Process) -> Done {
 }
 
 fn slow_victim(victim: &mut Victim<'_>) -> Done {
-    victim.receive(&["TimedOut"])?;
-    Ok(())
+    victim.receive(&["TimedOut"]).map(drop)
 }
 
 /// Sends half a message.

@@ -1,19 +1,11 @@
-//! Makes hardships for the process that calls: mounts, limits, kernel parameters, and calls that a filter refuses.
+//! Makes limits for the process that calls: mounts, limits, kernel parameters, and calls that a filter refuses.
 //!
 //! To be called with one thread. What is done here cannot be undone; the process is used for one case.
 
+use harness::users;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
-
-/// What a limit is on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
-    FileSize,
-    Locked,
-    Files,
-    AddressSpace,
-}
 
 fn done(answer: libc::c_int) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -61,18 +53,17 @@ pub(crate) fn no_shm() -> io::Result<()> {
 /// No `/proc`.
 pub(crate) fn no_proc() -> io::Result<()> {
     own_mounts()?;
+    let mut unmounted = Err(io::ErrorKind::NotFound.into());
+    // One may be mounted over another.
     // SAFETY: a terminated literal.
-    done(unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) })
+    while unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) } == 0 {
+        unmounted = Ok(());
+    }
+    unmounted
 }
 
-/// A limit of this process.
-pub(crate) fn limit(place: Place, to: u64) -> io::Result<()> {
-    let resource = match place {
-        Place::FileSize => libc::RLIMIT_FSIZE,
-        Place::Locked => libc::RLIMIT_MEMLOCK,
-        Place::Files => libc::RLIMIT_NOFILE,
-        Place::AddressSpace => libc::RLIMIT_AS,
-    };
+/// A limit of this process on a `RLIMIT_…`.
+pub(crate) fn limit(resource: libc::__rlimit_resource_t, to: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
     // SAFETY: the kernel reads one rlimit from the pointer.
     done(unsafe { libc::setrlimit(resource, &raw const limit) })
@@ -93,20 +84,19 @@ pub(crate) fn room_for_files(count: u64) -> io::Result<()> {
     while last < highest {
         last = open();
     }
-    limit(Place::Files, last as u64 + 1 + count)
+    limit(libc::RLIMIT_NOFILE, last as u64 + 1 + count)
 }
 
 /// Room for so many bytes of address space more.
 pub(crate) fn room_for_maps(bytes: u64) -> io::Result<()> {
     let text = fs::read_to_string("/proc/self/statm")?;
     let pages: u64 = text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-    limit(Place::AddressSpace, pages * 4096 + bytes)
+    limit(libc::RLIMIT_AS, pages * 4096 + bytes)
 }
 
 /// A parameter of System V, in tables of our own.
 pub(crate) fn ipc(name: &str, value: &str) -> io::Result<()> {
-    // SAFETY: takes no pointers.
-    done(unsafe { libc::unshare(libc::CLONE_NEWIPC) })?;
+    users::isolate_ipc()?;
     fs::write(format!("/proc/sys/kernel/{name}"), value)
 }
 

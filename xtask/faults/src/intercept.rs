@@ -1,10 +1,11 @@
-//! Lets a subject run from its first mark to its second, sees every system call on the way, and lets one of them fail:
-//! ptrace(2), on the tracer that the kills use.
+//! Lets a process under test run from its first mark to its second, sees every system call on the way, and lets one of them fail:
+//! ptrace(2), on the tracer of the harness.
 //!
 //! A call that shall fail is not made: its number is replaced on the way in and its answer on the way out. Only close(2)
-//! is made all the same, since Linux lets go of the number whatever it answers. What fails, and how, is decided above.
+//! is made all the same, since Linux frees the number whatever it answers. What fails, and how, is decided above.
 
-use crate::tracer::{Pid, Stop, Stride};
+use harness::trace::Stride;
+use harness::{Child, Stop};
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +31,7 @@ pub(crate) struct Injection {
     pub(crate) for_good: bool,
 }
 
-/// How far the subject is, for its partner, which waits with its own part until the fault has happened.
+/// How far the process under test is, for its counterpart, which waits with its own part until the fault has happened.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     calls: AtomicU64,
@@ -38,7 +39,7 @@ pub(crate) struct Progress {
 }
 
 /// What was seen between the marks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Followed {
     pub(crate) calls: Vec<Call>,
     /// Whether the call that should fail came.
@@ -51,7 +52,7 @@ pub(crate) struct Followed {
 const ENOUGH: u64 = 16;
 
 impl Progress {
-    /// Whether the partner may do what the subject waits for.
+    /// Whether the counterpart may do what the process under test waits for.
     pub(crate) fn is_over(&self) -> bool {
         self.done.get().is_some() || self.calls.load(Ordering::Acquire) >= ENOUGH
     }
@@ -71,12 +72,12 @@ impl Progress {
 /// The stop at a call, as `PTRACE_O_TRACESYSGOOD` tells it from a mark.
 const AT_CALL: i32 = libc::SIGTRAP | 0x80;
 
-/// Follows a subject that stands at its first mark up to its second, and then lets it run free.
-pub(crate) fn follow(pid: Pid, injection: Option<&Injection>, progress: &Progress) -> io::Result<Followed> {
-    let mut followed = Followed { calls: Vec::new(), hit: false, end: None };
+/// Follows a process that stands at its first mark up to its second, and then lets it run free.
+pub(crate) fn follow(child: &Child, injection: Option<&Injection>, progress: &Progress) -> io::Result<Followed> {
+    let mut followed = Followed::default();
     let mut seen = 0;
     loop {
-        match next(pid)? {
+        match next(child)? {
             Stop::Signal(AT_CALL) => {}
             Stop::Signal(libc::SIGTRAP) => break,
             end => {
@@ -84,7 +85,7 @@ pub(crate) fn follow(pid: Pid, injection: Option<&Injection>, progress: &Progres
                 return Ok(followed);
             }
         }
-        let call = registers::call(pid)?;
+        let call = registers::call(child)?;
         followed.calls.push(call);
         progress.calls.fetch_add(1, Ordering::Release);
         let mut errno = None;
@@ -92,12 +93,12 @@ pub(crate) fn follow(pid: Pid, injection: Option<&Injection>, progress: &Progres
             if seen == injection.occurrence || (injection.for_good && seen > injection.occurrence) {
                 errno = Some(injection.errno);
                 if !matches!(call.number, libc::SYS_close) {
-                    registers::skip(pid)?;
+                    registers::skip(child)?;
                 }
             }
             seen += 1;
         }
-        match next(pid)? {
+        match next(child)? {
             Stop::Signal(AT_CALL) => {}
             end => {
                 followed.end = Some(end);
@@ -105,7 +106,7 @@ pub(crate) fn follow(pid: Pid, injection: Option<&Injection>, progress: &Progres
             }
         }
         if let Some(errno) = errno {
-            registers::answer(pid, -i64::from(errno))?;
+            registers::answer(child, -i64::from(errno))?;
             followed.hit = true;
             if injection.is_some_and(|injection| !injection.for_good) {
                 progress.finish();
@@ -113,16 +114,16 @@ pub(crate) fn follow(pid: Pid, injection: Option<&Injection>, progress: &Progres
         }
     }
     progress.finish();
-    pid.let_go()?;
+    child.detach()?;
     Ok(followed)
 }
 
-/// Lets a stopped subject go on to its next stop that means something.
-fn next(pid: Pid) -> io::Result<Stop> {
+/// Lets a stopped process go on to its next stop that means something.
+fn next(child: &Child) -> io::Result<Stop> {
     loop {
-        pid.go_on(Stride::Call)?;
-        match pid.wait()? {
-            // Who runs campaigns may stop them for a while, and all processes of them.
+        child.go_on(Stride::Call)?;
+        match child.wait()? {
+            // A campaign may be stopped for a while, with all its processes.
             Stop::Signal(libc::SIGCONT | libc::SIGSTOP | libc::SIGTSTP) => {}
             stop => return Ok(stop),
         }
@@ -131,12 +132,21 @@ fn next(pid: Pid) -> io::Result<Stop> {
 
 /// The registers by which a call is made and answered.
 mod registers {
-    use super::{Call, Pid, io};
+    use super::{Call, Child, io};
 
-    fn get(pid: Pid) -> io::Result<libc::user_regs_struct> {
+    /// Gets the registers, lets `edit` change them, and sets them again.
+    fn with(child: &Child, edit: impl FnOnce(&mut libc::user_regs_struct)) -> io::Result<()> {
+        let mut registers = get(child)?;
+        edit(&mut registers);
+        // SAFETY: the child is stopped and ours; the kernel reads one user_regs_struct from the pointer.
+        let answer = unsafe { libc::ptrace(libc::PTRACE_SETREGS, child.pid(), 0, &raw const registers) };
+        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    fn get(child: &Child) -> io::Result<libc::user_regs_struct> {
         let mut registers = std::mem::MaybeUninit::<libc::user_regs_struct>::zeroed();
-        // SAFETY: the tracee is stopped and ours; the kernel writes one user_regs_struct to the pointer.
-        let answer = unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid.0, 0, registers.as_mut_ptr()) };
+        // SAFETY: the child is stopped and ours; the kernel writes one user_regs_struct to the pointer.
+        let answer = unsafe { libc::ptrace(libc::PTRACE_GETREGS, child.pid(), 0, registers.as_mut_ptr()) };
         if answer < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -144,27 +154,17 @@ mod registers {
         Ok(unsafe { registers.assume_init() })
     }
 
-    fn set(pid: Pid, registers: &libc::user_regs_struct) -> io::Result<()> {
-        // SAFETY: the tracee is stopped and ours; the kernel reads one user_regs_struct from the pointer.
-        let answer = unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid.0, 0, std::ptr::from_ref(registers)) };
-        if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    }
-
-    pub(super) fn call(pid: Pid) -> io::Result<Call> {
-        let r = get(pid)?;
+    pub(super) fn call(child: &Child) -> io::Result<Call> {
+        let r = get(child)?;
         Ok(Call { number: r.orig_rax as i64, arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9] })
     }
 
-    pub(super) fn skip(pid: Pid) -> io::Result<()> {
-        let mut registers = get(pid)?;
-        // No call has this number: the kernel answers ENOSYS and does nothing.
-        registers.orig_rax = u64::MAX;
-        set(pid, &registers)
+    /// No call has this number: the kernel answers ENOSYS and does nothing.
+    pub(super) fn skip(child: &Child) -> io::Result<()> {
+        with(child, |registers| registers.orig_rax = u64::MAX)
     }
 
-    pub(super) fn answer(pid: Pid, value: i64) -> io::Result<()> {
-        let mut registers = get(pid)?;
-        registers.rax = value as u64;
-        set(pid, &registers)
+    pub(super) fn answer(child: &Child, value: i64) -> io::Result<()> {
+        with(child, |registers| registers.rax = value as u64)
     }
 }

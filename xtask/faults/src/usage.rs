@@ -1,19 +1,19 @@
 //! Proof that a segment works: lock, allocate, write and read through the ring, from one side and from both.
 
+use super::operations::Outcome;
 use monshm::Segment;
-use std::error::Error;
 use std::time::Duration;
 
 /// How long a lock that nobody holds for long is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is written.
 const WORDS: [u8; 40] = *b"forty bytes that must come out unchanged";
 
 /// Through one handle.
-pub(crate) fn prove(segment: &Segment) -> Result<(), Box<dyn Error>> {
+pub(crate) fn prove(segment: &Segment) -> Outcome {
     let ring = segment.ring()?;
-    let guard = segment.lock_timeout(PATIENCE)?;
+    let guard = segment.lock_timeout(TIMEOUT)?;
     let kept = ring.len()?;
     ring.skip(kept)?;
     ring.append(&WORDS)?;
@@ -24,15 +24,15 @@ pub(crate) fn prove(segment: &Segment) -> Result<(), Box<dyn Error>> {
 }
 
 /// Through the creator's handle and a peer's: what one writes the other reads.
-pub(crate) fn prove_pair(creator: &Segment) -> Result<(), Box<dyn Error>> {
+pub(crate) fn prove_pair(creator: &Segment) -> Outcome {
     let encoded = creator.encode()?;
     let peer = Segment::decode(&encoded.bytes, encoded.fd, creator.size())?;
     for (one, other) in [(creator, &peer), (&peer, creator)] {
         prove(one)?;
-        let guard = one.lock_timeout(PATIENCE)?;
+        let guard = one.lock_timeout(TIMEOUT)?;
         one.ring()?.append(&WORDS)?;
         guard.unlock()?;
-        let guard = other.lock_timeout(PATIENCE)?;
+        let guard = other.lock_timeout(TIMEOUT)?;
         let mut back = [0; WORDS.len()];
         other.ring()?.read(&mut back)?;
         guard.unlock()?;

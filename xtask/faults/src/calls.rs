@@ -150,7 +150,7 @@ impl Call {
             IPC_STAT => Errnos(&[EINTR, EACCES, EIDRM, EINVAL, EOVERFLOW]),
             SHM_INFO => Errnos(&[EINTR, EACCES, EINVAL]),
             SEM_SETALL => Errnos(&[EINTR, EACCES, EIDRM, ENOMEM]),
-            // Not EACCES: who is shut out of a set is so for good, and removes it.
+            // Not EACCES: a process that is shut out of a set is so for good, and removes it.
             _ => Errnos(&[EINTR, EIDRM, EINVAL]),
         }
     }
@@ -256,35 +256,12 @@ pub(crate) fn errno_name(errno: i32) -> String {
     NAMES.iter().find(|(number, _)| *number == errno).map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())
 }
 
-const NAMES: [(i32, &str); 30] = [
-    (EPERM, "EPERM"),
-    (ENOENT, "ENOENT"),
-    (EINTR, "EINTR"),
-    (EIO, "EIO"),
-    (EAGAIN, "EAGAIN"),
-    (ENOMEM, "ENOMEM"),
-    (EACCES, "EACCES"),
-    (EFAULT, "EFAULT"),
-    (EBUSY, "EBUSY"),
-    (EEXIST, "EEXIST"),
-    (ENODEV, "ENODEV"),
-    (EINVAL, "EINVAL"),
-    (ENFILE, "ENFILE"),
-    (EMFILE, "EMFILE"),
-    (EFBIG, "EFBIG"),
-    (ENOSPC, "ENOSPC"),
-    (EROFS, "EROFS"),
-    (EPIPE, "EPIPE"),
-    (ERANGE, "ERANGE"),
-    (ENOLCK, "ENOLCK"),
-    (ENOSYS, "ENOSYS"),
-    (ELOOP, "ELOOP"),
-    (EIDRM, "EIDRM"),
-    (ENODATA, "ENODATA"),
-    (EOVERFLOW, "EOVERFLOW"),
-    (EOPNOTSUPP, "EOPNOTSUPP"),
-    (ECONNRESET, "ECONNRESET"),
-    (ENOBUFS, "ENOBUFS"),
-    (ETOOMANYREFS, "ETOOMANYREFS"),
-    (EDQUOT, "EDQUOT"),
-];
+/// Errnos with their names.
+macro_rules! named {
+    ($($errno:ident)*) => { &[$(($errno, stringify!($errno))),*] };
+}
+
+const NAMES: &[(i32, &str)] = named! {
+    EPERM ENOENT EINTR EIO EAGAIN ENOMEM EACCES EFAULT EBUSY EEXIST ENODEV EINVAL ENFILE EMFILE EFBIG ENOSPC EROFS
+    EPIPE ERANGE ENOLCK ENOSYS ELOOP EIDRM ENODATA EOVERFLOW EOPNOTSUPP ECONNRESET ENOBUFS ETOOMANYREFS EDQUOT
+};
