@@ -257,7 +257,8 @@ fn timespec(duration: Duration) -> libc::timespec {
     // SAFETY: plain integers, for which zero is valid; some targets have padding fields here.
     let mut value: libc::timespec = unsafe { MaybeUninit::zeroed().assume_init() };
     value.tv_sec = libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX);
-    value.tv_nsec = duration.subsec_nanos().into();
+    // Below 2^30; a c_long, of 32 or 64 bits.
+    value.tv_nsec = (duration.subsec_nanos() as i32).into();
     value
 }
 

@@ -1,5 +1,5 @@
-//! Tells the benchmark which compiler built it, and compiles the queues of Boost where its headers are found; else it says
-//! why not, for the benchmark to repeat.
+//! Tells the benchmark which compiler built it, and compiles the queues of Boost where its headers are found; else it
+//! says why not, for the benchmark to repeat.
 //!
 //! A machine without a C++ compiler or without Boost still builds and runs everything else.
 

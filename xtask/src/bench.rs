@@ -21,7 +21,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Verdict {
     let workspace = Workspace::find()?;
     let manifest = workspace.root().join("xtask/bench/Cargo.toml");
-    let mut command = workspace.cargo(["run", "--quiet", "--release", "--manifest-path"]);
+    let mut command = workspace.cargo(["run", "--release", "--manifest-path"]);
     command.arg(manifest);
     if is_quick_check(&args.arguments) {
         command.arg("--no-default-features");
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &Args) -> Verdict {
     Ok(if ran.succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether only floors are asked for, which name no peer of the feature `peers-heavy`: the build then takes a minute less.
+/// Whether only floors are asked for, which name no peer of the feature `peers-heavy`: the build then takes a minute
+/// less.
 fn is_quick_check(arguments: &[OsString]) -> bool {
     ["--quick", "--check"].iter().all(|wanted| arguments.iter().any(|argument| argument == wanted))
 }

@@ -34,9 +34,9 @@ pub(crate) fn run(campaign: Campaign, args: &Args) -> Verdict {
         Campaign::Headers => "monshm-headers",
     };
     let workspace = Workspace::find()?;
-    let mut build = workspace.cargo(["build", "--quiet", "--release", "-p", package]);
+    let mut build = workspace.cargo(["build", "--release", "-p", package]);
     if !run::plainly(&mut build)?.succeeded {
-        return Err(format!("{package} did not build (see above)").into());
+        return Err(format!("{package} did not build: cargo's messages above say why").into());
     }
     // Run directly: under cargo, its signals and its process group would be cargo's too.
     let program = workspace.target().join("release").join(package);

@@ -9,6 +9,7 @@ pub(crate) use suite::test;
 
 use crate::Verdict;
 use crate::cargo::Workspace;
+use crate::report::Report;
 use crate::run;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,10 @@ pub(crate) fn run(args: &Args) -> Verdict {
     install(&workspace, &prefix)?;
     println!("installed: {}", prefix.display());
     if args.test {
-        return suite::run(&workspace, &prefix);
+        let mut report = Report::new(&workspace, "capi")?;
+        report.begin("the C interface");
+        suite::run(&workspace, &prefix, &mut report)?;
+        return report.close();
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,11 +76,11 @@ impl Version {
 fn install(workspace: &Workspace, prefix: &Path) -> Answer<()> {
     let version = Version::of(workspace)?;
     let built = workspace.target().join("capi-build");
-    let mut build = workspace.cargo(["rustc", "--quiet", "--release", "--package", "monshm", "--lib"]);
+    let mut build = workspace.cargo(["rustc", "--release", "--package", "monshm", "--lib"]);
     build.args(["--features", "capi", "--crate-type", "cdylib,staticlib", "--"]);
     build.arg(format!("-Clink-arg=-Wl,-soname,{}", version.soname())).env("CARGO_TARGET_DIR", &built);
     if !run::plainly(&mut build)?.succeeded {
-        return Err("the C interface did not build (see above)".into());
+        return Err("the C interface did not build: cargo's messages above say why".into());
     }
 
     let (library, include) = (prefix.join("lib"), prefix.join("include/monitor"));

@@ -7,6 +7,10 @@ use cargo_metadata::{Metadata, MetadataCommand, Package};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The crates that are published.
+pub(crate) const PRODUCT: [&str; 6] =
+    ["monshm-core", "monshm-rbuf", "monshm-posix", "monshm-sysv", "monshm-proto", "monshm"];
+
 /// The workspace that the current directory belongs to.
 #[derive(Debug)]
 pub(crate) struct Workspace {

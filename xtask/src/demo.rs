@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: builds the product's `stream` example in release and runs it.
 //!
-//! What the demo does, and what its numbers mean, stands in the example (`monshm/examples/stream`). Names of backends and
-//! locks are passed on as they are: the product knows which there are.
+//! What the demo does, and what its numbers mean, stands in the example (`monshm/examples/stream`). Names of backends
+//! and locks are passed on as they are: the product knows which there are.
 
 use crate::Verdict;
 use crate::cargo::Workspace;
@@ -23,10 +23,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Verdict {
     let workspace = Workspace::find()?;
-    // cargo writes to stderr; stdout is the demo's alone, so that `--json` prints one object and nothing else.
-    let mut build = workspace.cargo(["build", "--quiet", "--release", "--package", "monshm", "--example", "stream"]);
+    // cargo shows on stderr what it builds; stdout is the demo's alone: `--json` prints one object and nothing else.
+    let mut build = workspace.cargo(["build", "--release", "--package", "monshm", "--example", "stream"]);
     if !run::plainly(&mut build)?.succeeded {
-        return Err("the demo did not build (see above)".into());
+        return Err("the demo did not build: cargo's messages above say why".into());
     }
     let program = workspace.target().join("release/examples/stream");
     let status = Command::new(&program)

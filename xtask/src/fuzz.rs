@@ -14,10 +14,11 @@ const SECONDS_PER_INPUT: u64 = 60;
 /// The longest input, in bytes: some hundred calls.
 const LEN_MAX: u64 = 700;
 
-/// Run fuzz targets under the address sanitizer (needs the nightly toolchain and cargo-fuzz); without a target, list them.
+/// Run fuzz targets under the address sanitizer (needs the nightly toolchain and cargo-fuzz); without a target, list
+/// them.
 ///
-/// Fails on a finding, and prints the command that shows it again. Without nightly, `cargo xtask test --only fuzz` replays
-/// the corpora and mutations of them.
+/// Fails on a finding, and prints the command that shows it again. Without nightly, `cargo xtask test --only fuzz`
+/// replays the corpora and mutations of them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The name of a file in a crate's fuzz/fuzz_targets, without `.rs`.

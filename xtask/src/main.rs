@@ -10,9 +10,13 @@ mod bench;
 mod campaign;
 mod capi;
 mod cargo;
+mod debian;
 mod demo;
 mod fuzz;
+mod i686;
 mod matrix;
+mod msrv;
+mod report;
 mod run;
 mod skips;
 mod tally;
@@ -35,6 +39,8 @@ struct CommandLine {
 enum Verb {
     Test(test::Args),
     TestMatrix(test_matrix::Args),
+    Msrv(msrv::Args),
+    I686(i686::Args),
     Tidy(tidy::Args),
     Demo(demo::Args),
     Fuzz(fuzz::Args),
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
     let verdict = match CommandLine::parse().verb {
         Verb::Test(args) => test::run(&args),
         Verb::TestMatrix(args) => test_matrix::run(&args),
+        Verb::Msrv(args) => msrv::run(&args),
+        Verb::I686(args) => i686::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),

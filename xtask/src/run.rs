@@ -4,7 +4,7 @@
 
 use crate::tally::Tally;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -25,9 +25,11 @@ pub(crate) fn plainly(command: &mut Command) -> Result<Ran, Box<dyn std::error::
     Ok(Ran { succeeded: status.success(), seconds: begin.elapsed().as_secs_f64(), tally: Tally::default() })
 }
 
-/// Runs `command`, passes its stdout on to `shown`, and counts the tests that it reports there.
-pub(crate) fn counted(command: &mut Command, shown: &mut impl Write) -> Result<Ran, Box<dyn std::error::Error>> {
+/// Runs `command` with its stdout in the file `log`, and counts the tests that it reports there. Shown is what is out
+/// of the ordinary: failures and what they print. stderr is this process's own, with cargo's progress.
+pub(crate) fn counted(command: &mut Command, log: &Path) -> Result<Ran, Box<dyn std::error::Error>> {
     let begin = Instant::now();
+    let mut file = BufWriter::new(File::create(log).map_err(|error| format!("{}: {error}", log.display()))?);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -37,14 +39,33 @@ pub(crate) fn counted(command: &mut Command, shown: &mut impl Write) -> Result<R
     if let Some(stdout) = child.stdout.take() {
         // Tests may print bytes that are no UTF-8: a line is taken as bytes.
         for line in BufReader::new(stdout).split(b'\n') {
-            let line = line?;
-            tally.read_line(&String::from_utf8_lossy(&line));
-            shown.write_all(&line)?;
-            shown.write_all(b"\n")?;
+            let mut line = line?;
+            line.push(b'\n');
+            file.write_all(&line)?;
+            let text = String::from_utf8_lossy(&line);
+            tally.read_line(text.trim_end());
+            if !is_ordinary(text.trim_end()) {
+                print!("{text}");
+            }
         }
     }
+    file.flush()?;
     let status = child.wait()?;
     Ok(Ran { succeeded: status.success(), seconds: begin.elapsed().as_secs_f64(), tally })
+}
+
+/// What a test runner says when all is well.
+fn is_ordinary(line: &str) -> bool {
+    line.is_empty()
+        || line.starts_with("test result: ok")
+        || line.starts_with("test ") && (line.ends_with(" ... ok") || line.contains(" ... ignored"))
+        || line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test"))
+        || line.starts_with("all doctests ran in ")
+}
+
+/// `title` as the name of a file.
+pub(crate) fn file_name(title: &str) -> String {
+    title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '.' }).collect()
 }
 
 /// Runs `command` with its output in the file `log`, and counts the tests that it reports there.
@@ -68,22 +89,32 @@ fn could_not_start(command: &Command, error: &std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{counted, logged, plainly};
+    use super::{Ran, counted, is_ordinary, logged, plainly};
+    use std::path::Path;
     use std::process::Command;
 
     const RUNNER: &str = "echo 'test a ... FAILED'; echo 'test result: FAILED. 1 passed; 1 failed; 0 ignored'; exit 1";
 
     #[test]
     fn a_failing_runner_is_an_answer_with_its_counts() {
-        let mut shown = Vec::new();
-        let ran = counted(Command::new("sh").args(["-c", RUNNER]), &mut shown).unwrap();
-        assert!(!ran.succeeded);
-        assert_eq!(String::from_utf8(shown).unwrap().lines().count(), 2);
-        assert_eq!(ran.tally.to_string(), "1 passed, 1 failed, 0 skipped");
         let folder = tempfile::tempdir().unwrap();
-        let kept = logged(Command::new("sh").args(["-c", RUNNER]), &folder.path().join("log")).unwrap();
-        assert!(!kept.succeeded);
-        assert_eq!(kept.tally, ran.tally);
+        for (run, name) in [(counted as fn(&mut Command, &Path) -> _, "counted"), (logged, "logged")] {
+            let log = folder.path().join(name);
+            let ran: Ran = run(Command::new("sh").args(["-c", RUNNER]), &log).unwrap();
+            assert!(!ran.succeeded);
+            assert_eq!(ran.tally.to_string(), "1 passed, 1 failed, 0 skipped");
+            assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 2);
+        }
+    }
+
+    #[test]
+    fn only_what_is_well_is_not_shown() {
+        for line in ["test a::b ... ok", "running 3 tests", "", "test result: ok. 3 passed; 0 failed; 0 ignored"] {
+            assert!(is_ordinary(line), "{line}");
+        }
+        for line in ["test a::b ... FAILED", "thread 'a' panicked", "test result: FAILED. 1 passed; 1 failed"] {
+            assert!(!is_ordinary(line), "{line}");
+        }
     }
 
     #[test]

@@ -74,9 +74,18 @@ pub(crate) fn by_reason(skips: &[Skip]) -> BTreeMap<&str, Vec<&str>> {
     tests
 }
 
+/// The first of `tests`, and how many more there are.
+pub(crate) fn in_short(tests: &[&str]) -> String {
+    let (named, more) = tests.split_at(tests.len().min(3));
+    match more.len() {
+        0 => named.join(", "),
+        count => format!("{} and {count} more", named.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{by_reason, parse, tests_in};
+    use super::{by_reason, in_short, parse, tests_in};
 
     #[test]
     fn lines_are_read_once_and_counted_by_test() {
@@ -87,5 +96,7 @@ mod tests {
         assert_eq!(by_reason.len(), 3);
         assert_eq!(by_reason["needs root"], ["a::b"]);
         assert_eq!(by_reason["no reason given"], ["c"]);
+        assert_eq!(in_short(&["a", "b"]), "a, b");
+        assert_eq!(in_short(&["a", "b", "c", "d"]), "a, b, c and 1 more");
     }
 }

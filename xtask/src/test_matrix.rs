@@ -89,7 +89,7 @@ fn build(workspace: &Workspace, set: &FeatureSet, logs: &Path) -> Result<bool, B
     eprintln!("building {}", set.name);
     let mut command = workspace.cargo(["test", "--no-run"]);
     command.args(ALL_TARGETS).args(set.arguments());
-    let log = logs.join(format!("{}.build.log", file_name(&set.name)));
+    let log = logs.join(format!("{}.build.log", run::file_name(&set.name)));
     let ran = run::logged(&mut command, &log)?;
     if !ran.succeeded {
         show(&log)?;
@@ -105,7 +105,7 @@ fn run_row<'a>(
     logs: &Path,
 ) -> Result<Outcome<'a>, Box<dyn std::error::Error>> {
     eprintln!("running  {}", row.title());
-    let name = file_name(&row.title());
+    let name = run::file_name(&row.title());
     let skip_log = SkipLog::new(logs, &name)?;
     let mut command = workspace.cargo(["test", "--no-fail-fast"]);
     command.args(row.set.arguments()).args(row.test_arguments(others));
@@ -123,10 +123,6 @@ fn run_row<'a>(
     let skips = skip_log.read()?;
     ran.tally.passed_by_skipping(skips::tests_in(&skips));
     Ok(Outcome { row, built: true, ran: Some(ran), skips })
-}
-
-fn file_name(title: &str) -> String {
-    title.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '.' }).collect()
 }
 
 fn show(log: &PathBuf) -> Result<(), Box<dyn std::error::Error>> {

@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// Print the table over every backend and lock alone
     #[arg(long, conflicts_with_all = ["backend", "lock", "memory", "size", "bytes", "input", "ring", "piece", "json"])]
     pub(crate) table: bool,
+    /// The program that receives, such as this one built for another architecture [default: this one].
+    #[arg(long, hide = true, value_name = "PROGRAM")]
+    receiver: Option<PathBuf>,
     /// Where the sender listens; given to the receiving process.
     #[arg(long, hide = true)]
     pub(crate) receive_from: Option<String>,
@@ -76,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) ring: RingUse,
     /// Bytes for one call on the ring.
     pub(crate) piece: usize,
+    /// The program that receives, where it is not this one.
+    pub(crate) receiver: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -94,6 +99,7 @@ impl Arguments {
             },
             ring,
             piece: self.piece.unwrap_or(ring.usual_piece()),
+            receiver: self.receiver.clone(),
         }
     }
 

@@ -129,9 +129,10 @@ struct Receiver {
 }
 
 impl Receiver {
-    /// Starts this program again, to receive from `name`.
+    /// Starts the plan's program, or this one again, to receive from `name`.
     fn start(name: &str, plan: &Plan) -> Result<Self, Failure> {
-        let child = Command::new(std::env::current_exe()?)
+        let program = plan.receiver.clone().map_or_else(std::env::current_exe, Ok)?;
+        let child = Command::new(program)
             .args(["--receive-from", name, "--size", &plan.size.to_string()])
             .args(["--ring", &plan.ring.to_string(), "--piece", &plan.piece.to_string()])
             .stdin(Stdio::null())

@@ -32,6 +32,7 @@ pub(crate) fn run(stop: &Stop) -> Result<bool, Failure> {
                 input: Input::Generated(BYTES),
                 ring: RingUse::Locked,
                 piece,
+                receiver: None,
             };
             all_right &= row(&plan, memory, lock, stop)?;
         }

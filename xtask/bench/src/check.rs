@@ -1,8 +1,8 @@
 //! The guard against regressions: ratios of this run beside the floors of `ci/bench-floors.toml`.
 //!
 //! Absolute times are never judged. A ratio is how many times as good monshm is as what it is compared with, whether
-//! more or less is better. A floor whose case cannot run here is told and does not fail; nor does one that is not met while
-//! others used so much of the processors that two sides could not run at the same time.
+//! more or less is better. A floor whose case cannot run here is told and does not fail; nor does one that is not met
+//! while others used so much of the processors that two sides could not run at the same time.
 
 use std::path::Path;
 

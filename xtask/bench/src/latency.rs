@@ -1,8 +1,8 @@
-//! The suite of latency: a message there and back, with its distribution, polled and blocking apart; and after a silence,
-//! when whoever waits has gone to sleep.
+//! The suite of latency: a message there and back, with its distribution, polled and blocking apart; and after a
+//! silence, when whoever waits has gone to sleep.
 //!
-//! Each round trip is timed by the side that asks. Both sides check what they read. The limit is one message in a page of
-//! its own, behind a number that is polled, or slept on by futex(2): no queue, no bounds, no check of a peer.
+//! Each round trip is timed by the side that asks. Both sides check what they read. The limit is one message in a page
+//! of its own, behind a number that is polled, or slept on by futex(2): no queue, no bounds, no check of a peer.
 
 use hdrhistogram::Histogram;
 

@@ -51,8 +51,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "quick", "rounds", "seed"])]
     pub(crate) from: Option<PathBuf>,
 
-    /// Compare ratios with the floors of ci/bench-floors.toml, and fail when one is below. Measures no other groups; what
-    /// is below is measured once more.
+    /// Compare ratios with the floors of ci/bench-floors.toml, and fail when one is below. Measures no other groups;
+    /// what is below is measured once more.
     #[arg(long)]
     pub(crate) check: bool,
 }

@@ -1,7 +1,7 @@
 //! Interleaved rounds: every case once per round, in an order shuffled by a printed seed.
 //!
-//! It does not know what is measured, nor how results are told. A case that cannot run is kept with its reason; one that
-//! breaks does not end the run, but the run does not end well.
+//! It does not know what is measured, nor how results are told. A case that cannot run is kept with its reason; one
+//! that breaks does not end the run, but the run does not end well.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

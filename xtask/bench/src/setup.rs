@@ -1,4 +1,5 @@
-//! The suite of set-up: creating a segment and letting go of it, beside the bare system calls that it cannot do without.
+//! The suite of set-up: creating a segment and letting go of it, beside the bare system calls that it cannot do
+//! without.
 //!
 //! Handing segments over is in `scale`.
 

@@ -115,7 +115,8 @@ pub(crate) trait Transport<const N: usize>: Sized {
     /// Why the plan cannot be met; the case is skipped.
     fn make(plan: &Plan) -> Result<Self, String>;
 
-    /// Opens the writing end, in the process that writes. Where the ends meet, the other process opens at the same time.
+    /// Opens the writing end, in the process that writes. Where the ends meet, the other process opens at the same
+    /// time.
     ///
     /// # Errors
     /// What failed; the case has failed.

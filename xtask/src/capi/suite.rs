@@ -1,18 +1,16 @@
 //! Tests of an installed C interface, as a C programmer would meet it: compiled with the system's compiler against the
 //! installed header, linked with the installed library.
 //!
-//! What the functions must do is in `monshm/tests/c`; here is how the suite is built and run, and what else is looked at:
-//! exported names, soname, C++, examples.
+//! What the functions must do is in `monshm/tests/c`; here is how the suite is built and run, and what else is looked
+//! at: exported names, soname, C++, examples.
 
 use super::{Answer, PRIVATE_LIBRARIES, Version, install};
-use crate::Verdict;
 use crate::cargo::Workspace;
+use crate::report::Report;
 use crate::run;
-use crate::skips::{self, Skip, SkipLog};
-use crate::tally::Tally;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 /// How much longer the suite's deadlines are under valgrind.
 const VALGRIND_SLOWNESS: &str = "20";
@@ -21,27 +19,17 @@ const C_FLAGS: [&str; 7] = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-W
 const CXX_FLAGS: [&str; 6] = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"];
 
 /// Installs into `target/capi` and tests that; for `cargo xtask test`.
-pub(crate) fn test(workspace: &Workspace) -> Answer<(Tally, Vec<Skip>)> {
+pub(crate) fn test(workspace: &Workspace, report: &mut Report) -> Answer<()> {
     let prefix = workspace.target().join("capi");
     install(workspace, &prefix)?;
-    let mut suite = Suite::new(workspace, &prefix)?;
-    suite.run_all()?;
-    Ok((suite.tally, suite.skips))
+    run(workspace, &prefix, report)
 }
 
-/// Tests what is installed at `prefix`, and closes with the line that all tests close with.
-pub(super) fn run(workspace: &Workspace, prefix: &Path) -> Verdict {
-    let mut suite = Suite::new(workspace, prefix)?;
-    suite.run_all()?;
-    println!();
-    for skip in &suite.skips {
-        println!("skipped: {}: {}", skip.test, skip.reason);
-    }
-    for failure in &suite.tally.failures {
-        println!("failed: {failure}");
-    }
-    println!("{}", suite.tally);
-    Ok(if suite.tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Tests what is installed at `prefix`.
+pub(super) fn run(workspace: &Workspace, prefix: &Path, report: &mut Report) -> Answer<()> {
+    let (library, include) = (prefix.join("lib"), prefix.join("include"));
+    let scratch = workspace.scratch("capi")?;
+    Suite { workspace, library, include, scratch, report }.run_all()
 }
 
 struct Suite<'a> {
@@ -50,22 +38,10 @@ struct Suite<'a> {
     include: PathBuf,
     /// Where programs are built.
     scratch: PathBuf,
-    tally: Tally,
-    skips: Vec<Skip>,
+    report: &'a mut Report,
 }
 
-impl<'a> Suite<'a> {
-    fn new(workspace: &'a Workspace, prefix: &Path) -> Answer<Self> {
-        Ok(Self {
-            workspace,
-            library: prefix.join("lib"),
-            include: prefix.join("include"),
-            scratch: workspace.scratch("capi")?,
-            tally: Tally::default(),
-            skips: Vec::new(),
-        })
-    }
-
+impl Suite<'_> {
     fn run_all(&mut self) -> Answer<()> {
         self.look_at_names()?;
         self.look_at_pkg_config()?;
@@ -188,17 +164,10 @@ impl<'a> Suite<'a> {
     }
 
     fn count_suite(&mut self, name: &str, command: &mut Command) -> Answer<()> {
-        println!("\n== the C suite, {name}");
-        let log = SkipLog::new(&self.scratch, name)?;
-        log.announce_to(command);
-        let mut ran = run::counted(command, &mut std::io::stdout().lock())?;
-        if !ran.succeeded && ran.tally.failed == 0 || ran.tally.ran() == 0 {
-            ran.tally.fail(&format!("the C suite, {name}: it died, or a tool found something (see above)"));
+        println!("the C suite, {name}");
+        if self.report.tests(command, &format!("the C suite, {name}"))? == 0 {
+            self.report.outcome(false, &format!("the C suite, {name}: no test ran"));
         }
-        let skips = log.read()?;
-        ran.tally.passed_by_skipping(skips::tests_in(&skips));
-        self.tally += ran.tally;
-        self.skips.extend(skips.into_iter().map(|skip| Skip { test: format!("{name}::{}", skip.test), ..skip }));
         Ok(())
     }
 
@@ -257,18 +226,11 @@ impl<'a> Suite<'a> {
     }
 
     fn count(&mut self, name: &str, good: bool) {
-        println!("test capi::{name} ... {}", if good { "ok" } else { "FAILED" });
-        if good {
-            self.tally.passed += 1;
-        } else {
-            self.tally.fail(&format!("capi::{name}"));
-        }
+        self.report.outcome(good, &format!("capi::{name}"));
     }
 
     fn skip(&mut self, name: &str, reason: &str) -> Answer<()> {
-        println!("test capi::{name} ... skipped: {reason}");
-        self.tally.skipped += 1;
-        self.skips.push(Skip { test: format!("capi::{name}"), reason: reason.to_owned() });
+        self.report.skip(&format!("capi::{name}"), reason);
         Ok(())
     }
 }

@@ -6,7 +6,8 @@
 use super::{Exceptions, Finding};
 use crate::cargo::Workspace;
 
-/// The members, and the members that each may import, tests and build scripts included. ARCHITECTURE.md has the picture.
+/// The members, and the members that each may import, tests and build scripts included. ARCHITECTURE.md has the
+/// picture.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("monshm-core", &[]),
     ("monshm-rbuf", &[]),

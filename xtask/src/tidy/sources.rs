@@ -1,12 +1,15 @@
-//! The rules about files: headers, length, what is left open, paths of one machine, cfg(loom), SAFETY, the code map.
+//! The rules about files: headers, length, columns, what is left open, paths of one machine, cfg(loom), SAFETY, the
+//! code map.
 //!
-//! It reads lines, not syntax: cheap, without a parser, and exact enough for rules that are about lines. rustc and clippy
-//! judge the code.
+//! It reads lines, not syntax: cheap, without a parser, and exact enough for rules that are about lines. rustc and
+//! clippy judge the code.
 
 use super::{Exceptions, Finding, Source};
 
 /// Longer files need a reason in `ci/tidy.toml`.
 const LINES_WITHOUT_A_REASON: usize = 500;
+/// rustfmt breaks code at this column, but leaves comments and strings as they are.
+const COLUMNS: usize = 120;
 /// How far above an `unsafe` its argument may end, in lines.
 const SAFETY_REACH: usize = 8;
 /// Where people and services keep their own files: a path that begins so is right on one machine alone.
@@ -20,6 +23,7 @@ pub(super) fn check(sources: &[Source], exceptions: &Exceptions) -> Vec<Finding>
         if source.is_rust() {
             findings.extend(header(source));
             findings.extend(length(source, exceptions));
+            findings.extend(columns(source));
             findings.extend(loom(source, exceptions));
             findings.extend(safety(source));
         }
@@ -45,6 +49,15 @@ fn length(source: &Source, exceptions: &Exceptions) -> Option<Finding> {
         let message = format!("{lines} lines: does it do one job? Split it, or give the reason in ci/tidy.toml");
         source.finding(0, "length", message)
     })
+}
+
+fn columns(source: &Source) -> Vec<Finding> {
+    let wide = numbered(source).map(|(number, line)| (number, line.chars().count()));
+    wide.filter(|(_, columns)| *columns > COLUMNS)
+        .map(|(number, columns)| {
+            source.finding(number, "columns", format!("{columns} columns, of {COLUMNS}: break it"))
+        })
+        .collect()
 }
 
 /// Words are put together here so that this file does not find itself.
@@ -111,7 +124,8 @@ fn reads_cfg_loom(line: &str) -> bool {
         && !code.contains("\"loom\"")
 }
 
-/// `unsafe {` and `unsafe impl` have `SAFETY:` or `# Safety` within reach above them. Tests are clippy's business alone.
+/// `unsafe {` and `unsafe impl` have `SAFETY:` or `# Safety` within reach above them. Tests are clippy's business
+/// alone.
 fn safety(source: &Source) -> Vec<Finding> {
     if source.is_test() {
         return Vec::new();

@@ -32,8 +32,8 @@ impl Fight {
 /// What both sides see: the counters under the lock, and what each says of itself.
 struct Board(Pages);
 
-// SAFETY: every access is one of a whole aligned word, atomic or volatile; the plain ones are ordered by the lock that is
-// measured, and `count` says what happens where it does not.
+// SAFETY: every access is one of a whole aligned word, atomic or volatile; the plain ones are ordered by the lock that
+// is measured, and `count` says what happens where it does not.
 unsafe impl Sync for Board {}
 
 impl Board {

@@ -1,8 +1,9 @@
-//! iceoryx2: publish-subscribe over shared memory; where a side may sleep, an event beside it, notified for each message.
+//! iceoryx2: publish-subscribe over shared memory; where a side may sleep, an event beside it, notified for each
+//! message.
 //!
-//! Its files and its names in shared memory carry a prefix of this run, and are swept when the sides are over: the crate
-//! leaves some where a process is killed. A sender whose subscriber is full waits inside the crate's call, in both modes:
-//! its other choice is to lose the message.
+//! Its files and its names in shared memory carry a prefix of this run, and are swept when the sides are over: the
+//! crate leaves some where a process is killed. A sender whose subscriber is full waits inside the crate's call, in
+//! both modes: its other choice is to lose the message.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -99,8 +100,8 @@ impl<const N: usize> Transport<N> for PublishSubscribe {
         let root = root();
         let path = Path::new(root.as_os_str().as_encoded_bytes()).map_err(|error| text("path")(&error))?;
         config.global.set_root_path(&path);
-        // Nobody here is dead, and what is left is swept: a side that begins is not to be taken for a dead one, which the
-        // other would remove.
+        // Nobody here is dead, and what is left is swept: a side that begins is not to be taken for a dead one, which
+        // the other would remove.
         config.global.node.cleanup_dead_nodes_on_creation = false;
         config.global.node.cleanup_dead_nodes_on_destruction = false;
         config.global.service.cleanup_dead_nodes_on_open = false;

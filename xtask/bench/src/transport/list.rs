@@ -1,5 +1,5 @@
-//! Every transport by name, and how a stream and round trips run over it: between two processes, or between two threads of
-//! a process of their own.
+//! Every transport by name, and how a stream and round trips run over it: between two processes, or between two threads
+//! of a process of their own.
 //!
 //! Each run has new pages: whatever it uses is made for it, and its processes end with it.
 

@@ -1,7 +1,7 @@
 //! POSIX message queues. The name is removed as soon as the queue is open; both processes inherit the descriptor.
 //!
-//! How deep a queue may be is the system's to say (mq_overview(7)): where it refuses the places asked for, the queue has
-//! as many as an unprivileged user gets.
+//! How deep a queue may be is the system's to say (mq_overview(7)): where it refuses the places asked for, the queue
+//! has as many as an unprivileged user gets.
 
 use std::ffi::CString;
 use std::io;

@@ -1,5 +1,5 @@
-//! The limits of a round trip: one message in a page, behind one sequence number on a line of its own, polled by atomics or
-//! slept on by futex(2). No queue: a second message would overwrite the first.
+//! The limits of a round trip: one message in a page, behind one sequence number on a line of its own, polled by
+//! atomics or slept on by futex(2). No queue: a second message would overwrite the first.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

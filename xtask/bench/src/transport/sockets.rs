@@ -1,8 +1,8 @@
-//! The kernel's byte streams and packets: pipe, Unix stream, Unix seqpacket. Made before the fork and inherited; nothing
-//! has a name.
+//! The kernel's byte streams and packets: pipe, Unix stream, Unix seqpacket. Made before the fork and inherited;
+//! nothing has a name.
 //!
-//! A message is one call, where the kernel takes it whole. A seqpacket keeps messages apart; over a stream a long one may
-//! take several calls, and the rest follows at the next.
+//! A message is one call, where the kernel takes it whole. A seqpacket keeps messages apart; over a stream a long one
+//! may take several calls, and the rest follows at the next.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -164,7 +164,8 @@ impl<const N: usize> Transport<N> for Seqpacket {
 
     fn make(plan: &Plan) -> Result<Self, String> {
         let ends = socket_pair(SocketType::SEQPACKET, plan)?;
-        // A packet and the kernel's books about it must fit in the buffer; the kernel says by EMSGSIZE where they do not.
+        // A packet and the kernel's books about it must fit in the buffer; the kernel says by EMSGSIZE where they do
+        // not.
         let buffer = sockopt::socket_send_buffer_size(&ends.write).map_err(text("SO_SNDBUF"))?;
         if N + 1024 > buffer {
             return Err(format!("a packet of {N} B does not fit in a send buffer of {buffer} B"));

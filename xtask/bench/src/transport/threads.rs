@@ -1,7 +1,7 @@
 //! The rings and channels that live in one process, each by its fastest call for one message.
 //!
-//! Byte rings get the bytes of a message in one piece; queues of values get `[u8; N]`, and as many places as the ring has
-//! room.
+//! Byte rings get the bytes of a message in one piece; queues of values get `[u8; N]`, and as many places as the ring
+//! has room.
 
 mod rings;
 

@@ -1,7 +1,8 @@
 //! The traffic over a transport: a stream one way, and messages there and back; and the check of each message.
 //!
 //! A message carries its number in its first word, the complement in its last, and between them a byte that changes
-//! with each 256 messages. Words are checked in each message, all bytes in each 256th. The same code for every transport.
+//! with each 256 messages. Words are checked in each message, all bytes in each 256th. The same code for every
+//! transport.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -23,6 +23,14 @@ fn a_header_may_follow_attributes_of_the_crate_and_nothing_else() {
 }
 
 #[test]
+fn a_line_has_a_hundred_and_twenty_columns_whether_code_or_comment() {
+    let line = |columns: usize| format!("//! A job.\n// {}\n", "é".repeat(columns - 3));
+    assert!(broken("a/src/lib.rs", &line(120)).is_empty());
+    assert_eq!(broken("a/src/lib.rs", &line(121)), ["columns:2"]);
+    assert!(broken("notes.md", &line(121)).is_empty());
+}
+
+#[test]
 fn what_is_left_open_is_found_as_a_word() {
     let open = concat!("//! A job.\n// TO", "DO: more\nfn f() { db", "g!(1) }\nlet TO", "DOS = 1;\n");
     assert_eq!(broken("a/src/lib.rs", open), ["open:2", "open:3"]);
