@@ -15,37 +15,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use monshm::{BackendKind, LockKind, MemoryKind, Report, ScanObject, ScanState, Segment, clean, list};
-use support::puppet::Puppet;
-use support::users::{NOT_ROOT, can_be_others, fresh_uid};
+use harness::users::fresh;
+use monshm::{Report, ScanObject, ScanState, Segment, clean, list};
+use support::helper::Helper;
 use support::{Choice, SIZE};
 
-const NAMED: Choice = choice(BackendKind::Posix, MemoryKind::Named, LockKind::Futex);
-const MEMFD: Choice = choice(BackendKind::Posix, MemoryKind::Memfd, LockKind::Futex);
-const SYSV: Choice = choice(BackendKind::Sysv, MemoryKind::SysvShm, LockKind::SysvSem);
+const NAMED: Choice = Choice { backend: "posix", memory: "shm_open", lock: "futex" };
+const MEMFD: Choice = Choice { backend: "posix", memory: "memfd", lock: "futex" };
+const SYSV: Choice = Choice { backend: "sysv", memory: "shmget", lock: "sysv-sem" };
 
 /// The age from which on a name is judged, and a little more.
 const OLD: Duration = Duration::from_millis(11_200);
-
-const fn choice(backend: BackendKind, memory: MemoryKind, lock: LockKind) -> Choice {
-    Choice { backend, memory: Some(memory), lock: Some(lock) }
-}
 
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a puppet's segment can be found by: its name, or its semaphore set.
-fn object_of(puppet: &Puppet) -> ScanObject {
+/// What a helper's segment can be found by: its name, or its semaphore set.
+fn object_of(helper: &Helper) -> ScanObject {
     let before: Vec<ScanObject> = objects(&clean(true).unwrap());
     let found = list().unwrap();
     let by_pid = found
         .found()
-        .find(|(_, found)| found.pids.contains(&puppet.pid()) && !matches!(found.object, ScanObject::Memfd { .. }));
-    // A name shows no pid while it is there: then it is the one whose file the puppet has mapped.
+        .find(|(_, found)| found.pids.contains(&helper.pid()) && !matches!(found.object, ScanObject::Memfd { .. }));
+    // A name shows no pid while it is there: then it is the one whose file the helper has mapped.
     by_pid.map(|(_, found)| found.object).unwrap_or_else(|| {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", puppet.pid())).unwrap();
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", helper.pid())).unwrap();
         let name = maps.lines().find_map(|line| line.split_once("/dev/shm").map(|(_, name)| name.to_owned()));
         let name = name.expect("it has mapped a name");
         before.into_iter().find(|object| object.to_string() == name).expect("the name is found")
@@ -62,11 +58,11 @@ fn state(report: &Report, object: ScanObject) -> Option<ScanState> {
 
 /// A pair of killed processes, and what they leave: the peer of a System V segment had attached, that of a name had not.
 fn killed(choice: Choice) -> ScanObject {
-    let creator = Puppet::new();
+    let creator = Helper::new();
     creator.create(choice, SIZE);
     let object = object_of(&creator);
-    if choice.memory == Some(MemoryKind::SysvShm) {
-        let peer = Puppet::new();
+    if choice == SYSV {
+        let peer = Helper::new();
         let (bytes, _) = creator.encode();
         peer.decode(&bytes, None, SIZE, false).unwrap();
         peer.ask("lock").unwrap();
@@ -80,12 +76,12 @@ fn killed(choice: Choice) -> ScanObject {
 fn what_killed_pairs_leave_goes_and_live_ones_stay() {
     let _turn = one_at_a_time();
     let living = [NAMED, SYSV].map(|choice| {
-        let creator = Puppet::new();
+        let creator = Helper::new();
         creator.create(choice, SIZE);
         let object = object_of(&creator);
         (creator, object)
     });
-    let memfd = Puppet::new();
+    let memfd = Helper::new();
     memfd.create(MEMFD, SIZE);
     memfd.kill();
     let dead = [NAMED, SYSV].map(killed);
@@ -126,15 +122,13 @@ fn what_killed_pairs_leave_goes_and_live_ones_stay() {
 #[test]
 fn of_other_users_things_only_root_removes_any() {
     let _turn = one_at_a_time();
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    let (owner, stranger) = (fresh_uid(), fresh_uid());
-    let creator = Puppet::of_user(owner);
+    harness::needs_other_users!();
+    let (owner, stranger) = (fresh(), fresh());
+    let creator = Helper::of_user(owner);
     creator.ask(format!("create {SYSV} {SIZE} {owner} false false")).unwrap();
     let object = object_of(&creator);
     creator.kill();
-    let other = Puppet::of_user(stranger);
+    let other = Helper::of_user(stranger);
     let report = other.ask("clean wet").unwrap();
     let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
     assert!(line.ends_with("another user's"), "{line}");
@@ -147,7 +141,7 @@ fn of_other_users_things_only_root_removes_any() {
     let report = other.ask("clean wet").unwrap();
     std::fs::remove_file(name).unwrap();
     assert!(report.contains("mon-aaaa") && report.contains("errno 13"), "{report}");
-    let report = Puppet::of_user(owner).ask("clean wet").unwrap();
+    let report = Helper::of_user(owner).ask("clean wet").unwrap();
     let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
     assert!(line.contains("removed"), "{line}");
     assert_eq!(state(&clean(true).unwrap(), object), None);
@@ -172,7 +166,7 @@ fn pairs_that_are_made_while_it_runs_are_not_touched() {
             scope.spawn(move || {
                 let mut rounds = 0;
                 while began.elapsed() < Duration::from_secs(3) {
-                    let creator = choice.builder(SIZE).create().unwrap();
+                    let creator = support::builder(choice, SIZE).create().unwrap();
                     // By bytes alone, so that a name must still be there.
                     let peer = Segment::decode(creator.encode().unwrap().bytes, None, SIZE).unwrap();
                     drop(creator.lock().unwrap());
@@ -195,11 +189,11 @@ fn pairs_that_are_made_while_it_runs_are_not_touched() {
 #[test]
 fn the_list_shows_memory_without_a_name() {
     let _turn = one_at_a_time();
-    let creator = MEMFD.builder(SIZE).create().unwrap();
-    let puppet = Puppet::new();
-    puppet.take(&creator);
+    let creator = support::builder(MEMFD, SIZE).create().unwrap();
+    let helper = Helper::new();
+    helper.take(&creator);
     let report = list().unwrap();
-    let (ours, theirs) = (std::process::id(), puppet.pid());
+    let (ours, theirs) = (std::process::id(), helper.pid());
     let (_, found) = report.found().find(|(_, found)| found.pids.contains(&theirs)).unwrap();
     assert!(matches!(found.object, ScanObject::Memfd { .. }) && found.pids.contains(&ours), "{report}");
     assert_eq!((found.size, found.state), (SIZE as u64, ScanState::InUse { holders: 2 }));
@@ -231,7 +225,7 @@ mod command {
     #[test]
     fn it_removes_what_is_left_and_says_what_it_left_alone() {
         let _turn = one_at_a_time();
-        let living = Puppet::new();
+        let living = Helper::new();
         living.create(SYSV, SIZE);
         let live = object_of(&living);
         let dead = killed(SYSV);
@@ -260,9 +254,7 @@ mod command {
         assert_eq!(monshm(&["clean", "--no-such"]).status.code(), Some(2));
         let help = monshm(&["--help"]);
         assert!(String::from_utf8(help.stdout).unwrap().contains("Exit codes"));
-        if !can_be_others() {
-            skip!(NOT_ROOT);
-        }
+        harness::needs_other_users!();
         let mut command = Command::new(env!("CARGO_BIN_EXE_monshm"));
         // SAFETY: between fork and exec only system calls with constant strings are made.
         unsafe {
@@ -274,7 +266,7 @@ mod command {
                 if hidden { Ok(()) } else { Err(std::io::Error::last_os_error()) }
             });
         }
-        let Ok(output) = command.output() else { skip!("mount namespaces are not allowed here") };
+        let Ok(output) = command.output() else { harness::skip!("mount namespaces are not allowed here") };
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert_eq!(json(&output)["unseen"][0]["backend"], "sysv");
     }

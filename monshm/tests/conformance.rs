@@ -23,233 +23,46 @@ mod selection;
 #[path = "conformance/stall.rs"]
 mod stall;
 
-use support::Choice;
+/// A cell: its name in the output, and what it asks for.
+macro_rules! mount {
+    ($name:ident, $backend:literal, $memory:literal, $lock:literal) => {
+        #[path = "conformance"]
+        mod $name {
+            pub(super) struct Sut;
 
-#[cfg(all(feature = "posix", feature = "futex"))]
-#[path = "conformance"]
-mod posix_memfd_futex {
-    pub(super) struct Sut;
+            impl super::support::Cell for Sut {
+                const CHOICE: harness::Cell = harness::Cell { backend: $backend, memory: $memory, lock: $lock };
+            }
 
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Posix,
-            memory: Some(monshm::MemoryKind::Memfd),
-            lock: Some(monshm::LockKind::Futex),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
-#[cfg(all(feature = "posix", feature = "pthread-mutex"))]
-#[path = "conformance"]
-mod posix_memfd_pthread_mutex {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Posix,
-            memory: Some(monshm::MemoryKind::Memfd),
-            lock: Some(monshm::LockKind::PthreadMutex),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
-#[cfg(all(feature = "posix", feature = "semaphore"))]
-#[path = "conformance"]
-mod posix_memfd_semaphore {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Posix,
-            memory: Some(monshm::MemoryKind::Memfd),
-            lock: Some(monshm::LockKind::Semaphore),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
+            mod access;
+            mod alloc;
+            mod create;
+            mod decode;
+            mod encode;
+            mod fork;
+            mod handover;
+            mod lifetime;
+            mod lock;
+            mod region;
+            mod ring;
+        }
+    };
 }
 
 #[cfg(all(feature = "posix", feature = "futex"))]
-#[path = "conformance"]
-mod posix_named_futex {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Posix,
-            memory: Some(monshm::MemoryKind::Named),
-            lock: Some(monshm::LockKind::Futex),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
+mount!(posix_memfd_futex, "posix", "memfd", "futex");
 #[cfg(all(feature = "posix", feature = "pthread-mutex"))]
-#[path = "conformance"]
-mod posix_named_pthread_mutex {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Posix,
-            memory: Some(monshm::MemoryKind::Named),
-            lock: Some(monshm::LockKind::PthreadMutex),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
+mount!(posix_memfd_pthread_mutex, "posix", "memfd", "pthread-mutex");
 #[cfg(all(feature = "posix", feature = "semaphore"))]
-#[path = "conformance"]
-mod posix_named_semaphore {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Posix,
-            memory: Some(monshm::MemoryKind::Named),
-            lock: Some(monshm::LockKind::Semaphore),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
+mount!(posix_memfd_semaphore, "posix", "memfd", "semaphore");
+#[cfg(all(feature = "posix", feature = "futex"))]
+mount!(posix_named_futex, "posix", "shm_open", "futex");
+#[cfg(all(feature = "posix", feature = "pthread-mutex"))]
+mount!(posix_named_pthread_mutex, "posix", "shm_open", "pthread-mutex");
+#[cfg(all(feature = "posix", feature = "semaphore"))]
+mount!(posix_named_semaphore, "posix", "shm_open", "semaphore");
 #[cfg(feature = "sysv")]
-#[path = "conformance"]
-mod sysv_sysv_sem {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Sysv,
-            memory: Some(monshm::MemoryKind::SysvShm),
-            lock: Some(monshm::LockKind::SysvSem),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
+mount!(sysv_sysv_sem, "sysv", "shmget", "sysv-sem");
 #[cfg(all(feature = "sysv", feature = "futex"))]
-#[path = "conformance"]
-mod sysv_futex {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice {
-            backend: monshm::BackendKind::Sysv,
-            memory: Some(monshm::MemoryKind::SysvShm),
-            lock: Some(monshm::LockKind::Futex),
-        };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
-
-#[path = "conformance"]
-mod auto {
-    pub(super) struct Sut;
-
-    impl super::support::Cell for Sut {
-        const CHOICE: super::Choice = super::Choice { backend: monshm::BackendKind::Auto, memory: None, lock: None };
-    }
-
-    mod access;
-    mod alloc;
-    mod create;
-    mod decode;
-    mod encode;
-    mod fork;
-    mod handover;
-    mod lifetime;
-    mod lock;
-    mod region;
-    mod ring;
-}
+mount!(sysv_futex, "sysv", "shmget", "futex");
+mount!(auto, "auto", "", "");

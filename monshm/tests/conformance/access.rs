@@ -10,53 +10,51 @@ use monshm::{DEFAULT_TIMEOUT, ErrorKind, PeerCreds, Segment};
 use monshm_core::Object;
 
 use super::Sut;
-use crate::support::alone::alone;
-use crate::support::puppet::Puppet;
-use crate::support::users::{NOT_ROOT, become_user, can_be_others, fresh_uid};
+use harness::test::alone;
+use crate::support::helper::Helper;
+use harness::users::{become_user, fresh};
 use crate::support::{Cell, SIZE, to_hex};
 
-/// Three users: this process is the creator's from now on, the puppets are of the peer's and of a third.
-struct Cast {
+/// Three users: this process is the creator's from now on, the helpers are of the peer's and of a third.
+struct ThreeUsers {
     peer_uid: u32,
-    peer: Puppet,
-    third: Puppet,
+    peer: Helper,
+    third: Helper,
     listener: UnixListener,
     name: String,
 }
 
-impl Cast {
+impl ThreeUsers {
     fn new(test: &str) -> Self {
-        let (creator_uid, peer_uid, third_uid) = (fresh_uid(), fresh_uid(), fresh_uid());
-        let (peer, third) = (Puppet::of_user(peer_uid), Puppet::of_user(third_uid));
-        become_user(creator_uid);
+        let (creator_uid, peer_uid, third_uid) = (fresh(), fresh(), fresh());
+        let (peer, third) = (Helper::of_user(peer_uid), Helper::of_user(third_uid));
+        become_user(creator_uid).unwrap();
         let name = format!("monshm-{}-{test}", std::process::id());
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         Self { peer_uid, peer, third, listener, name }
     }
 
-    /// A socket to a puppet, on which each side finds the other's user.
-    fn wire(&self, puppet: &Puppet) -> std::os::unix::net::UnixStream {
-        puppet.ask(format!("connect {}", self.name)).unwrap();
+    /// A socket to a helper, on which each side finds the other's user.
+    fn wire(&self, helper: &Helper) -> std::os::unix::net::UnixStream {
+        helper.ask(format!("connect {}", self.name)).unwrap();
         self.listener.accept().unwrap().0
     }
 }
 
 #[test]
 fn a_peer_of_another_user_gets_in_over_a_socket() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
-        let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
-        let wire = cast.wire(&cast.peer);
-        assert_eq!(PeerCreds::of(&wire).unwrap().uid, cast.peer_uid);
-        cast.peer.start(format!("receive {SIZE} {}", Sut::TRUST_NEEDED));
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
+        let segment = Sut::builder_for(users.peer_uid).create().unwrap();
+        let wire = users.wire(&users.peer);
+        assert_eq!(PeerCreds::of(&wire).unwrap().uid, users.peer_uid);
+        users.peer.start(format!("receive {SIZE} {}", Sut::TRUST_NEEDED));
         segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
-        cast.peer.finish().unwrap();
-        cast.peer.ask("lock").unwrap();
-        cast.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
-        cast.peer.ask("unlock").unwrap();
+        users.peer.finish().unwrap();
+        users.peer.ask("lock").unwrap();
+        users.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
+        users.peer.ask("unlock").unwrap();
         let _guard = segment.lock().unwrap();
         assert_eq!(segment.ring().unwrap().len().unwrap(), 2);
     });
@@ -64,19 +62,17 @@ fn a_peer_of_another_user_gets_in_over_a_socket() {
 
 #[test]
 fn a_creator_of_another_user_is_attached_to() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
         let ours = PeerCreds::ours().uid;
         let order = format!("create {} {SIZE} {ours} {} false", Sut::CHOICE, Sut::TRUST_NEEDED);
-        cast.peer.ask(order).unwrap();
-        let wire = cast.wire(&cast.peer);
-        cast.peer.start("send");
+        users.peer.ask(order).unwrap();
+        let wire = users.wire(&users.peer);
+        users.peer.start("send");
         let segment = Sut::attach().receive(&wire).unwrap();
-        cast.peer.finish().unwrap();
-        assert_eq!(segment.peer().map(|peer| peer.uid), Some(cast.peer_uid));
+        users.peer.finish().unwrap();
+        assert_eq!(segment.peer().map(|peer| peer.uid), Some(users.peer_uid));
         let _guard = segment.lock().unwrap();
         segment.ring().unwrap().append(b"in").unwrap();
     });
@@ -84,21 +80,19 @@ fn a_creator_of_another_user_is_attached_to() {
 
 #[test]
 fn bytes_alone_reach_a_peer_of_another_user() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
-        let by_bytes = Sut::builder_for(cast.peer_uid).reachable_by_bytes(true).create();
-        if Sut::CHOICE.memory.is_some() && Sut::MEMFD {
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
+        let by_bytes = Sut::builder_for(users.peer_uid).reachable_by_bytes(true).create();
+        if Sut::CHOICE.memory == "memfd" {
             // Left out, as the crate's page says; nothing else is left of what was asked for.
             refused!(by_bytes, ErrorKind::MemoryNotOfBackend { .. } | ErrorKind::Unsupported { .. });
             return;
         }
         let segment = by_bytes.unwrap();
         let bytes = segment.encode().unwrap().bytes;
-        cast.peer.decode(&bytes, None, SIZE, Sut::TRUST_NEEDED).unwrap();
-        cast.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
+        users.peer.decode(&bytes, None, SIZE, Sut::TRUST_NEEDED).unwrap();
+        users.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
         assert_eq!(segment.ring().unwrap().len().unwrap(), 2);
     });
 }
@@ -106,55 +100,51 @@ fn bytes_alone_reach_a_peer_of_another_user() {
 #[test]
 fn a_memfd_of_another_user_needs_its_file_descriptor() {
     if !Sut::MEMFD {
-        skip!("names and ids are found without a file descriptor");
+        harness::skip!("names and ids are found without a file descriptor");
     }
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
-        let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
+        let segment = Sut::builder_for(users.peer_uid).create().unwrap();
         let encoded = segment.encode().unwrap();
-        let missing = cast.peer.decode(&encoded.bytes, None, SIZE, true).unwrap_err();
+        let missing = users.peer.decode(&encoded.bytes, None, SIZE, true).unwrap_err();
         assert!(missing.is("HandleMissing") && missing.says("pass the one that `encode` gave"), "{missing:?}");
         let fd = encoded.fd.as_ref().map(AsFd::as_fd);
-        cast.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
+        users.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
     });
 }
 
 /// All that a stranger can try: the bytes, the bytes with the descriptor, the name, the ids, `/proc`.
 #[test]
 fn a_third_user_gets_in_on_no_path() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
-        let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
+        let segment = Sut::builder_for(users.peer_uid).create().unwrap();
         // Before the peer is attached, when a name still stands.
-        nobody_but(&cast, &segment);
+        nobody_but(&users, &segment);
         let encoded = segment.encode().unwrap();
         let fd = encoded.fd.as_ref().map(AsFd::as_fd);
-        cast.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
-        nobody_but(&cast, &segment);
+        users.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
+        nobody_but(&users, &segment);
         // The bytes that were refused to the third were not spent by it.
-        cast.peer.ask("get 0 8").unwrap();
+        users.peer.ask("get 0 8").unwrap();
     });
 }
 
-fn nobody_but(cast: &Cast, segment: &Segment) {
+fn nobody_but(users: &ThreeUsers, segment: &Segment) {
     let encoded = segment.encode().unwrap();
     let object = monshm_proto::decode(&encoded.bytes).unwrap().object;
-    let refused = cast.third.decode(&encoded.bytes, None, SIZE, true).unwrap_err();
+    let refused = users.third.decode(&encoded.bytes, None, SIZE, true).unwrap_err();
     assert!(
         ["HandleMissing", "NoAccess", "NoAccessForPeer", "Gone"].iter().any(|kind| refused.is(kind)),
         "{refused:?}"
     );
     // Who was passed a descriptor has the memory; but our code attaches to nothing that is not for its user.
     let fd = encoded.fd.as_ref().map(AsFd::as_fd);
-    assert!(cast.third.decode(&encoded.bytes, fd, SIZE, true).is_err());
+    assert!(users.third.decode(&encoded.bytes, fd, SIZE, true).is_err());
     let closed = |order: String| {
-        let found = cast.third.ask(&order).unwrap();
+        let found = users.third.ask(&order).unwrap();
         assert!(["PermissionDenied", "NotFound"].contains(&found.as_str()), "{order}: {found}");
     };
     match object {
@@ -172,13 +162,11 @@ fn nobody_but(cast: &Cast, segment: &Segment) {
 
 #[test]
 fn a_third_user_at_the_socket_is_refused_by_the_creator() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
-        let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
-        let wire = cast.wire(&cast.third);
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
+        let segment = Sut::builder_for(users.peer_uid).create().unwrap();
+        let wire = users.wire(&users.third);
         refused!(segment.send(&wire, DEFAULT_TIMEOUT), ErrorKind::WrongPeer { .. });
     });
 }
@@ -186,64 +174,58 @@ fn a_third_user_at_the_socket_is_refused_by_the_creator() {
 /// A descriptor that names the object of somebody else than its sender: bound to who the kernel says is there.
 #[test]
 fn a_sender_cannot_pass_on_what_is_not_its_own() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
         // The peer's segment for us, sent by the third.
         let ours = PeerCreds::ours().uid;
         let order = format!("create {} {SIZE} {ours} {} false", Sut::CHOICE, Sut::TRUST_NEEDED);
-        cast.peer.ask(order).unwrap();
-        let (bytes, fd) = cast.peer.encode();
-        let wire = cast.wire(&cast.third);
+        users.peer.ask(order).unwrap();
+        let (bytes, fd) = users.peer.encode();
+        let wire = users.wire(&users.third);
         let mut message = (bytes.len() as u32).to_be_bytes().to_vec();
         message.extend_from_slice(&bytes);
         // The stream's far end belongs to the third, who sends what it was told.
         match fd {
             Some(fd) => {
-                cast.third.ask_with(format!("send_raw {}", to_hex(&message)), fd.as_fd()).unwrap();
+                users.third.ask_with(format!("send_raw {}", to_hex(&message)), fd.as_fd()).unwrap();
             }
             None => {
-                cast.third.ask(format!("send_raw {}", to_hex(&message))).unwrap();
+                users.third.ask(format!("send_raw {}", to_hex(&message))).unwrap();
             }
         }
         let error = refused!(Sut::attach().receive(&wire), ErrorKind::WrongOwner { .. });
-        assert!(error.to_string().contains(&cast.peer_uid.to_string()), "{error}");
+        assert!(error.to_string().contains(&users.peer_uid.to_string()), "{error}");
     });
 }
 
 #[test]
 fn a_lock_that_needs_trust_is_refused_for_another_user() {
-    if !Sut::TRUST_NEEDED || Sut::CHOICE.lock.is_none() {
-        skip!("this lock may be shared with anybody");
+    if !Sut::TRUST_NEEDED || Sut::CHOICE.lock.is_empty() {
+        harness::skip!("this lock may be shared with anybody");
     }
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        let cast = Cast::new(this_test!());
-        let untrusted = Sut::builder_for(cast.peer_uid).trust_peer(false).create();
+    harness::needs_other_users!();
+    alone(|| {
+        let users = ThreeUsers::new(harness::this_test!());
+        let untrusted = Sut::builder_for(users.peer_uid).trust_peer(false).create();
         let error = refused!(untrusted, ErrorKind::LockNotTrusted { .. });
         let text = error.to_string();
-        assert!(text.contains("futex") && text.contains(&cast.peer_uid.to_string()), "{text}");
-        let segment = Sut::builder_for(cast.peer_uid).create().unwrap();
+        assert!(text.contains("futex") && text.contains(&users.peer_uid.to_string()), "{text}");
+        let segment = Sut::builder_for(users.peer_uid).create().unwrap();
         let encoded = segment.encode().unwrap();
         let fd = encoded.fd.as_ref().map(AsFd::as_fd);
-        let refused = cast.peer.decode(&encoded.bytes, fd, SIZE, false).unwrap_err();
+        let refused = users.peer.decode(&encoded.bytes, fd, SIZE, false).unwrap_err();
         assert!(refused.is("LockNotTrusted"), "{refused:?}");
-        cast.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
+        users.peer.decode(&encoded.bytes, fd, SIZE, true).unwrap();
     });
 }
 
 /// A privileged creator, as a daemon is, and an application of some user.
 #[test]
 fn root_makes_a_segment_for_a_user() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    let (peer_uid, third_uid) = (fresh_uid(), fresh_uid());
-    let (peer, third) = (Puppet::of_user(peer_uid), Puppet::of_user(third_uid));
+    harness::needs_other_users!();
+    let (peer_uid, third_uid) = (fresh(), fresh());
+    let (peer, third) = (Helper::of_user(peer_uid), Helper::of_user(third_uid));
     let segment = Sut::builder_for(peer_uid).create().unwrap();
     let encoded = segment.encode().unwrap();
     let fd = encoded.fd.as_ref().map(AsFd::as_fd);

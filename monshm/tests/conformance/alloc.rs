@@ -6,7 +6,7 @@ use std::time::Duration;
 use monshm::{ErrorKind, PreviousHolder, Segment};
 
 use super::Sut;
-use crate::support::puppet::Puppet;
+use crate::support::helper::Helper;
 use crate::support::{Cell, SIZE, to_hex};
 
 fn layout(size: usize, align: usize) -> Layout {
@@ -80,34 +80,34 @@ fn it_may_be_called_with_the_lock_held_and_without() {
 #[test]
 fn two_processes_take_from_one_room() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let mut taken: Vec<u64> = Vec::new();
     for _ in 0..20 {
         taken.push(segment.alloc(layout(16, 16)).unwrap());
-        taken.push(puppet.number("alloc 16 16"));
+        taken.push(helper.number("alloc 16 16"));
     }
     taken.sort_unstable();
     assert!(taken.windows(2).all(|pair| pair[0] + 16 <= pair[1]), "{taken:?}");
-    puppet.ask(format!("put {} {}", taken[1], to_hex(b"common"))).unwrap();
+    helper.ask(format!("put {} {}", taken[1], to_hex(b"common"))).unwrap();
     let mut found = [0; 6];
     segment.region(taken[1], 6).unwrap().copy_to(&mut found).unwrap();
     assert_eq!(&found, b"common");
-    assert_eq!(puppet.ask("alloc 1000000 1").unwrap_err().kind.split(' ').next(), Some("NoRoom"));
+    assert_eq!(helper.ask("alloc 1000000 1").unwrap_err().kind.split(' ').next(), Some("NoRoom"));
 }
 
 /// The words that an allocation stores, in each state that a kill between two of them leaves.
 #[test]
 fn an_allocation_that_was_killed_half_way_is_repaired() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     segment.alloc(layout(100, 1)).unwrap();
-    puppet.ask("lock").unwrap();
+    helper.ask("lock").unwrap();
     // The commit of 5,000 bytes more, and nothing behind it: the ring's words still stand before them.
     let end = 2048 + 100 + 5000_u64;
-    puppet.ask(format!("put 32 {}", to_hex(&end.to_ne_bytes()))).unwrap();
-    puppet.kill();
+    helper.ask(format!("put 32 {}", to_hex(&end.to_ne_bytes()))).unwrap();
+    helper.kill();
     let guard = segment.lock_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     let mut begin = [0; 8];

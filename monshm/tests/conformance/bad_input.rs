@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 
 use monshm::{BackendKind, Error, ErrorKind, LockKind, MemoryKind, NextStep, PeerCreds, Segment};
 
-use crate::support::users::{NOT_ROOT, become_user, can_be_others, fresh_uid};
-use crate::support::{SIZE, alone::alone, census};
+use crate::support::SIZE;
+use harness::test::alone;
+use harness::users::{become_user, fresh};
+use harness::{Census, census};
 
 /// A bad request: what it is, the start of its kind as `Debug` writes it, words of its message, what to do, the call.
 struct Bad {
@@ -228,26 +230,24 @@ fn each_has_its_kind_and_says_what_to_do() {
 
 #[test]
 fn none_leaves_a_descriptor_or_a_mapping() {
-    alone(this_test!(), || {
+    alone(|| {
         for bad in LIST {
             (bad.call)();
-            let before = census::of_process();
+            let before = Census::of_process();
             (bad.call)();
-            assert_eq!(census::of_process(), before, "{}", bad.what);
+            assert_eq!(Census::of_process(), before, "{}", bad.what);
         }
     });
 }
 
 #[test]
 fn none_leaves_a_name_or_an_id() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
-        become_user(fresh_uid());
+    harness::needs_other_users!();
+    alone(|| {
+        become_user(fresh()).unwrap();
         for bad in LIST {
             (bad.call)();
-            assert_eq!(census::of_user(PeerCreds::ours().uid), [""; 0], "{}", bad.what);
+            assert_eq!(census::of_user(PeerCreds::ours().uid), "", "{}", bad.what);
         }
     });
 }

@@ -10,7 +10,7 @@ use monshm::{DescriptorFault, ErrorKind, LockKind, Segment};
 use monshm_core::{Descriptor, Identity, Object, Token};
 
 use super::Sut;
-use crate::support::puppet::Puppet;
+use crate::support::helper::Helper;
 use crate::support::{Cell, SIZE, to_hex};
 
 /// The descriptor of a segment, changed, with its checksum put right: what a hostile sender makes.
@@ -55,10 +55,10 @@ fn both_handles_see_one_memory() {
 fn bytes_alone_reach_another_process_of_the_same_user() {
     let segment = Sut::segment();
     segment.region(5000, 4).unwrap().copy_from(b"here").unwrap();
-    let puppet = Puppet::new();
-    puppet.decode(&segment.encode().unwrap().bytes, None, SIZE, false).unwrap();
-    assert_eq!(puppet.ask("get 5000 4").unwrap(), to_hex(b"here"));
-    puppet.ask(format!("put 6000 {}", to_hex(b"there"))).unwrap();
+    let helper = Helper::new();
+    helper.decode(&segment.encode().unwrap().bytes, None, SIZE, false).unwrap();
+    assert_eq!(helper.ask("get 5000 4").unwrap(), to_hex(b"here"));
+    helper.ask(format!("put 6000 {}", to_hex(b"there"))).unwrap();
     let mut found = [0; 5];
     segment.region(6000, 5).unwrap().copy_to(&mut found).unwrap();
     assert_eq!(&found, b"there");
@@ -68,10 +68,10 @@ fn bytes_alone_reach_another_process_of_the_same_user() {
 fn bytes_and_file_descriptor_reach_another_process() {
     let segment = Sut::segment();
     let encoded = segment.encode().unwrap();
-    let Some(fd) = encoded.fd else { skip!("System V segments travel without a file descriptor") };
-    let puppet = Puppet::new();
-    puppet.decode(&encoded.bytes, Some(fd.as_fd()), SIZE, false).unwrap();
-    puppet.ask(format!("append {}", to_hex(b"hello"))).unwrap();
+    let Some(fd) = encoded.fd else { harness::skip!("System V segments travel without a file descriptor") };
+    let helper = Helper::new();
+    helper.decode(&encoded.bytes, Some(fd.as_fd()), SIZE, false).unwrap();
+    helper.ask(format!("append {}", to_hex(b"hello"))).unwrap();
     assert_eq!(segment.ring().unwrap().len().unwrap(), 5);
 }
 
@@ -83,8 +83,8 @@ fn a_descriptor_is_good_for_one_attach() {
     let _peer = Segment::decode(&encoded.bytes, encoded.fd, SIZE).unwrap();
     let error = refused!(Segment::decode(&encoded.bytes, again, SIZE), ErrorKind::TokenSpent);
     assert!(error.to_string().contains("ask the creator to encode a new one"), "{error}");
-    let puppet = Puppet::new();
-    let refused = puppet.decode(&encoded.bytes, None, SIZE, false).unwrap_err();
+    let helper = Helper::new();
+    let refused = helper.decode(&encoded.bytes, None, SIZE, false).unwrap_err();
     // A name has gone by then.
     assert!(refused.is(if Sut::NAMED { "Gone" } else { "TokenSpent" }), "{refused:?}");
 }
@@ -230,7 +230,7 @@ fn a_lock_that_is_not_the_segments_is_refused() {
 #[test]
 fn an_object_without_a_segment_is_refused() {
     if Sut::SYSV {
-        skip!("the bytes of a System V segment cannot be put in place of another's");
+        harness::skip!("the bytes of a System V segment cannot be put in place of another's");
     }
     let segment = Sut::segment();
     let mut header = vec![0; 2048];
@@ -266,7 +266,7 @@ fn a_file_descriptor_is_missing_or_does_not_belong() {
 #[test]
 fn a_file_descriptor_of_another_type_is_refused() {
     if Sut::SYSV {
-        skip!("System V segments travel without a file descriptor");
+        harness::skip!("System V segments travel without a file descriptor");
     }
     let segment = Sut::segment();
     let decode = |fd: OwnedFd| Segment::decode(segment.encode().unwrap().bytes, Some(fd), SIZE);
@@ -295,7 +295,7 @@ fn tempfile_of(size: usize) -> OwnedFd {
 #[test]
 fn a_memfd_that_can_change_its_size_or_be_sealed_on_is_refused() {
     if !Sut::MEMFD {
-        skip!("seals are a memfd's");
+        harness::skip!("seals are a memfd's");
     }
     let segment = Sut::segment();
     for (missing, what) in
@@ -316,7 +316,7 @@ fn a_memfd_that_can_change_its_size_or_be_sealed_on_is_refused() {
 fn a_memfd_that_is_too_small_is_refused() {
     use std::os::unix::fs::MetadataExt;
     if !Sut::MEMFD {
-        skip!("only a memfd is made by the sender and passed on");
+        harness::skip!("only a memfd is made by the sender and passed on");
     }
     let segment = Sut::segment();
     let small = memfd(SIZE as i64 / 2, ALL_SEALS);

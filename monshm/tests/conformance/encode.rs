@@ -35,7 +35,7 @@ fn the_file_descriptor_closes_on_exec() {
     let segment = Sut::segment();
     let encoded = segment.encode().unwrap();
     assert_eq!(encoded.fd.is_some(), !Sut::SYSV, "what travels beside the bytes");
-    let Some(fd) = encoded.fd else { skip!("System V segments travel without a file descriptor") };
+    let Some(fd) = encoded.fd else { harness::skip!("System V segments travel without a file descriptor") };
     // SAFETY: F_GETFD takes no pointer; the descriptor is open.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
     assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);

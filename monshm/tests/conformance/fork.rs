@@ -5,32 +5,32 @@ use std::time::{Duration, Instant};
 use monshm::ErrorKind;
 
 use super::Sut;
-use crate::support::puppet::Puppet;
+use crate::support::helper::Helper;
 use crate::support::{Cell, SIZE, to_hex};
 
 #[test]
 fn every_call_on_a_parents_handle_is_refused_in_the_child() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    let found = puppet.ask("fork all").unwrap();
+    let helper = Helper::new();
+    helper.take(&segment);
+    let found = helper.ask("fork all").unwrap();
     let refused: Vec<&str> = found.split_whitespace().filter(|call| !call.ends_with("=Forked")).collect();
     assert!(refused.is_empty() && found.contains("lock=Forked"), "{found}");
-    puppet.ask("lock").unwrap();
-    puppet.ask("unlock").unwrap();
+    helper.ask("lock").unwrap();
+    helper.ask("unlock").unwrap();
 }
 
 #[test]
 fn a_childs_drop_lets_go_of_nothing() {
-    let puppet = Puppet::new();
-    let segment = puppet.give(Sut::CHOICE, SIZE);
-    puppet.ask("lock").unwrap();
-    assert_eq!(puppet.ask("fork drop").unwrap(), "dropped");
+    let helper = Helper::new();
+    let segment = helper.give(Sut::CHOICE, SIZE);
+    helper.ask("lock").unwrap();
+    assert_eq!(helper.ask("fork drop").unwrap(), "dropped");
     assert!(segment.try_lock().unwrap().is_none());
-    puppet.ask(format!("append {}", to_hex(b"mine"))).unwrap();
-    puppet.ask("unlock").unwrap();
+    helper.ask(format!("append {}", to_hex(b"mine"))).unwrap();
+    helper.ask("unlock").unwrap();
     // The creator lives: others still attach.
-    let (bytes, fd) = puppet.encode();
+    let (bytes, fd) = helper.encode();
     let other = monshm::Segment::decode(bytes, fd, SIZE).unwrap();
     let _guard = other.lock().unwrap();
     assert_eq!(other.ring().unwrap().len().unwrap(), 4);
@@ -38,35 +38,35 @@ fn a_childs_drop_lets_go_of_nothing() {
 
 #[test]
 fn a_childs_drop_leaves_a_name_in_place() {
-    let puppet = Puppet::new();
-    puppet.create(Sut::CHOICE, SIZE);
-    let (bytes, _) = puppet.encode();
-    puppet.ask("fork drop").unwrap();
+    let helper = Helper::new();
+    helper.create(Sut::CHOICE, SIZE);
+    let (bytes, _) = helper.encode();
+    helper.ask("fork drop").unwrap();
     monshm::Segment::decode(bytes, None, SIZE).unwrap();
 }
 
 #[test]
 fn a_child_that_stays_does_not_keep_a_dead_holder_alive() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("lock").unwrap();
-    let child: i32 = puppet.ask("fork linger").unwrap().parse().unwrap();
-    puppet.kill();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("lock").unwrap();
+    let child: i32 = helper.ask("fork linger").unwrap().parse().unwrap();
+    helper.kill();
     let began = Instant::now();
     let taken = segment.lock_timeout(Duration::from_secs(30)).map(|guard| guard.previous_holder());
-    // SAFETY: a plain number: the process that the puppet forked, which ends by this alone.
+    // SAFETY: a plain number: the process that the helper forked, which ends by this alone.
     unsafe { libc::kill(child, libc::SIGKILL) };
     assert_eq!(taken.unwrap(), monshm::PreviousHolder::Died, "after {:?}", began.elapsed());
 }
 
 #[test]
 fn a_child_that_stays_does_not_keep_a_dead_creator_alive() {
-    let puppet = Puppet::new();
-    puppet.create(Sut::CHOICE, SIZE);
-    let (bytes, fd) = puppet.encode();
-    let child: i32 = puppet.ask("fork linger").unwrap().parse().unwrap();
-    puppet.kill();
+    let helper = Helper::new();
+    helper.create(Sut::CHOICE, SIZE);
+    let (bytes, fd) = helper.encode();
+    let child: i32 = helper.ask("fork linger").unwrap().parse().unwrap();
+    helper.kill();
     let attached = monshm::Segment::decode(&bytes, fd, SIZE).map(drop);
     // SAFETY: as above.
     unsafe { libc::kill(child, libc::SIGKILL) };
@@ -79,9 +79,9 @@ fn remove_what_the_kernel_keeps(bytes: &[u8]) {
     let monshm_core::Object::Sysv { sem_id, .. } = monshm_proto::decode(bytes).unwrap().object else {
         return;
     };
-    let puppet = Puppet::new();
+    let helper = Helper::new();
     let began = Instant::now();
-    while puppet.ask(format!("semop {sem_id}")).unwrap() != "InvalidInput" {
+    while helper.ask(format!("semop {sem_id}")).unwrap() != "InvalidInput" {
         refused!(monshm::Segment::decode(bytes, None, SIZE), ErrorKind::Gone { .. });
         assert!(began.elapsed() < Duration::from_secs(10), "semaphore set {sem_id} stays");
         std::thread::sleep(Duration::from_millis(2));

@@ -11,18 +11,18 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use monshm::{DEFAULT_TIMEOUT, ErrorKind, PeerCreds, Segment};
 
 use super::Sut;
-use crate::support::alone::alone;
-use crate::support::census;
-use crate::support::link::send_with_fds;
-use crate::support::puppet::Puppet;
+use harness::test::alone;
+use harness::Census;
+use harness::link::send_with_fds;
+use crate::support::helper::Helper;
 use crate::support::{Cell, SIZE, to_hex};
 
 #[test]
 fn a_segment_goes_to_another_process_and_back_come_its_bytes() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask(format!("append {}", to_hex(b"from the other side"))).unwrap();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask(format!("append {}", to_hex(b"from the other side"))).unwrap();
     let mut found = [0; 19];
     segment.ring().unwrap().read(&mut found).unwrap();
     assert_eq!(&found, b"from the other side");
@@ -30,57 +30,57 @@ fn a_segment_goes_to_another_process_and_back_come_its_bytes() {
 
 #[test]
 fn a_segment_comes_from_another_process() {
-    let puppet = Puppet::new();
-    let segment = puppet.give(Sut::CHOICE, SIZE);
+    let helper = Helper::new();
+    let segment = helper.give(Sut::CHOICE, SIZE);
     assert!(!segment.is_creator());
     assert_eq!(segment.peer().map(|peer| peer.pid), Some(PeerCreds::ours().pid), "the pair was made by us");
     segment.ring().unwrap().append(b"abc").unwrap();
-    assert_eq!(puppet.ask("read 3").unwrap(), to_hex(b"abc"));
+    assert_eq!(helper.ask("read 3").unwrap(), to_hex(b"abc"));
 }
 
 #[test]
 fn over_a_bound_socket_the_peer_is_known_by_the_kernel() {
-    let name = format!("monshm-{}-{}", std::process::id(), this_test!());
+    let name = format!("monshm-{}-{}", std::process::id(), harness::this_test!());
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-    let puppet = Puppet::new();
-    puppet.ask(format!("connect {name}")).unwrap();
+    let helper = Helper::new();
+    helper.ask(format!("connect {name}")).unwrap();
     let (stream, _) = listener.accept().unwrap();
     let peer = PeerCreds::of(&stream).unwrap();
-    assert_eq!(peer, PeerCreds { pid: puppet.pid() as i32, ..PeerCreds::ours() });
+    assert_eq!(peer, PeerCreds { pid: helper.pid() as i32, ..PeerCreds::ours() });
     let segment = Sut::builder(SIZE).peer(peer).create().unwrap();
-    puppet.start(format!("receive {SIZE} false"));
+    helper.start(format!("receive {SIZE} false"));
     segment.send(&stream, DEFAULT_TIMEOUT).unwrap();
-    puppet.finish().unwrap();
+    helper.finish().unwrap();
     assert_eq!(segment.peer(), Some(peer));
 }
 
 #[test]
 fn one_socket_carries_several_segments_in_turn() {
-    let puppet = Puppet::new();
-    let wire = puppet.wire();
+    let helper = Helper::new();
+    let wire = helper.wire();
     for number in 1..=5_u8 {
         let size = SIZE * usize::from(number);
         let segment = Sut::builder(size).create().unwrap();
         segment.region(5000, 1).unwrap().copy_from(&[number]).unwrap();
-        puppet.start(format!("receive {size} false"));
+        helper.start(format!("receive {size} false"));
         segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
-        puppet.finish().unwrap();
-        assert_eq!(puppet.ask("get 5000 1").unwrap(), to_hex(&[number]));
+        helper.finish().unwrap();
+        assert_eq!(helper.ask("get 5000 1").unwrap(), to_hex(&[number]));
     }
 }
 
 #[test]
 fn a_refusal_reaches_the_sender_and_the_segment_can_be_sent_again() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    let wire = puppet.wire();
-    puppet.start(format!("receive {} false", 2 * SIZE));
+    let helper = Helper::new();
+    let wire = helper.wire();
+    helper.start(format!("receive {} false", 2 * SIZE));
     let error = refused!(segment.send(&wire, DEFAULT_TIMEOUT), ErrorKind::PeerRefused { .. });
     assert_eq!(error.kind(), ErrorKind::PeerRefused { errno: libc::EMSGSIZE as u32 });
-    assert!(puppet.finish().unwrap_err().is("SizeMismatch"));
-    puppet.start(format!("receive {SIZE} false"));
+    assert!(helper.finish().unwrap_err().is("SizeMismatch"));
+    helper.start(format!("receive {SIZE} false"));
     segment.send(&wire, DEFAULT_TIMEOUT).unwrap();
-    puppet.finish().unwrap();
+    helper.finish().unwrap();
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_peer_of_another_user_than_the_segments_is_refused() {
     let stranger = PeerCreds { pid: 0, uid: 0x7654_3210, gid: 0 };
     // To make the segment takes access for the stranger; that this may be impossible here is another test's.
     let Ok(segment) = Sut::builder(SIZE).peer(stranger).trust_peer(true).create() else {
-        skip!("this process cannot give access to another user")
+        harness::skip!("this process cannot give access to another user")
     };
     let (ours, theirs) = UnixStream::pair().unwrap();
     let error = refused!(segment.send(&ours, DEFAULT_TIMEOUT), ErrorKind::WrongPeer { expected: 0x7654_3210, .. });
@@ -164,7 +164,7 @@ fn an_answer_that_is_none_is_a_protocol_error() {
 /// Each file descriptor that came is closed, however many there are.
 #[test]
 fn ten_file_descriptors_are_refused_and_none_is_kept() {
-    alone(this_test!(), || {
+    alone(|| {
         let segment = Sut::segment();
         let encoded = segment.encode().unwrap();
         let null = File::open("/dev/null").unwrap();
@@ -173,11 +173,11 @@ fn ten_file_descriptors_are_refused_and_none_is_kept() {
         // The kernel cuts off what there is no room for, and says so.
         for count in [2, 10, 16, 200] {
             let (ours, theirs) = UnixStream::pair().unwrap();
-            let before = census::of_process();
+            let before = Census::of_process();
             send_with_fds(theirs.as_fd(), &message, &vec![null.as_fd(); count]).unwrap();
             let error = refused!(Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT), ErrorKind::Protocol { .. });
             assert_eq!(error.to_string().contains("cut off"), count == 200, "{count}: {error}");
-            assert_eq!(census::of_process(), before, "{count} came");
+            assert_eq!(Census::of_process(), before, "{count} came");
         }
     });
 }

@@ -9,40 +9,41 @@ use std::time::{Duration, Instant};
 use monshm::{DEFAULT_TIMEOUT, ErrorKind, PeerCreds, Segment};
 
 use super::Sut;
-use crate::support::alone::alone;
-use crate::support::puppet::Puppet;
-use crate::support::users::{NOT_ROOT, become_user, can_be_others, fresh_uid};
-use crate::support::{Cell, SIZE, census, to_hex};
+use harness::test::alone;
+use crate::support::helper::Helper;
+use harness::users::{become_user, fresh};
+use crate::support::{Cell, SIZE, to_hex};
+use harness::{Census, census};
 
 #[test]
 fn clones_are_counted_and_the_last_one_unmaps() {
-    alone(this_test!(), || {
-        let before = census::of_process();
+    alone(|| {
+        let before = Census::of_process();
         let segment = Sut::segment();
         assert_eq!(segment.handle_count(), 1);
-        let mapped = census::of_process();
+        let mapped = Census::of_process();
         assert_eq!(mapped.mappings.len(), before.mappings.len() + 1, "{mapped:?}");
         let other = segment.clone();
-        assert_eq!((segment.handle_count(), census::of_process()), (2, mapped.clone()));
+        assert_eq!((segment.handle_count(), Census::of_process()), (2, mapped.clone()));
         drop(segment);
-        assert_eq!((other.handle_count(), census::of_process()), (1, mapped));
+        assert_eq!((other.handle_count(), Census::of_process()), (1, mapped));
         other.region(5000, 1).unwrap().copy_from(&[1]).unwrap();
         drop(other);
-        assert_eq!(census::of_process(), before);
+        assert_eq!(Census::of_process(), before);
     });
 }
 
 #[test]
 fn an_end_of_the_ring_keeps_the_mapping() {
-    alone(this_test!(), || {
-        let before = census::of_process();
+    alone(|| {
+        let before = Census::of_process();
         let segment = Sut::segment();
         let mut producer = segment.producer().unwrap();
         assert_eq!(segment.handle_count(), 2);
         drop(segment);
         producer.write_all(b"still mapped", Duration::from_secs(1)).unwrap();
         drop(producer);
-        assert_eq!(census::of_process(), before);
+        assert_eq!(Census::of_process(), before);
     });
 }
 
@@ -58,7 +59,7 @@ fn after_its_peer_has_gone_the_creator_goes_on() {
 #[test]
 fn after_the_creator_has_gone_its_peers_go_on_and_nobody_new_attaches() {
     let segment = Sut::segment();
-    let (first, second) = (Puppet::new(), Puppet::new());
+    let (first, second) = (Helper::new(), Helper::new());
     first.take(&segment);
     second.take(&segment);
     let unused = segment.encode().unwrap();
@@ -89,7 +90,7 @@ fn an_unused_descriptor_dies_with_its_segment() {
 #[test]
 fn a_name_goes_as_soon_as_the_peer_is_attached() {
     if !Sut::NAMED {
-        skip!("only shm_open gives a name");
+        harness::skip!("only shm_open gives a name");
     }
     let segment = Sut::segment();
     let encoded = segment.encode().unwrap();
@@ -98,12 +99,12 @@ fn a_name_goes_as_soon_as_the_peer_is_attached() {
     };
     let path = format!("/dev/shm{name}");
     assert!(std::fs::exists(&path).unwrap(), "{path}");
-    let puppet = Puppet::new();
-    puppet.decode(&encoded.bytes, None, SIZE, false).unwrap();
+    let helper = Helper::new();
+    helper.decode(&encoded.bytes, None, SIZE, false).unwrap();
     assert!(!std::fs::exists(&path).unwrap(), "{path}");
     // The peer goes on, and so does whoever is passed the file descriptor.
-    puppet.ask("lock").unwrap();
-    puppet.ask("unlock").unwrap();
+    helper.ask("lock").unwrap();
+    helper.ask("unlock").unwrap();
     let later = segment.encode().unwrap();
     Segment::decode(later.bytes, later.fd, SIZE).unwrap();
 }
@@ -111,7 +112,7 @@ fn a_name_goes_as_soon_as_the_peer_is_attached() {
 /// A whole life, and each way in which it can fail half-way, leave the process as it was.
 #[test]
 fn no_descriptor_and_no_mapping_is_left_by_any_path() {
-    alone(this_test!(), || {
+    alone(|| {
         type Path = fn();
         let paths: [(&str, Path); 12] = [
             ("made and dropped", || drop(Sut::segment())),
@@ -172,11 +173,11 @@ fn no_descriptor_and_no_mapping_is_left_by_any_path() {
         for (name, path) in paths {
             // What is opened once for all (an RNG, a fork handler's list) is opened now.
             path();
-            let before = census::of_process();
+            let before = Census::of_process();
             for _ in 0..3 {
                 path();
             }
-            assert_eq!(census::of_process(), before, "{name}");
+            assert_eq!(Census::of_process(), before, "{name}");
         }
     });
 }
@@ -184,34 +185,32 @@ fn no_descriptor_and_no_mapping_is_left_by_any_path() {
 /// The same for what the kernel keeps beyond a process: names and ids, counted by user.
 #[test]
 fn no_name_and_no_id_is_left_by_any_path() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    let uid = fresh_uid();
-    let stranger = fresh_uid();
-    alone(this_test!(), || {
-        become_user(uid);
+    harness::needs_other_users!();
+    let uid = fresh();
+    let stranger = fresh();
+    alone(|| {
+        become_user(uid).unwrap();
         let left = || census::of_user(PeerCreds::ours().uid);
         drop(Sut::segment());
-        assert_eq!(left(), [""; 0], "made and dropped");
+        assert_eq!(left(), "", "made and dropped");
         drop(Sut::segment().encode().unwrap());
-        assert_eq!(left(), [""; 0], "encoded and dropped");
+        assert_eq!(left(), "", "encoded and dropped");
         let (creator, peer) = Sut::pair();
         drop(creator);
         drop(peer);
-        assert_eq!(left(), [""; 0], "detached, the creator first");
+        assert_eq!(left(), "", "detached, the creator first");
         let (creator, peer) = Sut::pair();
         drop(peer);
         drop(creator);
-        assert_eq!(left(), [""; 0], "detached, the peer first");
+        assert_eq!(left(), "", "detached, the peer first");
         let encoded = Sut::segment().encode().unwrap();
         Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
-        assert_eq!(left(), [""; 0], "attached too late");
+        assert_eq!(left(), "", "attached too late");
         drop(Sut::builder_for(stranger).create());
-        assert_eq!(left(), [""; 0], "made for another user and dropped");
+        assert_eq!(left(), "", "made for another user and dropped");
         for size in [0, usize::MAX, 1 << 39] {
             Sut::builder(size).create().unwrap_err();
-            assert_eq!(left(), [""; 0], "refused at {size}");
+            assert_eq!(left(), "", "refused at {size}");
         }
         let panicked = std::thread::spawn(|| {
             let segment = Sut::segment();
@@ -219,19 +218,17 @@ fn no_name_and_no_id_is_left_by_any_path() {
             std::panic::resume_unwind(Box::new("with the lock held"));
         });
         panicked.join().unwrap_err();
-        assert_eq!(left(), [""; 0], "a thread that panicked");
+        assert_eq!(left(), "", "a thread that panicked");
     });
 }
 
 #[test]
 fn nothing_is_left_when_one_side_is_killed_and_the_other_lets_go() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
+    harness::needs_other_users!();
     for held in [false, true] {
         for killed_is_creator in [false, true] {
-            let uid = fresh_uid();
-            let (creator, peer) = (Puppet::of_user(uid), Puppet::of_user(uid));
+            let uid = fresh();
+            let (creator, peer) = (Helper::of_user(uid), Helper::of_user(uid));
             hand_over(&creator, &peer, uid);
             assert!(Sut::MEMFD || Sut::NAMED || !census::of_user(uid).is_empty(), "something to be counted");
             let (killed, survivor) = if killed_is_creator { (creator, peer) } else { (peer, creator) };
@@ -243,13 +240,13 @@ fn nothing_is_left_when_one_side_is_killed_and_the_other_lets_go() {
             assert_eq!(told == "OwnerDied", held, "{told}");
             survivor.ask("unlock").unwrap();
             survivor.end();
-            assert_eq!(census::of_user(uid), [""; 0], "creator killed: {killed_is_creator}, holding: {held}");
+            assert_eq!(census::of_user(uid), "", "creator killed: {killed_is_creator}, holding: {held}");
         }
     }
 }
 
-/// Has one puppet make a segment and the other attach to it, both of one user.
-fn hand_over(creator: &Puppet, peer: &Puppet, uid: u32) {
+/// Has one helper make a segment and the other attach to it, both of one user.
+fn hand_over(creator: &Helper, peer: &Helper, uid: u32) {
     let name = format!("monshm-{}-{uid}", std::process::id());
     creator.ask(format!("create {} {SIZE} {uid} false false", Sut::CHOICE)).unwrap();
     creator.ask(format!("listen {name}")).unwrap();
@@ -265,21 +262,21 @@ fn a_peer_that_was_killed_gives_its_place_back() {
     let segment = Sut::segment();
     for _ in 0..40 {
         let encoded = segment.encode().unwrap();
-        let puppet = Puppet::new();
+        let helper = Helper::new();
         let fd = encoded.fd.as_ref().map(AsFd::as_fd);
-        puppet.decode(&encoded.bytes, fd, SIZE, false).unwrap();
-        puppet.kill();
+        helper.decode(&encoded.bytes, fd, SIZE, false).unwrap();
+        helper.kill();
     }
 }
 
 #[test]
 fn dropping_does_not_wait() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("lock").unwrap();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("lock").unwrap();
     let began = Instant::now();
     drop(segment);
     assert!(began.elapsed() < Duration::from_secs(2), "a drop waited for a lock");
-    puppet.ask("unlock").unwrap();
+    helper.ask("unlock").unwrap();
 }

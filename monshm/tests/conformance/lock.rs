@@ -6,11 +6,11 @@
 use std::alloc::Layout;
 use std::time::{Duration, Instant};
 
-use monshm::{ErrorKind, LockKind, PreviousHolder, Segment};
+use monshm::{ErrorKind, PreviousHolder, Segment};
 
 use super::Sut;
-use crate::support::peer::add_one;
-use crate::support::puppet::Puppet;
+use crate::support::orders::add_one;
+use crate::support::helper::Helper;
 use crate::support::{Cell, SIZE};
 
 /// Long enough for whatever comes in the end; a test that waits so long has failed.
@@ -31,10 +31,10 @@ fn processes_and_threads_exclude_each_other() {
     const THREADS: usize = 2;
     let segment = Sut::segment();
     let offset = number_in(&segment);
-    let puppets = [Puppet::new(), Puppet::new()];
-    puppets.iter().for_each(|puppet| puppet.take(&segment));
-    for puppet in &puppets {
-        puppet.start(format!("count {THREADS} {ROUNDS} {offset}"));
+    let helpers = [Helper::new(), Helper::new()];
+    helpers.iter().for_each(|helper| helper.take(&segment));
+    for helper in &helpers {
+        helper.start(format!("count {THREADS} {ROUNDS} {offset}"));
     }
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -47,8 +47,8 @@ fn processes_and_threads_exclude_each_other() {
             });
         }
     });
-    for puppet in &puppets {
-        puppet.finish().unwrap();
+    for helper in &helpers {
+        helper.finish().unwrap();
     }
     assert_eq!(value(&segment, offset), (3 * THREADS * ROUNDS) as u64);
 }
@@ -56,22 +56,22 @@ fn processes_and_threads_exclude_each_other() {
 #[test]
 fn try_lock_answers_at_once_when_another_process_holds_it() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    assert_eq!(puppet.ask("lock").unwrap(), "Clean");
+    let helper = Helper::new();
+    helper.take(&segment);
+    assert_eq!(helper.ask("lock").unwrap(), "Clean");
     assert!(segment.try_lock().unwrap().is_none());
-    puppet.ask("unlock").unwrap();
+    helper.ask("unlock").unwrap();
     assert_eq!(segment.try_lock().unwrap().unwrap().previous_holder(), PreviousHolder::Released);
     let _guard = segment.lock().unwrap();
-    assert_eq!(puppet.ask("try_lock").unwrap(), "Held");
+    assert_eq!(helper.ask("try_lock").unwrap(), "Held");
 }
 
 #[test]
 fn a_deadline_is_kept() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("lock").unwrap();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("lock").unwrap();
     for timeout_ms in [0, 1, 30] {
         let timeout = Duration::from_millis(timeout_ms);
         let began = Instant::now();
@@ -81,23 +81,23 @@ fn a_deadline_is_kept() {
         // The promise is 50 ms; the rest is for a machine that is busy with something else.
         assert!(took < timeout + Duration::from_millis(1000), "{took:?} of {timeout:?}");
     }
-    puppet.ask("unlock").unwrap();
+    helper.ask("unlock").unwrap();
     drop(segment.lock_timeout(LONG).unwrap());
 }
 
 #[test]
 fn a_waiter_gets_the_lock_when_it_is_let_go() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     for order in ["lock", "lock_timeout 30000"] {
         let guard = segment.lock().unwrap();
-        puppet.start(order);
-        puppet.until_asleep();
+        helper.start(order);
+        helper.until_asleep();
         drop(guard);
-        assert_eq!(puppet.finish().unwrap(), "Clean");
+        assert_eq!(helper.finish().unwrap(), "Clean");
         assert!(segment.try_lock().unwrap().is_none());
-        puppet.ask("unlock").unwrap();
+        helper.ask("unlock").unwrap();
     }
 }
 
@@ -139,10 +139,10 @@ fn owner_death_is_told() {
     ];
     for (name, take) in ways {
         let segment = Sut::segment();
-        let puppet = Puppet::new();
-        puppet.take(&segment);
-        puppet.ask("lock").unwrap();
-        puppet.kill();
+        let helper = Helper::new();
+        helper.take(&segment);
+        helper.ask("lock").unwrap();
+        helper.kill();
         assert_eq!(take(&segment).unwrap(), PreviousHolder::Died, "{name}");
         assert_eq!(take(&segment).unwrap(), PreviousHolder::Released, "{name}: told once");
     }
@@ -153,35 +153,35 @@ fn owner_death_is_told() {
 #[test]
 fn a_holder_that_becomes_another_program_counts_as_dead() {
     if Sut::SYSV {
-        skip!("the kernel keeps SEM_UNDO across exec");
+        harness::skip!("the kernel keeps SEM_UNDO across exec");
     }
-    if Sut::CHOICE.lock == Some(LockKind::PthreadMutex) {
-        skip!("whether the kernel marks a robust mutex at exec is its own affair");
+    if Sut::CHOICE.lock == "pthread-mutex" {
+        harness::skip!("whether the kernel marks a robust mutex at exec is its own affair");
     }
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("lock").unwrap();
-    puppet.start("exec sleep 1000");
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("lock").unwrap();
+    helper.start("exec sleep 1000");
     let taken = segment.lock_timeout(LONG).map(|guard| guard.previous_holder());
     assert_eq!(taken.unwrap(), PreviousHolder::Died);
     // Nothing of ours is open in the new program.
-    let fds = std::fs::read_dir(format!("/proc/{}/fd", puppet.pid())).unwrap().flatten();
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", helper.pid())).unwrap().flatten();
     let leads = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).map(|path| path.display().to_string());
     let ours: Vec<String> = leads.filter(|path| path.contains("memfd:monshm") || path.contains("/dev/shm")).collect();
     assert!(ours.is_empty(), "{ours:?}");
-    puppet.kill();
+    helper.kill();
 }
 
 /// A try does not ask each time who lives, so it may take some tries.
 #[test]
 fn owner_death_is_told_to_who_tries() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("lock").unwrap();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("lock").unwrap();
     assert!(segment.try_lock().unwrap().is_none());
-    puppet.kill();
+    helper.kill();
     let began = Instant::now();
     let guard = loop {
         if let Some(guard) = segment.try_lock().unwrap() {
@@ -198,7 +198,7 @@ fn owner_death_is_told_to_who_tries() {
 #[test]
 fn owner_death_is_told_to_one_who_waits_already() {
     let segment = Sut::segment();
-    let (holder, waiter) = (Puppet::new(), Puppet::new());
+    let (holder, waiter) = (Helper::new(), Helper::new());
     holder.take(&segment);
     waiter.take(&segment);
     holder.ask("lock").unwrap();
@@ -212,10 +212,10 @@ fn owner_death_is_told_to_one_who_waits_already() {
 
 #[test]
 fn the_creators_death_is_told_to_its_peer() {
-    let puppet = Puppet::new();
-    let segment = puppet.give(Sut::CHOICE, SIZE);
-    puppet.ask("lock").unwrap();
-    puppet.kill();
+    let helper = Helper::new();
+    let segment = helper.give(Sut::CHOICE, SIZE);
+    helper.ask("lock").unwrap();
+    helper.kill();
     let guard = segment.lock().unwrap();
     assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     assert!(segment.owner_died());
@@ -228,10 +228,10 @@ fn the_creators_death_is_told_to_its_peer() {
 fn each_of_many_deaths_is_told_once() {
     let segment = Sut::segment();
     for _ in 0..5 {
-        let puppet = Puppet::new();
-        puppet.take(&segment);
-        puppet.ask("lock").unwrap();
-        puppet.kill();
+        let helper = Helper::new();
+        helper.take(&segment);
+        helper.ask("lock").unwrap();
+        helper.kill();
         assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Died);
         assert_eq!(segment.lock().unwrap().previous_holder(), PreviousHolder::Released);
     }
@@ -241,11 +241,11 @@ fn each_of_many_deaths_is_told_once() {
 #[test]
 fn who_gets_a_dead_holders_place_does_not_hold_its_lock() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("lock").unwrap();
-    puppet.kill();
-    let next = Puppet::new();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("lock").unwrap();
+    helper.kill();
+    let next = Helper::new();
     next.take(&segment);
     assert_eq!(next.ask("lock_timeout 30000").unwrap(), "OwnerDied");
     next.ask("unlock").unwrap();
@@ -265,7 +265,7 @@ fn a_holder_that_detaches_while_it_holds_is_told_of_like_a_death() {
 #[test]
 fn a_waiter_that_is_killed_does_no_harm() {
     let segment = Sut::segment();
-    let (victim, other) = (Puppet::new(), Puppet::new());
+    let (victim, other) = (Helper::new(), Helper::new());
     victim.take(&segment);
     other.take(&segment);
     let guard = segment.lock().unwrap();
@@ -285,8 +285,8 @@ fn a_waiter_that_is_killed_does_no_harm() {
 fn nobody_is_starved() {
     let segment = Sut::segment();
     let offset = number_in(&segment);
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -297,7 +297,7 @@ fn nobody_is_starved() {
                 }
             });
         }
-        let outcome = puppet.ask(format!("count 1 20 {offset}"));
+        let outcome = helper.ask(format!("count 1 20 {offset}"));
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         outcome.unwrap();
     });
@@ -306,19 +306,19 @@ fn nobody_is_starved() {
 #[test]
 fn a_thread_that_ends_while_it_holds_keeps_the_lock_for_its_process() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     std::thread::scope(|scope| {
         scope.spawn(|| std::mem::forget(segment.lock().unwrap())).join().unwrap();
     });
     if segment.lock_kind() == monshm::LockKind::PthreadMutex {
         // The kernel tells a robust mutex of the end of a thread, as of a process.
-        assert_eq!(puppet.ask("lock").unwrap(), "OwnerDied");
+        assert_eq!(helper.ask("lock").unwrap(), "OwnerDied");
         return;
     }
     assert!(segment.try_lock().unwrap().is_none());
     refused!(segment.lock_timeout(Duration::from_millis(5)), ErrorKind::TimedOut { .. });
-    assert!(puppet.ask("lock_timeout 5").unwrap_err().is("TimedOut"));
+    assert!(helper.ask("lock_timeout 5").unwrap_err().is("TimedOut"));
 }
 
 /// What the layout of `monshm_core::layout` calls the lock area, and the dirty word of a System V lock.
@@ -334,7 +334,7 @@ fn words_that_cannot_be_are_corruption_and_poison_the_handle() {
     for call in calls {
         let segment = Sut::segment();
         if segment.lock_kind() == monshm::LockKind::PthreadMutex {
-            skip!("libc's mutex is not for editing; who can do it must be trusted");
+            harness::skip!("libc's mutex is not for editing; who can do it must be trusted");
         }
         for word in WORDS {
             segment.region(word, 4).unwrap().copy_from(&0x1555_5555_u32.to_ne_bytes()).unwrap();
@@ -359,7 +359,7 @@ fn a_held_lock_that_a_peer_declares_free_gives_no_second_guard() {
     for (call, free) in calls {
         let segment = Sut::segment();
         if !matches!(segment.lock_kind(), monshm::LockKind::Futex | monshm::LockKind::Semaphore) {
-            skip!("the lock's state is the kernel's or libc's, not a word of ours");
+            harness::skip!("the lock's state is the kernel's or libc's, not a word of ours");
         }
         let guard = segment.lock().unwrap();
         segment.region(WORDS[0], 4).unwrap().copy_from(&free.to_ne_bytes()).unwrap();

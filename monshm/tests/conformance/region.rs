@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use monshm::ErrorKind;
 
 use super::Sut;
-use crate::support::puppet::Puppet;
+use crate::support::helper::Helper;
 use crate::support::{Cell, to_hex};
 
 #[test]
@@ -75,15 +75,15 @@ fn atomics_are_aligned_inside_and_shared_between_processes() {
     refused!(odd.atomic_u32(0), ErrorKind::OutOfBounds(_));
     odd.atomic_u64(7).unwrap().store(0x0102_0304_0506_0708, Ordering::Release);
     region.atomic_u32(0).unwrap().store(0xdead_beef, Ordering::Release);
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let words = format!(
         "{}00000000{}",
         to_hex(&0xdead_beef_u32.to_ne_bytes()),
         to_hex(&0x0102_0304_0506_0708_u64.to_ne_bytes())
     );
-    assert_eq!(puppet.ask("get 5000 16").unwrap(), words);
-    puppet.ask(format!("put 5000 {}", to_hex(&7_u32.to_ne_bytes()))).unwrap();
+    assert_eq!(helper.ask("get 5000 16").unwrap(), words);
+    helper.ask(format!("put 5000 {}", to_hex(&7_u32.to_ne_bytes()))).unwrap();
     assert_eq!(region.atomic_u32(0).unwrap().load(Ordering::Acquire), 7);
 }
 

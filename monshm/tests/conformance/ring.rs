@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use monshm::{ErrorKind, PreviousHolder, Segment};
 
 use super::Sut;
-use crate::support::puppet::Puppet;
+use crate::support::helper::Helper;
 use crate::support::{Cell, SIZE, stream, to_hex};
 
 /// Long enough for whatever comes in the end.
@@ -80,12 +80,12 @@ fn bytes_go_round_the_end() {
 #[test]
 fn two_processes_use_it_under_the_lock() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     for round in 0..20_u8 {
-        puppet.ask("lock").unwrap();
-        puppet.ask(format!("append {}", to_hex(&[round; 100]))).unwrap();
-        puppet.ask("unlock").unwrap();
+        helper.ask("lock").unwrap();
+        helper.ask(format!("append {}", to_hex(&[round; 100]))).unwrap();
+        helper.ask("unlock").unwrap();
         let _guard = segment.lock().unwrap();
         let ring = segment.ring().unwrap();
         assert_eq!(ring.len().unwrap(), 100);
@@ -93,66 +93,66 @@ fn two_processes_use_it_under_the_lock() {
         ring.read(&mut found).unwrap();
         assert_eq!(found, [round; 100]);
     }
-    assert_eq!(puppet.number("len"), 0);
-    assert!(puppet.ask("read 1").unwrap_err().is("NoData"));
+    assert_eq!(helper.number("len"), 0);
+    assert!(helper.ask("read 1").unwrap_err().is("NoData"));
 }
 
 #[test]
 fn a_stream_arrives_whole_at_another_process() {
     const COUNT: u64 = 2_000_000;
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let mut producer = segment.producer().unwrap();
-    puppet.start("consume");
+    helper.start("consume");
     let sent = stream::produce(&mut producer, COUNT).unwrap();
     drop(producer);
-    assert_eq!(puppet.finish().unwrap(), format!("{COUNT} {sent}"));
+    assert_eq!(helper.finish().unwrap(), format!("{COUNT} {sent}"));
 }
 
 #[test]
 fn a_stream_arrives_whole_from_another_process() {
     const COUNT: u64 = 2_000_000;
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let mut consumer = segment.consumer().unwrap();
-    puppet.start(format!("produce {COUNT}"));
+    helper.start(format!("produce {COUNT}"));
     let (count, sum) = stream::consume(&mut consumer).unwrap();
-    assert_eq!((count, puppet.finish().unwrap()), (COUNT, sum.to_string()));
+    assert_eq!((count, helper.finish().unwrap()), (COUNT, sum.to_string()));
 }
 
 #[test]
 fn each_end_is_claimed_by_one() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let producer = segment.producer().unwrap();
     let error = refused!(segment.producer(), ErrorKind::Claimed { role: "producer", .. });
     assert!(error.to_string().contains("producer"), "{error}");
-    assert!(puppet.ask("claim producer").unwrap_err().is("Claimed"));
-    puppet.ask("claim consumer").unwrap();
+    assert!(helper.ask("claim producer").unwrap_err().is("Claimed"));
+    helper.ask("claim consumer").unwrap();
     refused!(segment.consumer(), ErrorKind::Claimed { role: "consumer", .. });
     // A claimed end is not written or read beside its owner.
     refused!(segment.ring().unwrap().append(b"x"), ErrorKind::Claimed { role: "lock-free end", .. });
-    assert!(puppet.ask("read 0").unwrap_err().is("Claimed"));
+    assert!(helper.ask("read 0").unwrap_err().is("Claimed"));
     drop(producer);
-    puppet.ask("claim producer").unwrap();
+    helper.ask("claim producer").unwrap();
     refused!(segment.producer(), ErrorKind::Claimed { .. });
-    puppet.ask("release").unwrap();
+    helper.ask("release").unwrap();
     drop((segment.producer().unwrap(), segment.consumer().unwrap()));
 }
 
 #[test]
 fn a_dead_producers_end_is_taken_over() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     let mut consumer = segment.consumer().unwrap();
-    puppet.ask("claim producer").unwrap();
-    puppet.ask(format!("write {} 1000", to_hex(b"last words"))).unwrap();
+    helper.ask("claim producer").unwrap();
+    helper.ask(format!("write {} 1000", to_hex(b"last words"))).unwrap();
     refused!(segment.producer(), ErrorKind::Claimed { .. });
-    puppet.kill();
+    helper.kill();
     let mut found = [0; 100];
     let len = consumer.read_wait(&mut found, LONG).unwrap();
     assert_eq!(&found[..len], b"last words", "what was published is there");
@@ -167,11 +167,11 @@ fn a_dead_producers_end_is_taken_over() {
 #[test]
 fn who_gets_a_dead_consumers_place_can_take_its_end() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("claim consumer").unwrap();
-    puppet.kill();
-    let next = Puppet::new();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("claim consumer").unwrap();
+    helper.kill();
+    let next = Helper::new();
     next.take(&segment);
     next.ask("claim consumer").unwrap();
     refused!(segment.consumer(), ErrorKind::Claimed { .. });
@@ -180,20 +180,20 @@ fn who_gets_a_dead_consumers_place_can_take_its_end() {
 #[test]
 fn an_end_that_closes_is_seen() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
-    puppet.ask("claim producer").unwrap();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("claim producer").unwrap();
     let mut consumer = segment.consumer().unwrap();
-    puppet.ask(format!("write {} 1000", to_hex(b"bye"))).unwrap();
-    puppet.ask("release").unwrap();
+    helper.ask(format!("write {} 1000", to_hex(b"bye"))).unwrap();
+    helper.ask("release").unwrap();
     let mut found = [0; 10];
     assert_eq!(consumer.read_wait(&mut found, LONG).unwrap(), 3);
     assert_eq!(consumer.read_wait(&mut found, LONG).unwrap(), 0);
-    puppet.ask("claim producer").unwrap();
+    helper.ask("claim producer").unwrap();
     drop(consumer);
     // A byte more than the ring holds: it cannot end before somebody reads.
     let capacity = segment.ring().unwrap().capacity();
-    let refused = puppet.ask(format!("write {} 30000", to_hex(&vec![0; capacity + 1]))).unwrap_err();
+    let refused = helper.ask(format!("write {} 30000", to_hex(&vec![0; capacity + 1]))).unwrap_err();
     assert!(refused.is("Closed"), "{refused:?}");
 }
 
@@ -238,14 +238,14 @@ fn a_reader_that_sleeps_is_woken() {
 #[test]
 fn an_append_that_was_killed_before_its_commit_never_was() {
     let segment = Sut::segment();
-    let puppet = Puppet::new();
-    puppet.take(&segment);
+    let helper = Helper::new();
+    helper.take(&segment);
     segment.ring().unwrap().append(b"before").unwrap();
     let tail = segment.ring().unwrap().tail().unwrap();
-    puppet.ask("lock").unwrap();
+    helper.ask("lock").unwrap();
     // All of an append but its last store.
-    puppet.ask(format!("put {tail} {}", to_hex(b"torn"))).unwrap();
-    puppet.kill();
+    helper.ask(format!("put {tail} {}", to_hex(b"torn"))).unwrap();
+    helper.kill();
     let guard = segment.lock().unwrap();
     assert_eq!(guard.previous_holder(), PreviousHolder::Died);
     let ring = segment.ring().unwrap();

@@ -5,8 +5,7 @@
 use monshm::{BackendKind, ErrorKind, LockKind, MemoryKind, PeerCreds, Segment};
 
 use crate::support::SIZE;
-use crate::support::alone::alone;
-use crate::support::users::{NOT_ROOT, can_be_others};
+use harness::test::alone;
 
 fn stranger() -> PeerCreds {
     PeerCreds { pid: 0, uid: 0x7654_3210, gid: PeerCreds::GID_UNKNOWN }
@@ -53,9 +52,7 @@ fn a_lock_of_one_backend_chooses_the_backend_and_says_why() {
 
 #[test]
 fn a_peer_of_another_user_gets_no_lock_that_could_harm_us() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
+    harness::needs_other_users!();
     let untrusted = || Segment::builder(SIZE).peer(stranger());
     for builder in [untrusted(), untrusted().backend(BackendKind::Posix), untrusted().backend(BackendKind::Sysv)] {
         let segment = builder.create().unwrap();
@@ -70,9 +67,7 @@ fn a_peer_of_another_user_gets_no_lock_that_could_harm_us() {
 
 #[test]
 fn bytes_for_another_user_go_to_sysv_and_to_a_name_only_with_trust() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
+    harness::needs_other_users!();
     let by_bytes = || Segment::builder(SIZE).peer(stranger()).reachable_by_bytes(true);
     assert_eq!(by_bytes().create().unwrap().memory_kind(), MemoryKind::SysvShm);
     assert_eq!(by_bytes().trust_peer(true).create().unwrap().memory_kind(), MemoryKind::Named);
@@ -82,10 +77,8 @@ fn bytes_for_another_user_go_to_sysv_and_to_a_name_only_with_trust() {
 
 #[test]
 fn a_full_place_is_told_with_its_numbers_and_auto_moves_on() {
-    if !can_be_others() {
-        skip!(NOT_ROOT);
-    }
-    alone(this_test!(), || {
+    harness::needs_other_users!();
+    alone(|| {
         small_shm();
         let size = 16 << 20;
         let named = |size| Segment::builder(size).backend(BackendKind::Posix).memory(MemoryKind::Named);

@@ -132,6 +132,11 @@ pub fn objects_of(uid: u32) -> Vec<Object> {
     objects().into_iter().filter(|object| object.owner == uid || object.creator == uid).collect()
 }
 
+/// [`objects_of`] in one line of text.
+pub fn of_user(uid: u32) -> String {
+    list(&objects_of(uid))
+}
+
 /// A System V table; empty where the kernel has none.
 fn table(name: &str, kind: Kind) -> Vec<Object> {
     let text = fs::read_to_string(format!("/proc/sysvipc/{name}")).unwrap_or_default();

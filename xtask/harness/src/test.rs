@@ -69,6 +69,16 @@ macro_rules! skip {
     }};
 }
 
+/// Skips the test that it is used in where processes of other users cannot be started.
+#[macro_export]
+macro_rules! needs_other_users {
+    () => {
+        if !$crate::users::can_change() {
+            $crate::skip!($crate::users::NOT_ROOT);
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

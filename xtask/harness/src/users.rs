@@ -84,9 +84,7 @@ mod tests {
 
     #[test]
     fn a_child_becomes_another_user_for_good() {
-        if !users::can_change() {
-            crate::skip!(users::NOT_ROOT);
-        }
+        crate::needs_other_users!();
         let uid = users::fresh();
         let child = fork(|| {
             let became = users::become_user(uid).is_ok() && users::own() == uid;

@@ -1,12 +1,12 @@
-//! A process that does what a test tells it: the puppet's side, one arm for each order.
+//! A process that does what a test tells it: the helper's side, one arm for each order.
 //!
 //! Orders are words; answers are `ok` and a text, or the error's kind and message. A segment that is made or attached is
-//! the current one until `detach`, a lock is held until `unlock`: each is a call of `serve` of its own, so that guards
-//! borrow their segments. When the test closes its end, all of it is let go of in order. It judges nothing.
+//! the current one until `detach`, a lock is held until `unlock`: each is a call of `serve_with` of its own, so that
+//! guards borrow their segments. When the test closes its end, all of it is released in order. It judges nothing.
 
 use std::alloc::Layout;
 use std::io::Write;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,35 +15,20 @@ use std::time::Duration;
 use monshm::ring::{Consumer, Producer};
 use monshm::{AttachOptions, DEFAULT_TIMEOUT, Error, Guard, PeerCreds, Segment};
 
-use super::link::Link;
-use super::{Choice, census, from_hex, stream, to_hex, users, word_for};
+use harness::process::Outcome;
+use harness::{Census, Link, users};
 
-/// Set in the environment of a puppet.
-pub(crate) const VARIABLE: &str = "MONSHM_PUPPET";
+use super::{choice, from_hex, stream, to_hex, word_for};
 
-/// Run by the loader before `main`, with one thread: a puppet never gets to the tests.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static ENTRY: extern "C" fn() = enter;
-
-extern "C" fn enter() {
-    if std::env::var_os(VARIABLE).is_none() {
-        return;
-    }
-    // SAFETY: as the start-up code of every Rust program does: a write to a closed socket is an error, not a death.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    // SAFETY: descriptor 0 is the socket that `Puppet::new` gave us, and nothing else here uses it.
-    let link = Link(UnixStream::from(unsafe { OwnedFd::from_raw_fd(0) }));
-    let ended = std::panic::catch_unwind(|| {
-        serve(&link, &mut World::default(), None);
-    });
-    // What panicked has been printed.
-    std::process::exit(i32::from(ended.is_err()));
+/// The role of a helper.
+pub(crate) fn serve(link: &Link) -> Outcome {
+    serve_with(link, &mut Possessions::default(), None);
+    Ok(())
 }
 
-/// What a puppet has besides its segments.
+/// What a helper has besides its segments.
 #[derive(Default)]
-struct World {
+struct Possessions {
     stream: Option<UnixStream>,
     listener: Option<UnixListener>,
     producer: Option<Producer>,
@@ -52,43 +37,43 @@ struct World {
     outgoing: Option<OwnedFd>,
 }
 
-/// Why `serve` came back.
+/// Why `serve_with` came back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The order that ends this level.
-    Told,
+    Ordered,
     /// The test has closed its end: all levels end.
     Closed,
 }
 
 /// Does what comes, with `segment` as the current one, until the order that ends this level.
-fn serve(link: &Link, world: &mut World, segment: Option<&Segment>) -> End {
-    while let Some((order, fd)) = link.receive().unwrap() {
-        let words: Vec<&str> = order.split(' ').collect();
+fn serve_with(link: &Link, owned: &mut Possessions, segment: Option<&Segment>) -> End {
+    while let Some(mut message) = link.receive().unwrap() {
+        let (words, fd): (Vec<&str>, _) = (message.text.split(' ').collect(), message.fds.pop());
         let end = match words[0] {
-            "detach" | "unlock" => return End::Told,
-            "create" => held(link, world, create(&words[1..])),
+            "detach" | "unlock" => return End::Ordered,
+            "create" => held(link, owned, create(&words[1..])),
             "receive" => {
                 let attach = AttachOptions::new(number(words[1])).trust_peer(words[2] == "true");
-                let stream = world.stream.as_ref().unwrap();
+                let stream = owned.stream.as_ref().unwrap();
                 let attached = attach.receive(stream);
-                held(link, world, attached)
+                held(link, owned, attached)
             }
             "decode" => {
                 let attach = AttachOptions::new(number(words[2])).trust_peer(words[3] == "true");
-                held(link, world, attach.decode(from_hex(words[1]), fd))
+                held(link, owned, attach.decode(from_hex(words[1]), fd))
             }
-            "clone" => held(link, world, Ok(segment.unwrap().clone())),
-            "lock" => locked(link, world, segment, segment.unwrap().lock().map(Some)),
-            "try_lock" => locked(link, world, segment, segment.unwrap().try_lock()),
+            "clone" => held(link, owned, Ok(segment.unwrap().clone())),
+            "lock" => locked(link, owned, segment, segment.unwrap().lock().map(Some)),
+            "try_lock" => locked(link, owned, segment, segment.unwrap().try_lock()),
             "lock_timeout" => {
                 let timeout = Duration::from_millis(number(words[1]));
-                locked(link, world, segment, segment.unwrap().lock_timeout(timeout).map(Some))
+                locked(link, owned, segment, segment.unwrap().lock_timeout(timeout).map(Some))
             }
             _ => {
-                let outcome = obey(world, segment, &words, fd);
-                answer(link, world, outcome);
-                End::Told
+                let outcome = obey(owned, segment, &words, fd);
+                answer(link, owned, outcome);
+                End::Ordered
             }
         };
         if end == End::Closed {
@@ -98,56 +83,61 @@ fn serve(link: &Link, world: &mut World, segment: Option<&Segment>) -> End {
     End::Closed
 }
 
-/// Goes on with a new segment until it is let go of.
-fn held(link: &Link, world: &mut World, made: Result<Segment, Error>) -> End {
+/// Goes on with a new segment until it is released.
+fn held(link: &Link, owned: &mut Possessions, made: Result<Segment, Error>) -> End {
     match made {
         Ok(segment) => {
-            answer(link, world, Ok(String::new()));
-            let end = serve(link, world, Some(&segment));
-            if end == End::Told {
+            answer(link, owned, Ok(String::new()));
+            let end = serve_with(link, owned, Some(&segment));
+            if end == End::Ordered {
                 drop(segment);
-                answer(link, world, Ok(String::new()));
+                answer(link, owned, Ok(String::new()));
             }
             end
         }
         Err(error) => {
-            answer(link, world, Err(error));
-            End::Told
+            answer(link, owned, Err(error));
+            End::Ordered
         }
     }
 }
 
-/// Goes on with the lock held until it is let go of.
-fn locked(link: &Link, world: &mut World, segment: Option<&Segment>, taken: Result<Option<Guard<'_>>, Error>) -> End {
+/// Goes on with the lock held until it is released.
+fn locked(
+    link: &Link,
+    owned: &mut Possessions,
+    segment: Option<&Segment>,
+    taken: Result<Option<Guard<'_>>, Error>,
+) -> End {
     match taken {
         Ok(None) => {
-            answer(link, world, Ok("Held".to_owned()));
-            End::Told
+            answer(link, owned, Ok("Held".to_owned()));
+            End::Ordered
         }
         Ok(Some(guard)) => {
-            answer(link, world, Ok(word_for(guard.previous_holder()).to_owned()));
-            let end = serve(link, world, segment);
-            if end == End::Told {
+            answer(link, owned, Ok(word_for(guard.previous_holder()).to_owned()));
+            let end = serve_with(link, owned, segment);
+            if end == End::Ordered {
                 let unlocked = guard.unlock();
-                answer(link, world, unlocked.map(|()| String::new()));
+                answer(link, owned, unlocked.map(|()| String::new()));
             }
             end
         }
         Err(error) => {
-            answer(link, world, Err(error));
-            End::Told
+            answer(link, owned, Err(error));
+            End::Ordered
         }
     }
 }
 
-fn answer(link: &Link, world: &mut World, outcome: Result<String, Error>) {
+fn answer(link: &Link, owned: &mut Possessions, outcome: Result<String, Error>) {
     let text = match outcome {
         Ok(text) => format!("ok\t{text}"),
         Err(error) => format!("{:?}\t{error}", error.kind()),
     };
-    let fd = world.outgoing.take();
-    // A test that has gone does not wait for an answer; the next receive tells.
-    let _ = link.send(&text, fd.as_ref().map(AsFd::as_fd));
+    let fd = owned.outgoing.take();
+    // A test that has gone does not wait for an answer; the next receive shows that.
+    let _ = link.send(&text, fd.as_ref().map(AsFd::as_fd).as_slice());
 }
 
 fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(word: &str) -> T {
@@ -158,48 +148,53 @@ fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(word: &str) -> T {
 fn create(words: &[&str]) -> Result<Segment, Error> {
     let uid = number(words[2]);
     let peer = PeerCreds { pid: PeerCreds::PID_UNKNOWN, uid, gid: PeerCreds::GID_UNKNOWN };
-    let builder = Choice::parse(words[0]).builder(number(words[1])).peer(peer);
+    let builder = super::builder(choice(words[0]), number(words[1])).peer(peer);
     builder.trust_peer(words[3] == "true").reachable_by_bytes(words[4] == "true").create()
 }
 
 /// The orders that end when they are done.
-fn obey(world: &mut World, segment: Option<&Segment>, words: &[&str], fd: Option<OwnedFd>) -> Result<String, Error> {
+fn obey(
+    owned: &mut Possessions,
+    segment: Option<&Segment>,
+    words: &[&str],
+    fd: Option<OwnedFd>,
+) -> Result<String, Error> {
     let nothing = |()| String::new();
     match words[0] {
         "become" => {
-            users::become_user(number(words[1]));
+            users::become_user(number(words[1])).unwrap();
             Ok(String::new())
         }
         "stream" => {
-            world.stream = fd.map(UnixStream::from);
+            owned.stream = fd.map(UnixStream::from);
             Ok(String::new())
         }
         "connect" => {
-            world.stream = Some(UnixStream::connect_addr(&abstract_address(words[1])).unwrap());
+            owned.stream = Some(UnixStream::connect_addr(&abstract_address(words[1])).unwrap());
             Ok(String::new())
         }
         "listen" => {
-            world.listener = Some(UnixListener::bind_addr(&abstract_address(words[1])).unwrap());
+            owned.listener = Some(UnixListener::bind_addr(&abstract_address(words[1])).unwrap());
             Ok(String::new())
         }
         "accept" => {
-            world.stream = Some(world.listener.as_ref().unwrap().accept().unwrap().0);
+            owned.stream = Some(owned.listener.as_ref().unwrap().accept().unwrap().0);
             Ok(String::new())
         }
-        "send" => segment.unwrap().send(world.stream.as_ref().unwrap(), DEFAULT_TIMEOUT).map(nothing),
+        "send" => segment.unwrap().send(owned.stream.as_ref().unwrap(), DEFAULT_TIMEOUT).map(nothing),
         "send_raw" => {
-            let mut stream = world.stream.as_ref().unwrap();
+            let mut stream = owned.stream.as_ref().unwrap();
             stream.write_all(&from_hex(words[1])).unwrap();
             Ok(String::new())
         }
         "encode" => {
             let encoded = segment.unwrap().encode()?;
-            world.outgoing = encoded.fd;
+            owned.outgoing = encoded.fd;
             Ok(to_hex(&encoded.bytes))
         }
         "census" => {
-            let census = census::of_process();
-            Ok(format!("{} {}", census.fds.len(), census.mappings.len()))
+            let [_, fds, mappings] = Census::of_process().counts();
+            Ok(format!("{fds} {mappings}"))
         }
         "exec" => {
             let error =
@@ -210,12 +205,12 @@ fn obey(world: &mut World, segment: Option<&Segment>, words: &[&str], fd: Option
         "open" => Ok(reach(&std::fs::OpenOptions::new().read(true).write(true).open(words[1]))),
         "shmat" => Ok(attach_raw(number(words[1]))),
         "semop" => Ok(semaphore_raw(number(words[1]))),
-        _ => with_segment(world, segment.unwrap(), words),
+        _ => with_segment(owned, segment.unwrap(), words),
     }
 }
 
 /// The orders that need a segment.
-fn with_segment(world: &mut World, segment: &Segment, words: &[&str]) -> Result<String, Error> {
+fn with_segment(owned: &mut Possessions, segment: &Segment, words: &[&str]) -> Result<String, Error> {
     match words[0] {
         "alloc" => {
             let layout = Layout::from_size_align(number(words[1]), number(words[2])).unwrap();
@@ -238,20 +233,20 @@ fn with_segment(world: &mut World, segment: &Segment, words: &[&str]) -> Result<
         }
         "len" => Ok(segment.ring()?.len()?.to_string()),
         "claim" if words[1] == "producer" => {
-            world.producer = Some(segment.producer()?);
+            owned.producer = Some(segment.producer()?);
             Ok(String::new())
         }
         "claim" => {
-            world.consumer = Some(segment.consumer()?);
+            owned.consumer = Some(segment.consumer()?);
             Ok(String::new())
         }
         "release" => {
-            world.producer = None;
-            world.consumer = None;
+            owned.producer = None;
+            owned.consumer = None;
             Ok(String::new())
         }
         "write" => {
-            let producer = world.producer.as_mut().unwrap();
+            let producer = owned.producer.as_mut().unwrap();
             producer.write_all(&from_hex(words[1]), Duration::from_millis(number(words[2])))?;
             Ok(String::new())
         }

@@ -1,30 +1,21 @@
 //! A process that does what a test tells it: the test's side.
 //!
-//! It is the test binary itself, started again. What it can do stands in [`super::peer`]. A puppet that is dropped is told
-//! to end, and killed if it does not.
+//! It is the test binary itself, started again. What it can do stands in [`super::orders`].
 
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use harness::{Message, Process};
 use monshm::{DEFAULT_TIMEOUT, Segment};
 
-use super::link::Link;
-use super::{Choice, peer, to_hex};
+use super::{Choice, from_hex, to_hex};
 
-/// How long a puppet may take to answer. Nothing is measured by it: who waits so long has hung.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The process.
+/// The process. Dropping it tells it to end, and kills it when it does not.
 #[derive(Debug)]
-pub(crate) struct Puppet {
-    child: Child,
-    link: Link,
-}
+pub(crate) struct Helper(Process);
 
-/// What a puppet's call was refused with.
+/// What a helper's call was refused with.
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
     /// The `ErrorKind` as `Debug` writes it.
@@ -45,35 +36,27 @@ impl Refused {
     }
 }
 
-impl Puppet {
+impl Helper {
     /// Starts a process of our own user.
     pub(crate) fn new() -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .env(peer::VARIABLE, "1")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, link: Link(ours) }
+        Self(Process::start("helper").unwrap())
     }
 
     /// Starts a process of the user `uid`; we must be privileged.
     pub(crate) fn of_user(uid: u32) -> Self {
-        let puppet = Self::new();
-        puppet.ask(format!("become {uid}")).unwrap();
-        puppet
+        let helper = Self::new();
+        helper.ask(format!("become {uid}")).unwrap();
+        helper
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.child().pid().unsigned_abs()
     }
 
     /// Tells it to do something, and does not wait.
     pub(crate) fn start(&self, order: impl Display) {
-        self.link.send(&order.to_string(), None).unwrap();
+        self.0.say(order).unwrap();
     }
 
     /// Waits for what came of the order that was started first.
@@ -82,12 +65,12 @@ impl Puppet {
     }
 
     fn finish_with_fd(&self) -> Result<(String, Option<OwnedFd>), Refused> {
-        let answer = self.link.receive().expect("the puppet has hung, or died");
-        let (text, fd) = answer.expect("the puppet has died");
+        let answer = self.0.receive().expect("the helper hangs, or has died");
+        let Message { text, mut fds } = answer.expect("the helper has died");
         match text.split_once('\t') {
-            Some(("ok", rest)) => Ok((rest.to_owned(), fd)),
+            Some(("ok", rest)) => Ok((rest.to_owned(), fds.pop())),
             Some((kind, text)) => Err(Refused { kind: kind.to_owned(), text: text.to_owned() }),
-            None => panic!("no answer of a puppet: {text}"),
+            None => panic!("no answer of a helper: {text}"),
         }
     }
 
@@ -99,7 +82,7 @@ impl Puppet {
 
     /// The same, with a file descriptor that goes with the order.
     pub(crate) fn ask_with(&self, order: impl Display, fd: BorrowedFd<'_>) -> Result<String, Refused> {
-        self.link.send(&order.to_string(), Some(fd)).unwrap();
+        self.0.send(&order.to_string(), &[fd]).unwrap();
         self.finish()
     }
 
@@ -115,7 +98,7 @@ impl Puppet {
         ours
     }
 
-    /// Hands it a segment; it is the puppet's current one from now on.
+    /// Hands it a segment; it is the helper's current one from now on.
     pub(crate) fn take(&self, segment: &Segment) {
         let wire = self.wire();
         self.start(format!("receive {} false", segment.size()));
@@ -157,56 +140,21 @@ impl Puppet {
     pub(crate) fn encode(&self) -> (Vec<u8>, Option<OwnedFd>) {
         self.start("encode");
         let (hex, fd) = self.finish_with_fd().unwrap();
-        (super::from_hex(&hex), fd)
+        (from_hex(&hex), fd)
     }
 
     /// Waits until it sleeps in the kernel: until an order that waits has begun to.
     pub(crate) fn until_asleep(&self) {
-        let began = Instant::now();
-        let asleep = |text: String| {
-            let state = text.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('S'));
-            state.unwrap_or(true)
-        };
-        let mut seen = 0;
-        // Twice in a row: it may have slept for something else on its way.
-        while seen < 3 && began.elapsed() < PATIENCE {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-            seen = if asleep(stat) { seen + 1 } else { 0 };
-            std::thread::sleep(Duration::from_millis(3));
-        }
+        self.0.child().until_asleep(harness::process::TIMEOUT);
     }
 
     /// Kills it by SIGKILL and waits until it has gone.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(self) {
+        self.0.child().end().unwrap();
     }
 
-    /// Has it let go of everything and end, and waits for that.
-    pub(crate) fn end(mut self) {
-        self.link.0.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(self.wait_for_end(), "the puppet did not end");
-    }
-
-    fn wait_for_end(&mut self) -> bool {
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(10) {
-            if self.child.try_wait().unwrap().is_some() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        false
-    }
-}
-
-impl Drop for Puppet {
-    fn drop(&mut self) {
-        // It may be dead already, or be waited for.
-        let _ = self.link.0.shutdown(std::net::Shutdown::Write);
-        if !self.wait_for_end() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
+    /// Has it release everything and end, and waits for that.
+    pub(crate) fn end(self) {
+        assert!(self.0.finish(), "the helper did not end");
     }
 }
