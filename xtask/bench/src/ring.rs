@@ -8,6 +8,8 @@ mod alone;
 pub(crate) mod limits;
 mod ours;
 
+use monshm_rbuf::{Adaptive, Plain};
+
 use crate::model::Better;
 use crate::model::Chart;
 use crate::options::Options;
@@ -62,7 +64,8 @@ pub(crate) fn plan(options: &Options) -> Plan {
         chart: None,
         cases: vec![
             Case::new("raw atomics", move || limits::ping_pong(cores)),
-            Case::new("monshm", move || ours::ping_pong(cores)),
+            Case::new("monshm", move || ours::ping_pong::<Adaptive>(cores)),
+            Case::new("monshm, plain", move || ours::ping_pong::<Plain>(cores)),
         ],
     });
     groups.push(Group {
@@ -73,7 +76,8 @@ pub(crate) fn plan(options: &Options) -> Plan {
         chart: None,
         cases: vec![
             Case::new("rtrb", move || alone::rtrb(cores.0)),
-            Case::new("monshm", move || alone::monshm(cores.0)),
+            Case::new("monshm", move || alone::monshm(cores.0, Adaptive::default())),
+            Case::new("monshm, plain", move || alone::monshm(cores.0, Plain)),
         ],
     });
     Plan { suite: "ring", groups }

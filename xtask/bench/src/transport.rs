@@ -5,6 +5,7 @@
 //! message. The traffic is in `traffic`, the two processes in `pair`, one transport in each other file.
 
 mod boost;
+pub(crate) mod engine;
 #[cfg(feature = "peers-heavy")]
 mod iceoryx;
 #[cfg(feature = "peers-heavy")]

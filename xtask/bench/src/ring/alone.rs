@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU32;
 
-use monshm_rbuf::{Consumer, Producer, StaticRing};
+use monshm_rbuf::{Consumer, Policy, Producer, StaticRing};
 
 use crate::machine;
 
-/// Ours.
-pub(super) fn monshm(core: usize) -> f64 {
+/// Ours, with a policy.
+pub(super) fn monshm(core: usize, policy: impl Policy) -> f64 {
     let ring = Box::new(StaticRing::<65536>::new());
     let mut producer = Producer::claim(ring.memory(), NonZeroU32::MIN).expect("free");
-    let mut consumer = Consumer::claim(ring.memory(), NonZeroU32::MIN).expect("free");
+    let mut consumer = Consumer::claim_with(ring.memory(), NonZeroU32::MIN, policy).expect("free");
     time(core, |bytes| {
         producer.write(bytes).expect("room");
         consumer.read(bytes).expect("data");

@@ -7,10 +7,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::thread;
 
+use monshm_rbuf::{Adaptive, Plain};
+
 use super::pair::{self, Board, DEADLINE};
 use super::traffic::{self, Load, Trips};
 use super::{Failure, Plan, Side, ThreadTransport, Transport};
-use super::{boost, mq, ours, raw, sockets, threads};
+use super::{boost, engine, mq, ours, raw, sockets, threads};
 
 /// Who shares the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +63,8 @@ impl Way {
 pub(crate) fn ways<const N: usize>(ring_len: usize) -> Vec<Way> {
     let mut ways = vec![
         Way::processes::<N, ours::Bytes>("monshm"),
+        Way::processes::<N, engine::Engine<Adaptive>>("monshm, engine"),
+        Way::processes::<N, engine::Engine<Plain>>("monshm, plain"),
         Way::processes::<N, ours::Records>("monshm records"),
         Way::processes::<N, ours::Locked>("monshm locked ring"),
         Way::processes::<N, ours::Batches>("monshm batches of 64"),
