@@ -1,7 +1,8 @@
-//! The C interface's buffer and the decoding of a segment from one: calls in any order, beside a model that is a vector.
+//! The C interface's buffer and the decoding of a segment from one: calls in any order, beside a model that is a
+//! vector.
 //!
-//! The buffer's owner is the program itself, so a structure with invented pointers is no input here; wrong lengths, NULL
-//! and buffers that were destroyed are.
+//! The buffer's owner is the program itself, so a structure with invented pointers is no input here; wrong lengths,
+//! NULL and buffers that were destroyed are.
 
 use std::collections::VecDeque;
 

@@ -181,7 +181,7 @@ fn iterate(
 ) -> Result<bool, Error> {
     let most = input.below(9);
     let mut count = 0;
-    let told = consumer.for_each(most, buffer, |record, payload| {
+    let counted = consumer.for_each(most, buffer, |record, payload| {
         assert_eq!(record.len(), payload.len());
         count += 1;
         if input.byte() & 1 == 1 {
@@ -189,6 +189,6 @@ fn iterate(
         }
     });
     assert!(count <= most, "more records than were asked for");
-    assert!(told.is_err() || told == Ok(count));
-    told.map(|told| told != 0)
+    assert!(counted.is_err() || counted == Ok(count));
+    counted.map(|counted| counted != 0)
 }

@@ -1,16 +1,17 @@
-//! Both ends of a ring, and its locked use, on memory of an exact size whose control words and bytes come from the input
-//! and are rewritten by it between the calls.
+//! Both endpoints of a ring, and its locked use, on memory of an exact size whose control words and bytes come from
+//! the input and are rewritten by it between the calls.
 //!
-//! Checked of each call, whatever stands in memory: it ends; it answers what it may; it writes nothing but its own words
-//! and, the producer, the bytes behind its own tail that its call asked for; a buffer is written as far as was read; a
-//! handle that was poisoned says so for ever. What two sides do at the same instant is for the loom models.
+//! Checked of each call, whatever stands in memory: it ends; it answers what it may; it writes nothing but its own
+//! words and, the producer, the bytes behind its own tail that its call asked for; a buffer is written as far as was
+//! read; a handle that was poisoned says so for ever. What two sides do at the same instant is for the loom models.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 
 use monshm_rbuf::layout::{
     CONSUMER_CLAIM_OFFSET, CONSUMER_WAITING_OFFSET, CONTROL_LEN, HEAD_OFFSET, PRODUCER_CLAIM_OFFSET, TAIL_OFFSET,
 };
-use monshm_rbuf::{Bounds, Consumer, Error, Label, Producer, Ring, Shared};
+use monshm_rbuf::{Adaptive, Bounds, Consumer, Error, Label, Plain, Policy, Producer, Ring, Shared};
 
 use crate::input::Input;
 use crate::room::Room;
@@ -35,7 +36,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// An empty ring of `ring_len` bytes, a multiple of 8, whose last byte is the last one before a page that is not there.
+    /// An empty ring of `ring_len` bytes, a multiple of 8, whose last byte is the last one before a page that is not
+    /// there.
     pub(crate) fn new(ring_len: usize) -> Self {
         let (mut control, mut ring) = (Room::new(CONTROL_LEN), Room::new(RING_MAX.max(ring_len)));
         control.reset(CONTROL_LEN, 0);
@@ -73,7 +75,8 @@ impl Memory {
         self.control.write(offset, &value.to_ne_bytes());
     }
 
-    /// What the other side does: an index near the ring, any word of the block, bytes or a plausible header in the ring.
+    /// What the other side does: an index near the ring, any word of the block, bytes or a plausible header in the
+    /// ring.
     pub(crate) fn tamper(&self, input: &mut Input<'_>) {
         let (begin, words) = (self.bounds.begin(), self.ring.len() / 8);
         let index = |input: &mut Input<'_>| begin + u64::from(input.half()) % (8 * words as u64 + 2);
@@ -117,13 +120,13 @@ impl Memory {
     }
 }
 
-/// What an end may write: bytes of the control block, and bytes of the ring from a position on, over the wrap.
-struct Licence {
+/// What an endpoint may write: bytes of the control block, and bytes of the ring from a position on, over the wrap.
+struct Allowed {
     control: &'static [std::ops::Range<usize>],
     ring_from: u64,
     ring_len: usize,
-    /// The lines that a producer may have fetched, by a word of zeros at the begin of each.
-    fetched: std::ops::Range<u64>,
+    /// The lines that a producer may have prefetched, by a word of zeros at the begin of each.
+    prefetched: std::ops::Range<u64>,
 }
 
 const PRODUCER_WORDS: &[std::ops::Range<usize>] = &[
@@ -137,7 +140,7 @@ const CONSUMER_WORDS: &[std::ops::Range<usize>] = &[
     CONSUMER_WAITING_OFFSET..CONSUMER_WAITING_OFFSET + 8,
 ];
 
-impl Licence {
+impl Allowed {
     /// Panics when something else than it allows differs from `before`.
     fn check(&self, memory: &Memory, before: &(Vec<u8>, Vec<u8>)) {
         let now = memory.picture();
@@ -152,8 +155,8 @@ impl Licence {
         for (at, (old, new)) in before.1.iter().zip(&now.1).enumerate() {
             let position = bounds.begin() + at as u64;
             let distance = (position + bounds.size() - self.ring_from) % bounds.size();
-            let fetched = self.fetched.contains(&position) && position % 64 < 8 && *new == 0;
-            let allowed = distance < self.ring_len as u64 || fetched;
+            let prefetched = self.prefetched.contains(&position) && position % 64 < 8 && *new == 0;
+            let allowed = distance < self.ring_len as u64 || prefetched;
             assert!(old == new || allowed, "byte {at} of the ring was written");
         }
     }
@@ -177,7 +180,7 @@ fn note<T>(outcome: Result<T, Error>, poison: &mut Option<Error>, was_try: bool)
 }
 
 /// The state of a run.
-struct World<'m> {
+struct Run<'m, P: Policy> {
     memory: &'m Memory,
     source: Room,
     buffer: Room,
@@ -185,13 +188,19 @@ struct World<'m> {
     producer_poison: Option<Error>,
     /// Where the producer's private tail stands: what it last published.
     tail: u64,
-    consumer: Consumer<Shared>,
+    consumer: Consumer<Shared, P>,
     consumer_poison: Option<Error>,
 }
 
-/// Runs `input`.
+/// Runs `input` with each policy: what comes of it must be the same.
 pub fn run(input: &[u8]) {
+    assert_eq!(outcome(input, Adaptive::default()), outcome(input, Plain), "a policy changed an outcome");
+}
+
+/// A hash of all shared memory and of what was read, after each step.
+fn outcome(input: &[u8], policy: impl Policy) -> Vec<u64> {
     let mut input = Input::new(input);
+    let mut outcomes = Vec::new();
     let words = match input.byte() {
         small @ 0..224 => 1 + usize::from(small) % 32,
         large => 64 * (1 + usize::from(large) % 8),
@@ -201,12 +210,13 @@ pub fn run(input: &[u8]) {
         memory.tamper(&mut input);
     }
     let locked = Ring::new(memory.shared());
-    let claims = (Producer::claim(memory.shared(), ME), Consumer::claim(memory.shared(), ME));
+    let claims = (Producer::claim(memory.shared(), ME), Consumer::claim_with(memory.shared(), ME, policy));
     let (Ok(producer), Ok(consumer)) = claims else {
-        return refused(&memory, &locked, &mut input);
+        refused(&memory, &locked, &mut input);
+        return outcomes;
     };
     let tail = memory.control(TAIL_OFFSET);
-    let mut world = World {
+    let mut run = Run {
         memory: &memory,
         source: Room::new(RING_MAX),
         buffer: Room::new(RING_MAX),
@@ -216,28 +226,34 @@ pub fn run(input: &[u8]) {
         consumer,
         consumer_poison: None,
     };
+    run.buffer.reset(0, UNTOUCHED);
     while !input.is_empty() {
         memory.tamper(&mut input);
         let what = input.byte();
         let len = usize::from(input.byte()) * if what & 0x80 == 0 { 1 } else { 8 };
         if what & 0x40 == 0 {
-            world.produce(what & 0xF, len);
+            run.produce(what & 0xF, len);
         } else {
             let before = memory.picture();
-            world.consume(what & 0xF, len);
-            let licence =
-                Licence { control: CONSUMER_WORDS, ring_from: memory.bounds().begin(), ring_len: 0, fetched: 0..0 };
-            licence.check(&memory, &before);
+            run.consume(what & 0xF, len);
+            let allowed =
+                Allowed { control: CONSUMER_WORDS, ring_from: memory.bounds().begin(), ring_len: 0, prefetched: 0..0 };
+            allowed.check(&memory, &before);
         }
         if let Ok(held) = locked.len() {
             assert!(held < memory.bounds().size() as usize);
             assert_eq!(locked.avail(), Ok(locked.capacity() - held));
         }
         memory.check();
+        let mut hasher = DefaultHasher::new();
+        (memory.picture(), &*run.buffer.bytes()).hash(&mut hasher);
+        outcomes.push(hasher.finish());
     }
+    outcomes
 }
 
-/// Nobody may claim this ring. The locked calls refuse it, or stand it and write nothing but their index and their bytes.
+/// Nobody may claim this ring. The locked calls refuse it, or stand it and write nothing but their index and their
+/// bytes.
 fn refused(memory: &Memory, locked: &Ring<Shared>, input: &mut Input<'_>) {
     let mut buffer = Room::new(RING_MAX);
     while !input.is_empty() {
@@ -261,19 +277,19 @@ fn refused(memory: &Memory, locked: &Ring<Shared>, input: &mut Input<'_>) {
         let from = u64::from_ne_bytes(before.0[TAIL_OFFSET..TAIL_OFFSET + 8].try_into().unwrap());
         // Where the index was refused, nothing may be written: no byte is at a distance below 0.
         let good = from >= memory.bounds().begin() && from < memory.bounds().end();
-        let licence = Licence {
+        let allowed = Allowed {
             control: &[HEAD_OFFSET..HEAD_OFFSET + 8, TAIL_OFFSET..TAIL_OFFSET + 8],
             ring_from: if good { from } else { memory.bounds().begin() },
             ring_len: if good { len } else { 0 },
-            fetched: 0..0,
+            prefetched: 0..0,
         };
-        licence.check(memory, &before);
+        allowed.check(memory, &before);
         buffer.check();
         memory.check();
     }
 }
 
-impl World<'_> {
+impl<P: Policy> Run<'_, P> {
     fn produce(&mut self, what: u8, len: usize) {
         let len = len.min(RING_MAX);
         self.source.reset(len, 0xA5);
@@ -336,7 +352,7 @@ impl World<'_> {
         let published = self.memory.control(TAIL_OFFSET);
         // As many lines as were come to, counted from the line after the last; beyond the end of the ring at least one,
         // where a line may be shorter.
-        let fetched = if published == NOT_PUBLISHED {
+        let prefetched = if published == NOT_PUBLISHED {
             0..0
         } else {
             let size = self.memory.bounds().size();
@@ -345,8 +361,8 @@ impl World<'_> {
             let next = published.next_multiple_of(64);
             next..next + 64 * lines
         };
-        let licence = Licence { control: PRODUCER_WORDS, ring_from: self.tail, ring_len: len + overhead, fetched };
-        licence.check(self.memory, &before);
+        let allowed = Allowed { control: PRODUCER_WORDS, ring_from: self.tail, ring_len: len + overhead, prefetched };
+        allowed.check(self.memory, &before);
         match self.memory.control(TAIL_OFFSET) {
             NOT_PUBLISHED => self.memory.set_control(TAIL_OFFSET, shared),
             tail => {
@@ -383,12 +399,12 @@ impl World<'_> {
             4 => {
                 let mut count = 0;
                 let most = len % 5;
-                let told = consumer.for_each(most, buffer, |record, payload| {
+                let counted = consumer.for_each(most, buffer, |record, payload| {
                     assert_eq!(record.len(), payload.len());
                     count += 1;
                 });
-                let told = note(told, poison, most != 0);
-                assert!(count <= most && told.is_none_or(|told| told == count));
+                let counted = note(counted, poison, most != 0);
+                assert!(count <= most && counted.is_none_or(|counted| counted == count));
                 len
             }
             5 => match note(consumer.peek_record(), poison, true) {

@@ -19,8 +19,8 @@ thread_local! {
 
 /// Pages between two inaccessible ones, of which the last `len` bytes are in use.
 ///
-/// *Invariant OPEN*: `pages..pages + open` is mapped for reading and writing, for good, nobody else has it before the drop, and
-/// `len <= open`.
+/// **Invariant OPEN:** `pages..pages + open` is mapped for reading and writing, for good; nobody else has it before the
+/// drop; and `len <= open`.
 #[derive(Debug)]
 pub(crate) struct Room {
     pages: NonNull<u8>,
