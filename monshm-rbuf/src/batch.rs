@@ -16,10 +16,10 @@ use crate::record::{Label, Record};
 /// When the ring is full, what was written is published before the call answers [`Error::Full`], so that a
 /// wait for room inside a batch cannot wait for itself.
 #[derive(Debug)]
-#[must_use = "a batch publishes when it is dropped: at once, if it is not kept"]
+#[must_use = "a batch that is not bound to a name publishes at once"]
 pub struct WriteBatch<'a, M: Memory> {
     producer: &'a mut Producer<M>,
-    /// Where the shared `tail` stands.
+    /// Where the shared `tail` is.
     published: u64,
 }
 
@@ -97,10 +97,10 @@ impl<M: Memory> Drop for WriteBatch<'_, M> {
 ///
 /// When the ring is empty, what was read is released before the call answers [`Error::Empty`].
 #[derive(Debug)]
-#[must_use = "a batch releases when it is dropped: at once, if it is not kept"]
+#[must_use = "a batch that is not bound to a name releases at once"]
 pub struct ReadBatch<'a, M: Memory, P: Policy = Adaptive> {
     consumer: &'a mut Consumer<M, P>,
-    /// Where the shared `head` stands.
+    /// Where the shared `head` is.
     released: u64,
 }
 

@@ -62,7 +62,7 @@ pub struct Consumer<M: Memory, P: Policy = Adaptive> {
 endpoint!(Consumer, P: Policy);
 
 impl<M: Memory> Consumer<M> {
-    /// Claims the consumer's role for `claimant`, and goes on where `head` stands.
+    /// Claims the consumer's role for `claimant`, and continues at `head`.
     ///
     /// # Errors
     /// [`Error::Claimed`] when somebody holds the role; [`Error::Corrupt`] when an index is out of range.
@@ -158,7 +158,7 @@ impl<M: Memory, P: Policy> Consumer<M, P> {
         Ok(())
     }
 
-    /// Copies the next `dst.len()` bytes out, not yet released. `released`: where the shared `head` stands.
+    /// Copies the next `dst.len()` bytes out, not yet released. `released`: where the shared `head` is.
     #[inline(always)]
     pub(crate) fn take(&mut self, dst: &mut [u8], released: u64) -> Result<(), Error> {
         let len = dst.len() as u64;
@@ -201,7 +201,7 @@ impl<M: Memory, P: Policy> Consumer<M, P> {
     }
 
     /// Makes sure that `need` bytes can be read, or says why they cannot. `message`: bytes of one message;
-    /// `released`: where the shared `head` stands.
+    /// `released`: where the shared `head` is.
     pub(crate) fn ensure_readable(&mut self, need: u64, message: u64, released: u64) -> Result<(), Error> {
         if need <= self.cursor.remaining() && self.poison.is_none() {
             return Ok(());
@@ -237,7 +237,7 @@ impl<M: Memory, P: Policy> Consumer<M, P> {
     }
 
     /// Polls once for the next `len` bytes in one piece, by one load; what takes more to judge is left for
-    /// [`poll`](Self::poll). `message`: bytes of one message; `released`: where the shared `head` stands.
+    /// [`poll`](Self::poll). `message`: bytes of one message; `released`: where the shared `head` is.
     #[inline(always)]
     pub(crate) fn try_poll(&mut self, len: u64, message: u64, released: u64) -> Polled<u64> {
         if released > self.head() {

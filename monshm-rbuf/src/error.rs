@@ -65,7 +65,7 @@ pub enum Error {
         /// Bytes of the grant.
         available: usize,
     },
-    /// A record call on a ring whose own cursor does not stand at a multiple of 8: bytes and records were
+    /// A record call on a ring whose own cursor is not at a multiple of 8: bytes and records were
     /// mixed.
     Unaligned,
     /// The role is claimed already.
@@ -110,9 +110,9 @@ pub enum Corruption {
     TailWentBack,
     /// The consumer's index claims bytes that were never published.
     HeadPassedTail,
-    /// In a ring of records, `head` does not stand at a multiple of 8.
+    /// In a ring of records, `head` is not at a multiple of 8.
     HeadMisaligned,
-    /// In a ring of records, `tail` does not stand at a multiple of 8.
+    /// In a ring of records, `tail` is not at a multiple of 8.
     TailMisaligned,
     /// A word where a record must start is not a record header (all zero included).
     HeaderInvalid,

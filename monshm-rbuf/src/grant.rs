@@ -1,5 +1,5 @@
 //! Grants: room to fill in any order and then commit, data to look at and then release. Over bytes here; what is
-//! special to records stands in `record/`.
+//! special to records is in `record/`.
 //!
 //! A grant is a view, never a slice: bytes are copied in and out of it. Dropping one changes nothing.
 

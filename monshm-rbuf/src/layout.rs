@@ -1,6 +1,6 @@
 //! The control block of a ring, byte for byte.
 //!
-//! It holds no rule: the handles check what is written here. It does not say where in the segment the block stands; any
+//! It holds no rule: the handles check what is written here. It does not say where in the segment the block lies; any
 //! multiple of 128 will do.
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! c_ is the consumer's word, p_ the producer's; all of those are u32
 //! ```
 //!
-//! The two waiting flags stand on line 0, not on their writer's line: the other side loads them after each publication,
+//! The two waiting flags lie on line 0, not on their writer's line: the other side loads them after each publication,
 //! and a flag on the line of an index that is stored for each message would bring that line over each time. On line 0
 //! nothing is written while both sides are busy, so that load hits the own cache.
 //!

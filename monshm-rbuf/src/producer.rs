@@ -53,7 +53,7 @@ endpoint!(Producer);
 const PREFETCHED_AT_ONCE: u64 = 64;
 
 impl<M: Memory> Producer<M> {
-    /// Claims the producer's role for `claimant`, and goes on where `tail` stands.
+    /// Claims the producer's role for `claimant`, and continues at `tail`.
     ///
     /// # Errors
     /// [`Error::Claimed`] when somebody holds the role; [`Error::Corrupt`] when an index is out of range.
@@ -123,7 +123,7 @@ impl<M: Memory> Producer<M> {
         Ok(())
     }
 
-    /// Copies `src` behind what was written, not yet visible. `published`: where the shared `tail` stands.
+    /// Copies `src` behind what was written, not yet visible. `published`: where the shared `tail` is.
     #[inline(always)]
     pub(crate) fn stage(&mut self, src: &[u8], published: u64) -> Result<(), Error> {
         let Some(after) = self.cursor.contiguous(src.len() as u64) else { return self.stage_wrapping(src, published) };
@@ -157,14 +157,14 @@ impl<M: Memory> Producer<M> {
         }
     }
 
-    /// Brings the next `count` lines that will be written into this side's cache, for writing: by a store to each, for
-    /// nothing less does. In an exchange of messages there is time for that while the answer is awaited, not when it is
+    /// Brings the next `count` lines that will be written into this side's cache, for writing: by a store to
+    /// each. In an exchange of messages there is time for that while the answer is awaited, not when it is
     /// written.
     #[inline(always)]
     fn prefetch_for_write(&mut self, count: u64) {
         let mut line = self.tail().next_multiple_of(LINE);
         for _ in 0..count {
-            // tail stands at or before the line.
+            // tail is at or before the line.
             if !self.cursor.is_contiguous_to(line + 8) {
                 break;
             }
@@ -175,7 +175,7 @@ impl<M: Memory> Producer<M> {
     }
 
     /// Makes sure that there are `need` bytes of room, or says why there are not. `published`: where the shared `tail`
-    /// stands.
+    /// is.
     pub(crate) fn ensure_writable(&mut self, need: u64, published: u64) -> Result<(), Error> {
         if need <= self.cursor.remaining() && self.poison.is_none() {
             return Ok(());

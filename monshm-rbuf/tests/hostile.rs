@@ -63,7 +63,7 @@ fn an_index_out_of_range_is_refused_everywhere() {
             let (mut producer, mut consumer) = handles(&ring);
             ring.set(HEAD_OFFSET, bad);
             ring.set(TAIL_OFFSET, bad);
-            // What was known before may be used; the next look refuses.
+            // What was known before may be used; the next poll refuses.
             assert_eq!(producer.available(), Err(Error::Corrupt(Corruption::HeadOutOfRange)));
             poisoned_producer(&mut producer, Corruption::HeadOutOfRange);
             ring.set(TAIL_OFFSET, bad);
@@ -85,7 +85,7 @@ fn an_index_out_of_range_is_refused_everywhere() {
             assert_eq!(locked.append(&[1]), Err(tail));
             assert_eq!(locked.avail(), Err(tail));
             assert_eq!(Producer::claim(ring.memory(), ME).err(), Some(tail));
-            assert_eq!(Consumer::claim(ring.memory(), ME).err(), Some(tail), "both are looked at");
+            assert_eq!(Consumer::claim(ring.memory(), ME).err(), Some(tail), "both are checked");
         }
     }
 }
@@ -151,7 +151,7 @@ fn misaligned_indices_break_records() {
     producer.push(LABEL, &[1; 40]).unwrap();
     ring.set(HEAD_OFFSET, ring.begin() + 4);
     producer.available().unwrap();
-    // Seen at the next look at the latest, and before anything is said of the room.
+    // Seen at the next poll at the latest, and before anything is said of the room.
     let refusal = (0..PAGE).find_map(|_| producer.push(LABEL, &[1]).err());
     assert_eq!(refusal, Some(Error::Corrupt(Corruption::HeadMisaligned)));
     poisoned_producer(&mut producer, Corruption::HeadMisaligned);
@@ -325,7 +325,7 @@ fn the_longest_record_fits_everywhere_and_one_more_byte_never() {
         producer.push(LABEL, &[]).unwrap();
         assert!(matches!(
             producer.push_checked(LABEL, &payload[..limit - 7]),
-            Err(Error::TooLong { requested, limit: told }) if requested == limit - 7 && told == limit - 8
+            Err(Error::TooLong { requested, limit: stated }) if requested == limit - 7 && stated == limit - 8
         ));
         assert_eq!(consumer.pop(&mut []).unwrap().len(), 0);
     }
@@ -433,7 +433,7 @@ fn apply(ring: &Guarded, tamper: &Tamper) {
 fn check<T>(outcome: Result<T, Error>, poison: &mut Option<Corruption>) -> Option<T> {
     match (outcome, *poison) {
         (Err(Error::Corrupt(now)), Some(before)) => {
-            assert_eq!(now, before, "the first fault stands");
+            assert_eq!(now, before, "the first fault stays");
             None
         }
         (Err(Error::Corrupt(now)), None) => {

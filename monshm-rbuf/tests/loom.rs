@@ -44,7 +44,7 @@ impl LoomMemory {
         }))
     }
 
-    /// A ring whose indices stand at `at`, empty.
+    /// A ring whose indices are at `at`, empty.
     fn starting_at(size: usize, at: u64) -> Self {
         let memory = LoomMemory::new(size);
         memory.store64(Field64::Head, BEGIN + at, Ordering::SeqCst);
@@ -199,7 +199,7 @@ fn the_line_that_is_prefetched_is_free() {
     });
 }
 
-/// Both sides refuse on what they knew last, look again, and go on; the ring is filled to the last byte.
+/// Both sides refuse on what they knew last, poll again, and go on; the ring is filled to the last byte.
 #[test]
 fn full_and_empty_with_stale_caches() {
     loom::model(|| {
@@ -336,7 +336,7 @@ fn close_and_abandon() {
     });
 }
 
-/// Whoever reads a message that was written after a drop sees the drop.
+/// A consumer that reads a message written after a drop sees the drop.
 #[test]
 fn drop_counting() {
     loom::model(|| {
@@ -353,7 +353,10 @@ fn drop_counting() {
                 match consumer.read(&mut got) {
                     Ok(()) => {
                         let missing = u64::from(got[0] - 1) - received;
-                        assert!(consumer.drops().records >= missing, "a number is missing, and we were not told");
+                        assert!(
+                            consumer.drops().records >= missing,
+                            "a number is missing, and was not counted as dropped"
+                        );
                         received += 1;
                     }
                     Err(_) if closed => break,
@@ -473,7 +476,7 @@ fn an_adversary_writes_indices() {
     }
 }
 
-/// Of two that claim one role, one gets it; when it lets go, the next goes on at its index.
+/// Of two that claim one role, one gets it; when it releases it, the next continues at its index.
 #[test]
 fn a_claim_is_exclusive_and_hands_the_index_on() {
     loom::model(|| {
@@ -530,7 +533,7 @@ fn locked_use_follows_a_claim() {
     });
 }
 
-/// Two that want a dead claimant's place: one gets it, and the late drop of the dead one takes nothing away.
+/// Two take a dead claimant's role over: one gets it, and the late drop of the dead one takes nothing away.
 #[test]
 fn one_successor_takes_over() {
     loom::model(|| {

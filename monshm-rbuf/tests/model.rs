@@ -294,8 +294,8 @@ proptest! {
                             prop_assert!(len <= limit);
                             model.push_back((label, checked, payload));
                         }
-                        Err(Error::TooLong { requested, limit: told }) => {
-                            prop_assert_eq!((requested, told), (len, limit));
+                        Err(Error::TooLong { requested, limit: stated }) => {
+                            prop_assert_eq!((requested, stated), (len, limit));
                             prop_assert!(len > limit);
                         }
                         Err(Error::Full { requested, available }) => prop_assert!(requested > available),

@@ -28,7 +28,7 @@ enum Killer {
 }
 use Killer::{Loom, Optimised, Test, Unit};
 
-/// File, what stands there, what is put in its place, what must notice.
+/// File, what is there, what is put in its place, what must notice.
 type Row = (&'static str, &'static str, &'static str, Killer);
 
 const ROWS: &[Row] = &[
@@ -87,12 +87,7 @@ const ROWS: &[Row] = &[
         "load32(<R::Peer as Role>::CLOSED, Relaxed)",
         Loom("close_and_abandon"),
     ),
-    (
-        "claim.rs",
-        "poll that follows here sees\n        // what that side published before its fence.\n        self.memory.fence();",
-        "",
-        Loom("no_wake_up"),
-    ),
+    ("claim.rs", "        self.memory.fence();\n", "", Loom("no_wake_up")),
     (
         "claim.rs",
         "// Pairs with the fence in `begin_wait`.\n        self.memory.light_fence();",
@@ -239,8 +234,8 @@ const ROWS: &[Row] = &[
     ("record/write.rs", " && !matches!(room, Err(Error::Corrupt(_)))", "", Test("hostile", "an_index_out_of_range")),
     (
         "record/read.rs",
-        "        if self.cached_tail() & 7 != 0 {\n            return Err(self.poison(Corruption::TailMisaligned));\n        }\n",
-        "",
+        "if self.cached_tail() & 7 != 0 {\n            return Err",
+        "if false {\n            return Err",
         Test("hostile", "misaligned_indices"),
     ),
     (
@@ -310,7 +305,7 @@ const ROWS: &[Row] = &[
     ("cursor.rs", "(self.bounds.end(), 0)", "(self.bounds.end() + 1, 0)", Unit("contiguous_bytes_are")),
     (
         "cursor.rs",
-        "        (self.contiguous_end, self.extend_end, self.wrapped_limit, self.wrapped) = (0, 0, self.position, true);\n",
+        "(self.contiguous_end, self.extend_end, self.wrapped_limit, self.wrapped) = (0, 0, self.position, true);",
         "",
         Unit("an_exhausted_cursor"),
     ),

@@ -48,7 +48,7 @@ pub extern "C" fn rust_eh_personality() -> ! {
     abort()
 }
 
-/// What went wrong is not told: there is nowhere to print it.
+/// It does not say what went wrong: there is nowhere to print it.
 struct Wrong;
 
 impl From<monshm_rbuf::Error> for Wrong {

@@ -1,4 +1,4 @@
-//! libFuzzer's way into `monshm_fuzzing::records`, where the body stands.
+//! libFuzzer's way into `monshm_fuzzing::records`, where the body is.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! libFuzzer's way into `monshm_fuzzing::ring_ends`, where the body stands.
+//! libFuzzer's way into `monshm_fuzzing::ring_ends`, where the body is.
 
 #![no_main]
 

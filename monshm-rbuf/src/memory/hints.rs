@@ -34,7 +34,7 @@ pub trait Hints {
         core::hint::spin_loop();
     }
 
-    /// A counter that runs at a steady rate, in ticks of any length; `None` where there is none. A clock that stands or
+    /// A counter that runs at a steady rate, in ticks of any length; `None` where there is none. A clock that stops or
     /// goes back costs time, nothing else.
     #[inline(always)]
     fn clock(&self) -> Option<u64> {

@@ -50,12 +50,12 @@ pub enum Field32 {
 
 /// A control block and the bytes of a ring.
 ///
-/// Every word and byte may be changed by a peer at any time; an implementation must stand that without undefined
+/// Every word and byte may be changed by a peer at any time; an implementation must bear that without undefined
 /// behaviour, and must not let the compiler read a byte of the ring twice for one call. [`Shared`] is the
 /// implementation for real memory; a checker of models writes another.
 ///
 /// # Safety
-/// * `bounds` gives the same answer for the life of the value, and of all values that stand for the same ring.
+/// * `bounds` gives the same answer for the life of the value, and of all values for the same ring.
 /// * The memory stays valid while the value lives, wherever the value is moved to.
 /// * An access stays inside what its arguments name: `copy_in` and `copy_out` touch `[offset, offset + len)` and
 ///   nothing else of the segment; the word calls touch 8 bytes.

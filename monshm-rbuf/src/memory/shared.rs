@@ -75,8 +75,8 @@ impl<K> Shared<K> {
     }
 
     /// Makes each call check `mark` after it used the memory. A set mark says that the memory was truncated: another
-    /// process cut the file behind it, and whoever noticed set the mark, then put zeros in its place. Calls then answer
-    /// [`Corruption::MemoryLost`](crate::Corruption::MemoryLost). Without a mark nothing is checked.
+    /// process cut the file behind it, and the process that noticed set the mark, then put zeros in its place. Calls
+    /// then answer [`Corruption::MemoryLost`](crate::Corruption::MemoryLost). Without a mark nothing is checked.
     #[must_use]
     pub fn with_truncation_mark(mut self, mark: Option<&'static AtomicBool>) -> Self {
         self.truncation = mark;

@@ -220,7 +220,7 @@ mod tests {
 
     const MESSAGE: u64 = 64;
 
-    /// A consumer as the policy sees it: finds add up until the horizon says that the policy wants to be told.
+    /// A consumer as the policy sees it: finds add up until the horizon says that the policy wants to be asked.
     struct Consumer {
         policy: Adaptive,
         unreported: u64,

@@ -19,7 +19,7 @@
 /// How trials go; the same for the life of a [`Tuner`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
-    /// Progress of one sample, in the unit that [`Tuner::observe`] is told.
+    /// Progress of one sample, in the unit that is given to [`Tuner::observe`].
     pub(crate) sample: u64,
     /// Samples of the default setting that are timed before a trial.
     pub(crate) baseline: u32,

@@ -1,6 +1,6 @@
 //! The record header, one 64-bit word, and the two values that callers see of it.
 //!
-//! A word is loaded once and decoded from the private copy. Whether a record fits where it stands is decided
+//! A word is loaded once and decoded from the private copy. Whether a record fits where it is, is decided
 //! in the consumer, which knows what is published.
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! a record   | header, 8 bytes | [check word, 8 bytes] | payload | 0 … 7 bytes up to a multiple of 8 |
 //! ```
 //!
-//! A record stands at a multiple of 8 from the base of the segment and never reaches over the end of the ring.
+//! A record begins at a multiple of 8 from the base of the segment and never reaches over the end of the ring.
 
 use core::fmt;
 

@@ -141,7 +141,7 @@ impl<M: Memory, P: Policy> Consumer<M, P> {
         outcome.map(|()| count)
     }
 
-    /// Copies the next record out, not yet released. `released`: where the shared `head` stands.
+    /// Copies the next record out, not yet released. `released`: where the shared `head` is.
     #[inline(always)]
     pub(crate) fn take_record(&mut self, dst: &mut [u8], released: u64) -> Result<Record, Error> {
         match self.take_plain_record(dst, released) {

@@ -148,7 +148,7 @@ impl<M: Memory> Producer<M> {
         (self.longest as usize).saturating_sub(HEADER_LEN)
     }
 
-    /// Writes a record, not yet visible. `published`: where the shared `tail` stands.
+    /// Writes a record, not yet visible. `published`: where the shared `tail` is.
     #[inline(always)]
     pub(crate) fn stage_record(&mut self, label: Label, payload: &[u8], published: u64) -> Result<(), Error> {
         self.check_len(payload.len(), HEADER_LEN as u64)?;

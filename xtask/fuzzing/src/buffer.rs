@@ -163,7 +163,7 @@ impl World {
 
     /// Puts the descriptor of a new segment into the buffer, and attaches by what the buffer then begins with.
     fn encode(&mut self, input: &mut Input<'_>) {
-        // SAFETY: NULL stands for no peer; the descriptor is used here alone and ended last.
+        // SAFETY: NULL means no peer; the descriptor is used here alone and ended last.
         unsafe {
             let desc = mon_shm_new(PAGE, std::ptr::null_mut(), [1, 2][input.below(2)]);
             assert!(!desc.is_null());

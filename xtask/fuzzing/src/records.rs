@@ -1,7 +1,7 @@
 //! A ring whose bytes are the input: every record header is the fuzzer's, and bits flip while records are read.
 //!
 //! A second reading of the format, below, says of each record what a consumer must make of it; what the two disagree
-//! about is a finding. It judges what stands still: after a bit flipped inside a call, only the contract holds.
+//! about is a finding. It judges what does not change: after a bit flipped inside a call, only the contract holds.
 
 use std::num::NonZeroU32;
 
@@ -14,7 +14,7 @@ use crate::room::{PAGE, Room};
 
 const ME: NonZeroU32 = NonZeroU32::MIN;
 
-/// What the format says stands at a position.
+/// What is at a position, by the format.
 #[derive(Debug, PartialEq, Eq)]
 enum Meaning {
     Nothing,

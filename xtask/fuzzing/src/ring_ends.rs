@@ -1,7 +1,7 @@
 //! Both endpoints of a ring, and its locked use, on memory of an exact size whose control words and bytes come from
 //! the input and are rewritten by it between the calls.
 //!
-//! Checked of each call, whatever stands in memory: it ends; it answers what it may; it writes nothing but its own
+//! Checked of each call, whatever is in memory: it ends; it answers what it may; it writes nothing but its own
 //! words and, the producer, the bytes behind its own tail that its call asked for; a buffer is written as far as was
 //! read; a handle that was poisoned says so for ever. What two sides do at the same instant is for the loom models.
 
@@ -109,7 +109,7 @@ impl Memory {
         }
     }
 
-    /// All shared bytes as they stand.
+    /// All shared bytes as they are now.
     fn picture(&self) -> (Vec<u8>, Vec<u8>) {
         (self.control.copy(), self.ring.copy())
     }
@@ -186,7 +186,7 @@ struct Run<'m, P: Policy> {
     buffer: Room,
     producer: Producer<Shared>,
     producer_poison: Option<Error>,
-    /// Where the producer's private tail stands: what it last published.
+    /// The producer's private tail: what it last published.
     tail: u64,
     consumer: Consumer<Shared, P>,
     consumer_poison: Option<Error>,
@@ -252,7 +252,7 @@ fn outcome(input: &[u8], policy: impl Policy) -> Vec<u64> {
     outcomes
 }
 
-/// Nobody may claim this ring. The locked calls refuse it, or stand it and write nothing but their index and their
+/// Nobody may claim this ring. The locked calls refuse it, or accept it and write nothing but their index and their
 /// bytes.
 fn refused(memory: &Memory, locked: &Ring<Shared>, input: &mut Input<'_>) {
     let mut buffer = Room::new(RING_MAX);
@@ -296,7 +296,7 @@ impl<P: Policy> Run<'_, P> {
         let source = &*self.source.bytes();
         let label = Label { kind: len as u8, flags: what, tag: 3 };
         let (producer, poison) = (&mut self.producer, &mut self.producer_poison);
-        // The producer never looks at the shared word, so that one which no producer writes shows whether it published.
+        // The producer never loads the shared word, so that one which no producer writes shows whether it published.
         let shared = self.memory.control(TAIL_OFFSET);
         self.memory.set_control(TAIL_OFFSET, NOT_PUBLISHED);
         let before = self.memory.picture();

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 /// The unit of protection.
 pub(crate) const PAGE: usize = 4096;
 
-/// What stands in the bytes that nobody may write.
+/// What is in the bytes that nobody may write.
 const CANARY: u8 = 0xC5;
 
 thread_local! {

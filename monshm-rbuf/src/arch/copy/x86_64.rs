@@ -281,21 +281,21 @@ unsafe fn large<D: Direction>(src: *const u8, dst: *mut u8, len: usize) {
     }
     // Vector stores that straddle two lines cost twice: go on from the middle or the start of the destination's next
     // line.
-    let ahead = dst.addr().wrapping_neg() & 31;
+    let skipped = dst.addr().wrapping_neg() & 31;
     // SAFETY: AVX is there. To shared memory len ≥ 256; 32 to 63 bytes at the start and 32 at the end, of the 64 each
-    // that are copied by halves, are left out of the middle, which has at least 161. From it len ≥ 128; what `ahead`
+    // that are copied by halves, are left out of the middle, which has at least 161. From it len ≥ 128; what `skipped`
     // passes over is within the 64 bytes that are copied first, and by_avx takes its shorter rest as it takes any.
     unsafe {
         if D::FROM_PRIVATE {
             // What was just stored is mostly at the start or the end.
             D::line(src, dst, 64);
-            by_avx(src.add(32 + ahead), dst.add(32 + ahead), len - 64 - ahead);
+            by_avx(src.add(32 + skipped), dst.add(32 + skipped), len - 64 - skipped);
             D::line(src.add(len - 64), dst.add(len - 64), 64);
-        } else if ahead == 0 || len < 256 {
+        } else if skipped == 0 || len < 256 {
             by_avx(src, dst, len);
         } else {
             D::line(src, dst, 64);
-            by_avx(src.add(ahead), dst.add(ahead), len - ahead);
+            by_avx(src.add(skipped), dst.add(skipped), len - skipped);
         }
     }
 }
