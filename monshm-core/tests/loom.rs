@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use loom::sync::Arc;
 use loom::sync::atomic::Ordering::Relaxed;
 use loom::thread::{JoinHandle, spawn};
-use monshm_core::Slot;
-use monshm_core::lock::word::{self as lock_word, Taken, Word, WordFault};
+use monshm_core::lock::word::{self, TIMED_OUT, Word};
+use monshm_core::{PreviousHolder, Slot};
 use world::{ALWAYS, HANDOFF, OWNER_DIED, Party, WAITERS, World};
 
 /// Explores `body` with the preemptions that `LOOM_MAX_PREEMPTIONS` allows, else with two.
@@ -56,7 +56,7 @@ fn two_parties_exclude_each_other_and_neither_is_lost() {
         });
         Party::new(&world, slot(0)).pass();
         other.join().unwrap();
-        assert_eq!((world.touched(), world.word.peek() & !WAITERS), (3, 0));
+        assert_eq!((world.touched(), world.word.load(Relaxed) & !WAITERS), (3, 0));
     });
 }
 
@@ -140,7 +140,7 @@ fn a_newcomer_does_not_pass_who_was_promised_the_lock() {
         let old = start(&world, move |world| order_of(world, Party::new(world, slot(1)).expiring(1)));
         let newcomer = start(&world, move |world| order_of(world, Party::new(world, slot(2))));
         world.touch();
-        let promised = world.word.peek() & HANDOFF != 0;
+        let promised = world.word.load(Relaxed) & HANDOFF != 0;
         Party::new(&world, slot(0)).release().unwrap();
         let orders = (old.join().unwrap(), newcomer.join().unwrap());
         assert!(!promised || orders == (2, 3), "{orders:?}");
@@ -161,7 +161,7 @@ fn who_gives_up_leaves_neither_the_promise_nor_a_sleeper_behind() {
         Party::new(&world, slot(0)).release().unwrap();
         hasty.join().unwrap();
         patient.join().unwrap();
-        assert_eq!(world.word.peek() & HANDOFF, 0);
+        assert_eq!(world.word.load(Relaxed) & HANDOFF, 0);
     });
 }
 
@@ -201,7 +201,7 @@ fn a_live_holder_is_never_robbed() {
         world.touch();
         Party::new(&world, slot(0)).release().unwrap();
         let taken = waiter.join().unwrap();
-        assert!(matches!(taken, Ok(Taken::Clean) | Err(WordFault::TimedOut)), "{taken:?}");
+        assert!(matches!(taken, Ok(PreviousHolder::Released) | Err(TIMED_OUT)), "{taken:?}");
     });
 }
 
@@ -227,7 +227,7 @@ fn a_try_after_a_dead_holders_slot_was_adopted_sees_what_the_dead_wrote() {
         let trier = start(&world, |world| {
             let party = Party::new(world, slot(1));
             if let Some(taken) = party.try_acquire().unwrap() {
-                assert_eq!(taken, Taken::OwnerDied);
+                assert_eq!(taken, PreviousHolder::Died);
                 world.touch();
                 party.release().unwrap();
             }
@@ -236,6 +236,28 @@ fn a_try_after_a_dead_holders_slot_was_adopted_sees_what_the_dead_wrote() {
         world.leave(slot(3));
         world.attach(slot(3));
         trier.join().unwrap();
+    });
+}
+
+/// The first to take over does not repair: each later one is told, until one has.
+#[test]
+fn an_unrepaired_release_tells_the_next_holder() {
+    check(|| {
+        let world = Arc::new(World::new(slot(0).tag() | WAITERS));
+        world.leave(slot(0));
+        let other = start(&world, |world| Party::new(world, slot(1)).expiring(1).pass());
+        let party = Party::new(&world, slot(2)).expiring(1);
+        let first = party.acquire().unwrap();
+        world.touch();
+        if first == PreviousHolder::Died {
+            party.release_unrepaired().unwrap()
+        } else {
+            party.release().unwrap()
+        }
+        let second = other.join().unwrap();
+        // Either the other one came first, and its plain release ends it; or it came second, and is told as well.
+        assert_eq!(second, PreviousHolder::Died, "{first:?}");
+        assert_eq!(world.touched(), 2);
     });
 }
 
@@ -249,8 +271,8 @@ fn pass_as_heir(world: &World, marks: u32) {
     world.attach(slot(3));
     let heir = Party::new(world, slot(3)).expiring(1);
     heir.acquire().unwrap();
-    let held = world.word.peek();
-    world.word.replace(held, held | marks, Relaxed);
+    let held = world.word.load(Relaxed);
+    let _ = world.word.compare_exchange(held, held | marks, Relaxed, Relaxed);
     world.touch();
     heir.release().unwrap();
 }
@@ -350,7 +372,7 @@ fn a_hostile_writer_can_neither_crash_nor_detain_a_call() {
             let _ = party.release();
             let _ = party.acquire();
             let _ = party.release();
-            lock_word::adopt(&world.word, slot(1), &party);
+            word::adopt(&world.word, slot(1), &party);
             hostile.join().unwrap();
         });
     }

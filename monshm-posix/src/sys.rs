@@ -13,6 +13,8 @@ pub(crate) mod signal;
 use std::cell::UnsafeCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
+#[cfg(feature = "futex")]
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use monshm_core::error::{Error, ErrorKind, Operation};
@@ -200,20 +202,20 @@ pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
     let _ = unsafe { rustix::mm::munmap(base.as_ptr().cast(), len) };
 }
 
-/// Asks that every [`barrier_everywhere`] reach this process too. Whether they do: not where the kernel has none.
+/// Asks that every [`heavy_fence`] reach this process too. Whether it does: not where the kernel has none.
 #[cfg(any(feature = "futex", feature = "semaphore"))]
-pub(crate) fn register_for_barriers() -> bool {
+pub(crate) fn register_for_fences() -> bool {
     // Once for the process: the kernel keeps it with the address space.
     static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
 }
 
-/// A full barrier on every core that runs a process which asked for it, and on this one; where the kernel has none, on
-/// this one alone.
+/// A full fence on every core that runs a process which registered for it, and on this one; where the kernel has none,
+/// on this one alone.
 #[cfg(any(feature = "futex", feature = "semaphore"))]
-pub(crate) fn barrier_everywhere() {
+pub(crate) fn heavy_fence() {
     if !membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
-        // Pairs with the holder's own barrier, which it passes where it is not registered.
+        // Pairs with the fence of a holder that is not registered.
         std::sync::atomic::fence(Ordering::SeqCst);
     }
 }
@@ -242,39 +244,30 @@ fn timespec(at_ns: u64) -> libc::timespec {
     time
 }
 
-/// futex(2), across processes.
+/// How long is slept at a time where nobody can be woken.
 #[cfg(feature = "futex")]
-pub(crate) mod futex {
-    use std::num::NonZeroU32;
-    use std::sync::atomic::AtomicU32;
-    use std::time::Duration;
+const NAP: std::time::Duration = std::time::Duration::from_millis(1);
 
-    use rustix::io::Errno;
-    use rustix::thread::Timespec;
-    use rustix::thread::futex::{Flags, wait_bitset, wake as wake_word};
-
-    const ANY: NonZeroU32 = NonZeroU32::MAX;
-
-    /// How long is slept at a time where nobody can be woken.
-    const NAP: Duration = Duration::from_millis(1);
-
-    /// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
-    pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) {
-        let until = Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
-        // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "look again".
-        let answer = wait_bitset(word, Flags::empty(), expected, Some(&until), ANY);
-        if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
-            // A container that forbids it: without a sleep the caller would look again at once, and so without end.
-            let left = Duration::from_nanos(until_ns.saturating_sub(super::now_ns()));
-            std::thread::sleep(left.min(NAP));
-        }
+/// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
+#[cfg(feature = "futex")]
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, until_ns: u64) {
+    use rustix::thread::{Timespec, futex};
+    let until = Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
+    // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "check again".
+    let any = std::num::NonZeroU32::MAX;
+    let answer = futex::wait_bitset(word, futex::Flags::empty(), expected, Some(&until), any);
+    if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
+        // A container that forbids it: without a sleep the caller would check again at once, and so without end.
+        let left = std::time::Duration::from_nanos(until_ns.saturating_sub(now_ns()));
+        std::thread::sleep(left.min(NAP));
     }
+}
 
-    /// Wakes up to `count` sleepers.
-    pub(crate) fn wake(word: &AtomicU32, count: u32) {
-        // Fails only where the word is not mapped, which a reference excludes.
-        let _ = wake_word(word, Flags::empty(), count);
-    }
+/// Wakes up to `count` sleepers.
+#[cfg(feature = "futex")]
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+    // Fails only where the word is not mapped, which a reference excludes.
+    let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), count);
 }
 
 /// Whether futex(2) is there: libc's locks sleep by it, and libc ends the process when it is refused.

@@ -124,9 +124,9 @@ fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
             assert_eq!(word(&peer).load(Ordering::Relaxed), 0, "{left} bytes left");
             assert!(peer.truncation().happened() && !segment.truncation().happened(), "each mapping has its own mark");
             // The whole mapping is private now: what one side writes, the other does not see.
-            peer.region().header().attached.store(3, Ordering::Relaxed);
+            peer.region().header().sleepers().store(3, Ordering::Relaxed);
             word(&peer).fetch_add(1, Ordering::Relaxed);
-            assert_ne!(segment.region().header().attached.load(Ordering::Relaxed), 3);
+            assert_ne!(segment.region().header().sleepers().load(Ordering::Relaxed), 3);
             assert_eq!(word(&segment).swap(9, Ordering::Relaxed), 0);
             assert!(segment.truncation().happened());
         }
@@ -381,7 +381,7 @@ fn a_full_table_is_told_and_comes_free_again() {
         let last = kept.last().unwrap();
         let (_, file) = share(last, LockKind::Futex);
         ftruncate(&file, 0).unwrap();
-        last.region().header().attached.load(Ordering::Relaxed);
+        last.region().header().sleepers().load(Ordering::Relaxed);
         assert!(last.truncation().happened());
         assert_eq!(kept.iter().filter(|segment| segment.truncation().happened()).count(), 1);
     });
@@ -401,7 +401,7 @@ fn threads_that_fault_together_all_go_on() {
                         // Until it sees the loss; each access may be the one that faults.
                         while !segment.truncation().happened() {
                             word(segment).fetch_add(thread + 1, Ordering::Relaxed);
-                            segment.region().header().sleepers.fetch_or(1, Ordering::Relaxed);
+                            segment.region().header().sleepers().fetch_or(1, Ordering::Relaxed);
                         }
                     });
                 }

@@ -128,6 +128,11 @@ impl Shares {
         unsafe { &*header }
     }
 
+    #[inline]
+    pub(crate) fn region(&self) -> MappedBytes {
+        self.segment.region()
+    }
+
     /// What messages call the segment.
     #[cfg(feature = "futex")]
     pub(crate) fn name(&self) -> String {

@@ -300,7 +300,7 @@ pub(crate) fn page_size() -> usize {
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.
-pub(crate) fn monotonic_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let mut now = timespec(Duration::ZERO);
     // SAFETY: the clock exists on every supported system, and one timespec is written.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
@@ -309,7 +309,7 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 /// Fills `bytes` at random; what cannot be filled keeps the clock's lowest bits.
 pub(crate) fn random(bytes: &mut [u8; 4]) {
-    *bytes = (monotonic_ns() as u32).to_ne_bytes();
+    *bytes = (now_ns() as u32).to_ne_bytes();
     // SAFETY: at most four bytes are written, all of them valid u8.
     unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
 }
@@ -345,45 +345,45 @@ pub(crate) fn at_fork_in_child(handler: unsafe extern "C" fn()) -> Result<(), Er
 #[cfg(feature = "futex")]
 const NAP: Duration = Duration::from_millis(1);
 
-/// `FUTEX_WAIT` across processes, at most for `longest`. Whether that has passed.
+/// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
 #[cfg(feature = "futex")]
-pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, longest: Duration) -> bool {
-    let timeout = timespec(longest);
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, until_ns: u64) {
+    const ANY: u32 = u32::MAX;
+    let until = timespec(Duration::from_nanos(until_ns));
+    // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "check again".
     // SAFETY: the word is valid for as long as it is borrowed, and the kernel reads it and one timespec.
-    let result =
-        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, &raw const timeout) };
-    match if result < 0 { last() } else { Errno(0) } {
-        Errno(libc::ETIMEDOUT) => true,
-        Errno(libc::ENOSYS | libc::EPERM) => {
-            // A container that forbids it: without a sleep the caller would look again at once, and so without end.
-            std::thread::sleep(longest.min(NAP));
-            longest <= NAP
-        }
-        _ => false,
+    let result = unsafe {
+        let (command, unused) = (libc::FUTEX_WAIT_BITSET, ptr::null::<u32>());
+        libc::syscall(libc::SYS_futex, word.as_ptr(), command, expected, &raw const until, unused, ANY)
+    };
+    if result < 0 && matches!(last(), Errno(libc::ENOSYS | libc::EPERM)) {
+        // A container that forbids it: without a sleep the caller would check again at once, and so without end.
+        let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
+        std::thread::sleep(left.min(NAP));
     }
 }
 
-/// `FUTEX_WAKE` across processes, of at most `count` waiters.
+/// Wakes up to `count` sleepers.
 #[cfg(feature = "futex")]
-pub(crate) fn futex_wake(word: &AtomicU32, count: c_int) {
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
     // SAFETY: the word is valid for as long as it is borrowed; waking reads nothing else.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
 }
 
-/// Asks that every [`barrier_everywhere`] reach this process too. Whether they do: not where the kernel has none.
+/// Asks that every [`heavy_fence`] reach this process too. Whether it does: not where the kernel has none.
 #[cfg(feature = "futex")]
-pub(crate) fn register_for_barriers() -> bool {
+pub(crate) fn register_for_fences() -> bool {
     // Once for the process: the kernel keeps it with the address space.
     static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
 }
 
-/// A full barrier on every core that runs a process which asked for it, and on this one; where the kernel has none, on
-/// this one alone.
+/// A full fence on every core that runs a process which registered for it, and on this one; where the kernel has none,
+/// on this one alone.
 #[cfg(feature = "futex")]
-pub(crate) fn barrier_everywhere() {
+pub(crate) fn heavy_fence() {
     if !membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
-        // Pairs with the holder's own barrier, which it passes where it is not registered.
+        // Pairs with the fence of a holder that is not registered.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
     }
 }

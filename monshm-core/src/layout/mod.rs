@@ -21,7 +21,8 @@
 //!  256    head u64         consumer                                                   │ 384 bytes
 //!  384    tail u64         producer                                                   ┘
 //!  512    lock area        64 bytes, the lock's own
-//!  576    dirty u32        holder of a SysV lock: its slot's tag while it is inside, else 0
+//!  576    dirty u32        holder of a SysV lock, while inside, or of a pthread mutex that a dead holder left, until
+//!                         it has repaired: its slot's tag; else 0
 //!  580    sleepers u32     waiters of a word lock: bit N while slot N sleeps, or is about to
 //!  584    …                zero
 //!  640    tokens           16 × 16 bytes, creator; spent by the peer that attaches
@@ -33,6 +34,7 @@
 //! All numbers are in native byte order. What different sides write stands on different 128-byte lines.
 
 use core::mem::offset_of;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::descriptor::{Identity, Token};
@@ -53,6 +55,9 @@ pub const RING_ALIGN: u64 = 128;
 
 /// How many descriptors can be under way at a time; one more takes the place of the oldest.
 pub const TOKEN_COUNT: usize = 16;
+
+/// The bytes that belong to the lock.
+pub const LOCK_AREA_SIZE: usize = 64;
 
 /// The version of the layout above.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -83,7 +88,7 @@ pub struct Header {
     /// The words of the ring, `mon_shm_rbuf`.
     pub ring: RingWords,
     /// 64 bytes that belong to the lock: a futex word, a `pthread_mutex_t`, or an owner word and a `sem_t`.
-    pub lock_area: [AtomicU64; 8],
+    pub lock_area: [AtomicU64; LOCK_AREA_SIZE / 8],
     /// The tag of the slot that is inside a SysV lock, 0 for nobody. Left behind by a holder that died.
     pub dirty: AtomicU32,
     /// Bit N: the waiter of a lock word in slot N is asleep, or about to be. See `lock_word`.
@@ -315,6 +320,34 @@ impl Header {
         self.tokens.iter().find(|words| {
             first != 0 && words.first.load(Ordering::Acquire) == first && words.second.load(Ordering::Acquire) == second
         })
+    }
+
+    /// The word of a word lock: the first four bytes of the lock area. Any attached process may change it at any time.
+    #[inline]
+    pub const fn lock_word(&self) -> &AtomicU32 {
+        // SAFETY: the first four bytes of the area, which has 64, at a multiple of 8, valid while self is borrowed; every
+        // process uses them as this atomic alone, and concurrent writers are what an atomic is for.
+        unsafe { AtomicU32::from_ptr(self.lock_area.as_ptr().cast_mut().cast()) }
+    }
+
+    /// The 64 bytes that belong to the lock, at a multiple of 64: a futex word, a `pthread_mutex_t`, or an owner word
+    /// and a `sem_t`.
+    #[inline]
+    pub fn lock_area(&self) -> NonNull<u8> {
+        NonNull::from(&self.lock_area).cast()
+    }
+
+    /// The tag of the slot that a lock without an owner word marks: a SysV semaphore while it is held, a pthread mutex
+    /// while what a dead holder left is not repaired. 0 for none.
+    #[inline]
+    pub const fn dirty(&self) -> &AtomicU32 {
+        &self.dirty
+    }
+
+    /// Bit N: the waiter of a lock word in slot N is asleep, or about to be.
+    #[inline]
+    pub const fn sleepers(&self) -> &AtomicU32 {
+        &self.sleepers
     }
 
     /// Writes who sits in `slot`, for people who look at the segment.

@@ -1,8 +1,12 @@
-//! What every lock promises: the raw contract that backends implement. The guard that users hold is the facade's.
+//! What every lock promises: the raw contract that backends implement, and the lock in one word that both share.
+//!
+//! The guard that users hold is the facade's; how a process sleeps and wakes is each backend's.
 
 use core::time::Duration;
 
 pub mod word;
+#[cfg(feature = "alloc")]
+pub mod word_lock;
 
 /// How the previous holder of a lock left it, as an acquisition found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,7 +86,7 @@ pub trait RawLock: core::fmt::Debug + Send + Sync {
     /// Only what the operating system answers.
     fn repaired(&self) -> crate::Result<()>;
 
-    /// Releases the lock.
+    /// Releases the lock. Without [`RawLock::repaired`] after a death, the next holder is told of it again.
     ///
     /// # Errors
     /// `Corrupt` when somebody else changed the lock meanwhile: it may then still look held.

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU32 as Counter, Ordering::SeqCst};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::sync::{Condvar, Mutex};
-use monshm_core::Slot;
-use monshm_core::lock::word::{self as lock_word, Environment, Taken, Word, WordFault};
+use monshm_core::lock::word::{self, WaitContext, Word};
+use monshm_core::{ErrorKind, PreviousHolder, Slot};
 
 pub const OWNER_DIED: u32 = 1 << 29;
 pub const HANDOFF: u32 = 1 << 30;
@@ -28,23 +28,23 @@ pub const ALWAYS: u32 = u32::MAX;
 pub struct ModelWord(pub AtomicU32);
 
 impl Word for ModelWord {
-    fn peek(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+    fn load(&self, order: Ordering) -> u32 {
+        self.0.load(order)
     }
-    fn put(&self, value: u32) {
+    fn store(&self, value: u32, order: Ordering) {
         // A swap for the store of production: loom forgets that an exchange follows at once on the value that it read,
         // and would put a store of the holder's before an exchange that read what the holder wrote before. It orders
         // no more than the store does.
-        self.0.swap(value, Ordering::Release);
+        self.0.swap(value, order);
     }
-    fn raise(&self, bits: u32) {
-        self.0.fetch_or(bits, Ordering::Relaxed);
+    fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
+        self.0.fetch_or(bits, order)
     }
-    fn lower(&self, bits: u32) {
-        self.0.fetch_and(!bits, Ordering::Relaxed);
+    fn fetch_and(&self, mask: u32, order: Ordering) -> u32 {
+        self.0.fetch_and(mask, order)
     }
-    fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
-        self.0.compare_exchange(current, new, ordering, Ordering::Relaxed).is_ok()
+    fn compare_exchange(&self, current: u32, new: u32, success: Ordering, failure: Ordering) -> Result<u32, u32> {
+        self.0.compare_exchange(current, new, success, failure)
     }
 }
 
@@ -113,7 +113,7 @@ impl World {
     /// A new process takes `slot`, as every process does before its first acquisition.
     pub fn attach(&self, slot: Slot) {
         *self.gone.lock().unwrap() &= !(1 << slot.index());
-        lock_word::adopt(&self.word, slot, &Party::new(self, slot));
+        word::adopt(&self.word, slot, &Party::new(self, slot));
     }
 
     /// What a holder does inside.
@@ -171,33 +171,37 @@ impl<'w> Party<'w> {
         self
     }
 
-    pub fn acquire(&self) -> Result<Taken, WordFault> {
-        lock_word::acquire(&self.world.word, self.slot, self).inspect(|taken| self.note(*taken))
+    pub fn acquire(&self) -> Result<PreviousHolder, ErrorKind> {
+        word::acquire(&self.world.word, self.slot, self).inspect(|taken| self.note(*taken))
     }
 
-    pub fn try_acquire(&self) -> Result<Option<Taken>, WordFault> {
-        let taken = lock_word::try_acquire(&self.world.word, self.slot)?;
+    pub fn try_acquire(&self) -> Result<Option<PreviousHolder>, ErrorKind> {
+        let taken = word::try_acquire(&self.world.word, self.slot)?;
         Ok(taken.inspect(|taken| self.note(*taken)))
     }
 
     pub fn acquire_now(&self) -> bool {
-        lock_word::acquire_now(&self.world.word, self.slot)
+        word::acquire_now(&self.world.word, self.slot)
     }
 
-    pub fn release(&self) -> Result<(), WordFault> {
-        lock_word::release(&self.world.word, self.slot, self)
+    pub fn release(&self) -> Result<(), ErrorKind> {
+        word::release(&self.world.word, self.slot, self)
+    }
+
+    pub fn release_unrepaired(&self) -> Result<(), ErrorKind> {
+        word::release_unrepaired(&self.world.word, self.slot, self)
     }
 
     /// In, and out again.
-    pub fn pass(&self) -> Taken {
+    pub fn pass(&self) -> PreviousHolder {
         let taken = self.acquire().unwrap();
         self.world.touch();
         self.release().unwrap();
         taken
     }
 
-    fn note(&self, taken: Taken) {
-        if taken == Taken::OwnerDied {
+    fn note(&self, taken: PreviousHolder) {
+        if taken == PreviousHolder::Died {
             self.world.told.fetch_add(1, SeqCst);
         }
     }
@@ -211,24 +215,24 @@ fn take_one(left: &Cell<u32>) -> bool {
     some
 }
 
-impl Environment for Party<'_> {
-    const SPINS: u32 = 0;
+impl WaitContext for Party<'_> {
+    const SPINS: bool = false;
 
     fn sleepers(&self) -> &impl Word {
         &self.world.sleepers
     }
 
-    fn barrier(&self) {
+    fn heavy_fence(&self) {
         fence(Ordering::SeqCst);
     }
 
-    fn settle(&self) {
+    fn light_fence(&self) {
         fence(Ordering::SeqCst);
     }
 
-    fn wait(&self, expected: u32, _: Duration) -> bool {
+    fn park(&self, expected: u32, _: Duration) -> bool {
         let gate = self.world.gate.lock().unwrap();
-        if self.world.word.peek() != expected || take_one(&self.spurious) {
+        if self.world.word.load(Ordering::Relaxed) != expected || take_one(&self.spurious) {
             return false;
         }
         if gate.late {
@@ -242,11 +246,11 @@ impl Environment for Party<'_> {
         gate.late
     }
 
-    fn wake_one(&self) {
+    fn unpark_one(&self) {
         self.world.ring(Condvar::notify_one);
     }
 
-    fn wake_all(&self) {
+    fn unpark_all(&self) {
         self.world.ring(Condvar::notify_all);
     }
 

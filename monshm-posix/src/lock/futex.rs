@@ -1,44 +1,53 @@
 //! The lock whose waiters sleep on its word by futex(2). No pointer and no kernel object of its own: the only lock of
 //! this backend that may be shared with a peer that is not trusted.
 //!
-//! A peer can wake, requeue or never wake a sleeper; each costs a slice. The state machine is not here.
+//! A peer can wake, requeue or never wake a sleeper; each costs a slice. The state machine is `monshm_core`'s.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use monshm_core::kind::LockKind;
-use monshm_core::liveness::Slot;
-use monshm_core::lock::RawLock;
-use monshm_core::region::MappedBytes;
+use monshm_core::liveness::{Liveness, Slot};
+use monshm_core::lock::word_lock::{Parker, WordLock};
 
-use super::word::{Sleeper, WordLock};
 use crate::segment::Mapping;
 use crate::sys;
 
+/// Sleeps on the word itself.
 #[derive(Debug)]
-struct Futex;
-
-pub(super) fn create(mapping: &Arc<Mapping>, me: Slot) -> Box<dyn RawLock> {
-    Box::new(WordLock::<Futex>::new(mapping, me))
+pub(super) struct Futex {
+    mapping: Arc<Mapping>,
 }
 
-pub(super) fn open(mapping: &Arc<Mapping>, me: Slot) -> Box<dyn RawLock> {
-    Box::new(WordLock::<Futex>::new(mapping, me).adopt())
+/// The lock of a segment in which our slot is taken.
+pub(super) fn lock(mapping: &Arc<Mapping>, me: Slot) -> WordLock<Futex> {
+    let parker = Futex { mapping: Arc::clone(mapping) };
+    // SAFETY: the parker owns a share of the mapping.
+    unsafe { WordLock::new(mapping.region(), parker, LockKind::Futex, me, sys::register_for_fences()) }
 }
 
-impl Sleeper for Futex {
-    const KIND: LockKind = LockKind::Futex;
-
-    fn sleep(_: &MappedBytes, word: &AtomicU32, expected: u32, until_ns: u64) {
-        sys::futex::wait(word, expected, until_ns);
+impl Parker for Futex {
+    fn name(&self) -> String {
+        "posix futex".to_owned()
     }
 
-    fn wake_one(_: &MappedBytes, word: &AtomicU32) {
-        sys::futex::wake(word, 1);
+    fn sleep(&self, word: &AtomicU32, expected: u32, until_ns: u64) {
+        sys::futex_wait(word, expected, until_ns);
     }
 
-    fn wake_all(_: &MappedBytes, word: &AtomicU32) {
-        // The count is an int to the kernel.
-        sys::futex::wake(word, i32::MAX as u32);
+    fn wake(&self, word: &AtomicU32, count: u32) {
+        sys::futex_wake(word, count);
+    }
+
+    fn heavy_fence(&self) {
+        sys::heavy_fence();
+    }
+
+    fn now_ns(&self) -> u64 {
+        sys::now_ns()
+    }
+
+    fn is_alive(&self, slot: Slot) -> bool {
+        self.mapping.slots().is_alive(slot)
     }
 }

@@ -8,8 +8,6 @@ mod futex;
 mod pthread;
 #[cfg(feature = "semaphore")]
 mod semaphore;
-#[cfg(any(feature = "futex", feature = "semaphore"))]
-mod word;
 
 use std::sync::Arc;
 
@@ -34,16 +32,19 @@ pub(crate) const KINDS: &[LockKind] = &[
 pub(crate) fn create(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result<Box<dyn RawLock>> {
     match kind {
         #[cfg(feature = "futex")]
-        LockKind::Futex => Ok(futex::create(mapping, me)),
+        LockKind::Futex => Ok(Box::new(futex::lock(mapping, me))),
         #[cfg(feature = "pthread-mutex")]
         LockKind::PthreadMutex => {
             libc_can_wait(Operation::Create, kind)?;
-            pthread::create(mapping, me)
+            let lock = pthread::lock(mapping, me);
+            lock.initialize()?;
+            Ok(Box::new(lock))
         }
         #[cfg(feature = "semaphore")]
         LockKind::Semaphore => {
             libc_can_wait(Operation::Create, kind)?;
-            semaphore::create(mapping, me)
+            semaphore::initialize(mapping)?;
+            Ok(Box::new(semaphore::lock(mapping, me)))
         }
         kind => {
             let _ = (mapping, me); // A build without locks has no other use for them.
@@ -56,16 +57,16 @@ pub(crate) fn create(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result
 pub(crate) fn open(kind: LockKind, mapping: &Arc<Mapping>, me: Slot) -> Result<Box<dyn RawLock>> {
     match kind {
         #[cfg(feature = "futex")]
-        LockKind::Futex => Ok(futex::open(mapping, me)),
+        LockKind::Futex => Ok(Box::new(futex::lock(mapping, me).adopt())),
         #[cfg(feature = "pthread-mutex")]
         LockKind::PthreadMutex => {
             libc_can_wait(Operation::Attach, kind)?;
-            Ok(pthread::open(mapping, me))
+            Ok(Box::new(pthread::lock(mapping, me)))
         }
         #[cfg(feature = "semaphore")]
         LockKind::Semaphore => {
             libc_can_wait(Operation::Attach, kind)?;
-            Ok(semaphore::open(mapping, me))
+            Ok(Box::new(semaphore::lock(mapping, me).adopt()))
         }
         kind => {
             let _ = (mapping, me); // As above.

@@ -1,19 +1,26 @@
 //! The lock that is libc's robust process-shared mutex, in the lock area. For trusted peers, see `LockKind`.
 //!
-//! The kernel tells of a holder that died, whether its process or only its thread did; slots are not asked. Nothing
-//! here reads the mutex's bytes. A holder that lets go without [`RawLock::repaired`] after it was told of a death
-//! makes the mutex unusable for all: that is libc's rule, and shows as `Corrupt`.
+//! The kernel reports a holder that died, whether its process or only its thread did; slots are not asked. A mutex whose
+//! holder died is made consistent at once, since libc would make it unusable for all if it were unlocked before. What is
+//! still to be repaired is marked in the header's dirty word instead, which outlives the holder:
+//!
+//! | step                          | mutex        | dirty      | the next holder is told |
+//! |-------------------------------|--------------|------------|-------------------------|
+//! | taken from a dead holder      | inconsistent | 0 or a tag | Died                    |
+//! | mark                          | inconsistent | our tag    | Died                    |
+//! | `pthread_mutex_consistent`    | held         | our tag    | Died                    |
+//! | [`RawLock::repaired`]         | held         | 0          | Released                |
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use monshm_core::kind::LockKind;
-use monshm_core::layout::Header;
+use monshm_core::layout::LOCK_AREA_SIZE;
 use monshm_core::liveness::Slot;
-use monshm_core::lock::word::LAST_SLICE;
+use monshm_core::lock::word::{LAST_SLICE, TIMED_OUT};
 use monshm_core::lock::{Deadline, PreviousHolder, RawLock};
 use rustix::io::Errno;
 
@@ -22,78 +29,65 @@ use crate::sys;
 use crate::sys::mutex::{Left, Mutex};
 
 const _: () = {
-    assert!(size_of::<libc::pthread_mutex_t>() <= size_of::<[u64; 8]>());
-    let align = align_of::<libc::pthread_mutex_t>();
-    assert!(std::mem::offset_of!(Header, lock_area) % align == 0 && align <= 8);
+    assert!(size_of::<libc::pthread_mutex_t>() <= LOCK_AREA_SIZE);
+    assert!(align_of::<libc::pthread_mutex_t>() <= 8);
 };
 
 /// The lock, as one handle sees it.
 #[derive(Debug)]
-struct Pthread {
+pub(super) struct Pthread {
     mutex: Mutex,
+    me: Slot,
     /// Whether this handle holds the mutex.
     held: AtomicBool,
-    /// Whether libc said once that nobody repaired it. glibc's trylock then leaves it held by the thread that was told,
-    /// and says "held" from then on.
-    lost: AtomicBool,
     mapping: Arc<Mapping>,
 }
 
-pub(super) fn create(mapping: &Arc<Mapping>, _: Slot) -> Result<Box<dyn RawLock>> {
-    let lock = Pthread::new(mapping);
-    lock.mutex.initialize().map_err(|errno| sys::fault(Operation::Create, "pthread_mutex_init", errno))?;
-    Ok(Box::new(lock))
-}
-
-pub(super) fn open(mapping: &Arc<Mapping>, _: Slot) -> Box<dyn RawLock> {
-    Box::new(Pthread::new(mapping))
+/// The lock of a segment in which our slot is taken.
+pub(super) fn lock(mapping: &Arc<Mapping>, me: Slot) -> Pthread {
+    let area: NonNull<u8> = mapping.region().header().lock_area();
+    // SAFETY: PLACED: the area is mapped for as long as the share of the mapping that the lock owns, large and aligned
+    // enough (asserted above); `initialize` makes the mutex, before the segment is shared.
+    let mutex = unsafe { Mutex::at(area.cast()) };
+    Pthread { mutex, me, held: AtomicBool::new(false), mapping: Arc::clone(mapping) }
 }
 
 impl Pthread {
-    fn new(mapping: &Arc<Mapping>) -> Self {
-        let area = NonNull::from(&mapping.region().header().lock_area);
-        // SAFETY: PLACED: the area is mapped for as long as the share of the mapping that the lock owns, large and
-        // aligned enough (asserted above); `create` initialises it, before the segment is shared.
-        let mutex = unsafe { Mutex::at(area.cast()) };
-        Self { mutex, held: AtomicBool::new(false), lost: AtomicBool::new(false), mapping: Arc::clone(mapping) }
+    /// Makes the mutex of a new segment.
+    pub(super) fn initialize(&self) -> Result<()> {
+        self.mutex.initialize().map_err(|errno| sys::fault(Operation::Create, "pthread_mutex_init", errno))
     }
 
-    /// Refuses a mutex whose memory was taken away. libc would take the zeros in its place for one that is not robust, and
+    /// Refuses a mutex whose memory was truncated. libc would take the zeros in its place for one that is not robust, and
     /// leave it in the list of its holder's thread: see the drop.
     #[inline]
-    fn check_kept(&self, operation: Operation) -> Result<()> {
+    fn check_memory(&self, operation: Operation) -> Result<()> {
         if self.mapping.truncation().happened() {
-            let kind = ErrorKind::Corrupt { what: "the mutex was taken away with its memory" };
+            let kind = ErrorKind::Corrupt { what: "the mutex was truncated with its memory" };
             return Err(Error::new(operation, kind).on("posix pthread mutex"));
         }
         Ok(())
     }
 
-    fn took(&self, left: Left) -> PreviousHolder {
-        // Relaxed: written by who holds the lock, read by who drops the handle, whom the handle's owner orders.
+    fn dirty(&self) -> &AtomicU32 {
+        self.mapping.region().header().dirty()
+    }
+
+    /// The mutex is ours: finds out what the last holder left.
+    #[inline]
+    fn entered(&self, left: Left) -> Result<PreviousHolder> {
+        // Relaxed, all of it: the holder alone reads and writes these, and the mutex orders its holders. The drop has the
+        // value for itself.
         self.held.store(true, Ordering::Relaxed);
         match left {
-            Left::Properly => PreviousHolder::Released,
-            Left::Dead => PreviousHolder::Died,
+            Left::Properly if self.dirty().load(Ordering::Relaxed) == 0 => Ok(PreviousHolder::Released),
+            Left::Properly => Ok(PreviousHolder::Died),
+            Left::Dead => {
+                self.dirty().store(self.me.tag(), Ordering::Relaxed);
+                self.mutex.consistent().map_err(|errno| fault(Operation::Lock, errno))?;
+                Ok(PreviousHolder::Died)
+            }
         }
-    }
-
-    /// What it means that the mutex was not free.
-    #[cold]
-    fn not_taken(&self, errno: Errno) -> Result<Option<PreviousHolder>> {
-        match errno {
-            // The second one: by this thread, through another handle.
-            Errno::BUSY | Errno::DEADLK if !self.lost.load(Ordering::Relaxed) => Ok(None),
-            errno => Err(self.fault(errno)),
-        }
-    }
-
-    #[cold]
-    fn fault(&self, errno: Errno) -> Error {
-        // Relaxed: a note of this handle to itself.
-        self.lost.fetch_or(errno == Errno::NOTRECOVERABLE, Ordering::Relaxed);
-        let errno = if self.lost.load(Ordering::Relaxed) { Errno::NOTRECOVERABLE } else { errno };
-        fault(Operation::Lock, errno)
     }
 }
 
@@ -104,38 +98,41 @@ impl RawLock for Pthread {
 
     #[inline]
     fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
-        self.check_kept(Operation::Lock)?;
+        self.check_memory(Operation::Lock)?;
         match self.mutex.try_lock() {
-            Ok(left) => Ok(Some(self.took(left))),
-            Err(errno) => self.not_taken(errno),
+            Ok(left) => self.entered(left).map(Some),
+            // The second one: by this thread, through another handle.
+            Err(Errno::BUSY | Errno::DEADLK) => Ok(None),
+            Err(errno) => Err(fault(Operation::Lock, errno)),
         }
     }
 
     fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         loop {
-            self.check_kept(Operation::Lock)?;
+            self.check_memory(Operation::Lock)?;
             let now_ns = sys::now_ns();
             // The kernel wakes us when the holder dies; the slices are for wake-ups that somebody else stole.
             let slice = deadline.remaining(now_ns).map(|remaining| remaining.min(LAST_SLICE));
             let until_ns = now_ns.saturating_add(slice.unwrap_or(Duration::ZERO).as_nanos() as u64);
             match self.mutex.lock_until(until_ns) {
-                Ok(left) => return Ok(self.took(left)),
+                Ok(left) => return self.entered(left),
                 Err(Errno::TIMEDOUT) if slice.is_some() => {}
-                Err(errno) => return Err(self.fault(errno)),
+                Err(errno) => return Err(fault(Operation::Lock, errno)),
             }
         }
     }
 
     fn repaired(&self) -> Result<()> {
-        self.mutex.consistent().map_err(|errno| fault(Operation::Lock, errno))
+        self.dirty().store(0, Ordering::Relaxed);
+        Ok(())
     }
 
     #[inline]
     fn release(&self) -> Result<()> {
-        self.check_kept(Operation::Unlock)?;
+        self.check_memory(Operation::Unlock)?;
         let outcome = self.mutex.unlock();
-        // It may have gone just now: then `held` stays, for the drop.
-        self.check_kept(Operation::Unlock)?;
+        // It may have been truncated just now: then `held` stays, for the drop.
+        self.check_memory(Operation::Unlock)?;
         self.held.store(false, Ordering::Relaxed);
         outcome.map_err(|errno| fault(Operation::Unlock, errno))
     }
@@ -155,7 +152,7 @@ impl Drop for Pthread {
 #[cold]
 fn fault(operation: Operation, errno: Errno) -> Error {
     let kind = match errno {
-        Errno::TIMEDOUT => ErrorKind::TimedOut { what: "the holder of the lock did not let go" },
+        Errno::TIMEDOUT => TIMED_OUT,
         Errno::DEADLK => ErrorKind::Deadlock,
         Errno::PERM => ErrorKind::NotHolder,
         Errno::NOTRECOVERABLE => {

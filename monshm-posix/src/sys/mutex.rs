@@ -97,7 +97,7 @@ impl Mutex {
         }
     }
 
-    /// Says that what the dead holder left was repaired. The mutex is held by this thread.
+    /// Makes a mutex that a dead holder left usable again. It is held by this thread.
     pub(crate) fn consistent(self) -> Answer<()> {
         // SAFETY: PLACED.
         done(unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) })

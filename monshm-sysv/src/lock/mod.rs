@@ -24,7 +24,7 @@ pub(crate) fn create(kind: LockKind, shares: &Arc<Shares>) -> Result<Box<dyn Raw
     match kind {
         LockKind::SysvSem => Ok(Box::new(semaphore::SysvSem::new(shares))),
         #[cfg(feature = "futex")]
-        LockKind::Futex => Ok(Box::new(futex::Futex::new(shares))),
+        LockKind::Futex => Ok(Box::new(futex::lock(shares))),
         lock => Err(Error::new(Operation::Create, ErrorKind::LockNotBuilt { lock }).on("sysv")),
     }
 }
@@ -34,7 +34,7 @@ pub(crate) fn open(kind: LockKind, shares: &Arc<Shares>) -> Result<Box<dyn RawLo
     match kind {
         LockKind::SysvSem => Ok(Box::new(semaphore::SysvSem::open(shares)?)),
         #[cfg(feature = "futex")]
-        LockKind::Futex => Ok(Box::new(futex::Futex::open(shares))),
+        LockKind::Futex => Ok(Box::new(futex::lock(shares).adopt())),
         lock => Err(Error::new(Operation::Attach, ErrorKind::LockNotBuilt { lock }).on("sysv")),
     }
 }

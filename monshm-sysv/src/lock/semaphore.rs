@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{IPC_NOWAIT, SEM_UNDO};
+use monshm_core::lock::word::TIMED_OUT;
 use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result, Slot};
 
 use crate::attachment::Shares;
@@ -66,7 +67,7 @@ impl SysvSem {
     #[inline]
     fn entered(&self) -> Result<PreviousHolder> {
         self.shares.enter();
-        let dirty = &self.shares.header().dirty;
+        let dirty = self.shares.header().dirty();
         // Acquire: pairs with the Release in `release`; also keeps the caller's writes behind the mark.
         let left = dirty.swap(self.tag, Ordering::Acquire);
         if left == 0 { Ok(PreviousHolder::Released) } else { self.entered_after_death(left) }
@@ -78,7 +79,7 @@ impl SysvSem {
             self.shares.set_unrepaired(true);
             return Ok(PreviousHolder::Died);
         }
-        self.shares.header().dirty.store(left, Ordering::Relaxed);
+        self.shares.header().dirty().store(left, Ordering::Relaxed);
         self.give(Operation::Lock)?;
         let kind = ErrorKind::Corrupt { what: "the dirty word names no slot" };
         Err(Error::new(Operation::Lock, kind).on(self.shares.set().to_string()))
@@ -113,7 +114,7 @@ impl RawLock for SysvSem {
 
     fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         let set = self.shares.set();
-        while let Some(remaining) = deadline.remaining(sys::monotonic_ns()) {
+        while let Some(remaining) = deadline.remaining(sys::now_ns()) {
             match sys::sem_op_timeout(set.id(), TAKE, remaining.min(SLICE)) {
                 Ok(()) => return self.entered(),
                 // semtimedop answers EINTR for every signal, SA_RESTART or not; what is left is computed anew.
@@ -122,7 +123,7 @@ impl RawLock for SysvSem {
             }
         }
         self.acquire_now()?.ok_or_else(|| {
-            let kind = ErrorKind::TimedOut { what: "the lock stayed held" };
+            let kind = TIMED_OUT;
             Error::new(Operation::Lock, kind).on(set.to_string())
         })
     }
@@ -137,7 +138,7 @@ impl RawLock for SysvSem {
         // What was not repaired stays marked, and the next holder is told again.
         let ours = self.shares.is_unrepaired() || {
             // Release: pairs with the Acquire in `entered`; keeps the caller's writes before the mark's end.
-            let dirty = &self.shares.header().dirty;
+            let dirty = self.shares.header().dirty();
             dirty.compare_exchange(self.tag, 0, Ordering::Release, Ordering::Relaxed).is_ok()
         };
         // The semaphore is given back in any case: we took it, and nobody else can.

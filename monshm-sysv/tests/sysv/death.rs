@@ -28,21 +28,22 @@ fn a_waiter_is_told_that_the_holder_was_killed() {
 }
 
 #[test]
-fn who_comes_later_is_told_until_somebody_has_repaired() {
+fn an_unrepaired_release_tells_the_next_holder() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
         let mut holder = Actor::start();
         holder.attach(ids, kind);
         holder.ask("lock");
         holder.kill();
-        for _ in 0..3 {
-            assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
-            creator.lock.release().unwrap();
+        let peer = attach(ids, kind).unwrap();
+        for lock in [&creator.lock, &peer.lock, &creator.lock] {
+            assert_eq!(lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+            lock.release().unwrap();
         }
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
-        creator.lock.repaired().unwrap();
-        creator.lock.release().unwrap();
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Released, "{kind}");
+        assert_eq!(peer.lock.try_acquire().unwrap(), Some(PreviousHolder::Died), "{kind}");
+        peer.lock.repaired().unwrap();
+        peer.lock.release().unwrap();
+        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Released, "{kind}: repaired");
         creator.lock.release().unwrap();
     }
 }

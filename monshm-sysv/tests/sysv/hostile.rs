@@ -115,7 +115,7 @@ fn a_dirty_word_that_names_nobody_is_corrupt_and_keeps_no_lock() {
     let peer = attach(ids, SEM).unwrap();
     for word in [33, 0xffff, u32::MAX] {
         let region = peer.attachment.region();
-        region.header().dirty.store(word, Ordering::Relaxed);
+        region.header().dirty().store(word, Ordering::Relaxed);
         for lock in [&creator.lock, &peer.lock] {
             assert!(matches!(lock.acquire_now().unwrap_err().kind(), ErrorKind::Corrupt { .. }), "{word}");
             assert!(matches!(lock.acquire(patiently()).unwrap_err().kind(), ErrorKind::Corrupt { .. }));

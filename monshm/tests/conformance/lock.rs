@@ -346,6 +346,27 @@ fn words_that_cannot_be_are_corruption_and_poison_the_handle() {
     }
 }
 
+/// Where the header keeps the end of the common data, which a repair reads.
+const COMMON_DATA_END: u64 = 32;
+
+/// A repair that fails releases the lock as it was left: the next holder must still repair.
+#[test]
+fn a_failed_repair_tells_the_next_holder() {
+    let (segment, peer) = Sut::pair();
+    let holder = Helper::new();
+    holder.take(&segment);
+    holder.ask("lock").unwrap();
+    holder.kill();
+    let word = peer.region(COMMON_DATA_END, 8).unwrap();
+    let mut good = [0; 8];
+    word.copy_to(&mut good).unwrap();
+    word.copy_from(&[0xff; 8]).unwrap();
+    refused!(segment.lock_timeout(LONG).map(drop), ErrorKind::Corrupt { .. });
+    word.copy_from(&good).unwrap();
+    assert_eq!(peer.lock_timeout(LONG).unwrap().previous_holder(), PreviousHolder::Died);
+    assert_eq!(peer.lock().unwrap().previous_holder(), PreviousHolder::Released, "repaired");
+}
+
 #[test]
 fn a_held_lock_that_a_peer_declares_free_gives_no_second_guard() {
     // What waits asks first who holds the lock, unless the word is as free as it can be.

@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use monshm_core::Slot;
-use monshm_core::lock::word::{self as lock_word, Environment, Taken, Word, WordFault};
+use monshm_core::lock::word::{self, CORRUPT, TIMED_OUT, WaitContext, Word};
+use monshm_core::{PreviousHolder, Slot};
 
 use crate::input::Input;
 
@@ -32,6 +32,8 @@ struct World<'a> {
 /// A word that others write.
 struct HostileWord<'a> {
     value: Cell<u32>,
+    /// What the last load found.
+    seen: Cell<u32>,
     world: Cell<Option<&'a World<'a>>>,
 }
 
@@ -61,49 +63,52 @@ impl HostileWord<'_> {
 }
 
 impl Word for HostileWord<'_> {
-    fn peek(&self) -> u32 {
+    fn load(&self, _: Ordering) -> u32 {
         self.touch();
+        self.seen.set(self.value.get());
         self.value.get()
     }
 
-    fn put(&self, value: u32) {
+    fn store(&self, value: u32, _: Ordering) {
         self.touch();
         self.value.set(value);
     }
 
-    fn raise(&self, bits: u32) {
+    fn fetch_or(&self, bits: u32, _: Ordering) -> u32 {
         self.touch();
-        self.value.set(self.value.get() | bits);
+        self.value.replace(self.value.get() | bits)
     }
 
-    fn lower(&self, bits: u32) {
+    fn fetch_and(&self, mask: u32, _: Ordering) -> u32 {
         self.touch();
-        self.value.set(self.value.get() & !bits);
+        self.value.replace(self.value.get() & mask)
     }
 
-    fn replace(&self, current: u32, new: u32, _: Ordering) -> bool {
+    fn compare_exchange(&self, current: u32, new: u32, _: Ordering, _: Ordering) -> Result<u32, u32> {
         self.touch();
-        let found = self.value.get() == current;
-        if found {
+        let found = self.value.get();
+        if found == current {
             self.value.set(new);
+            Ok(found)
+        } else {
+            Err(found)
         }
-        found
     }
 }
 
-impl Environment for &World<'_> {
-    const SPINS: u32 = 3;
+impl WaitContext for &World<'_> {
+    const SPINS: bool = true;
 
     fn sleepers(&self) -> &impl Word {
         &self.sleepers
     }
 
-    fn barrier(&self) {}
+    fn heavy_fence(&self) {}
 
-    fn settle(&self) {}
+    fn light_fence(&self) {}
 
-    fn wait(&self, _: u32, slice: Duration) -> bool {
-        assert!(slice <= lock_word::LAST_SLICE, "a sleep is not sliced");
+    fn park(&self, _: u32, slice: Duration) -> bool {
+        assert!(slice <= word::LAST_SLICE, "a sleep is not sliced");
         // A wake-up takes some time as well, or a stream of them would stop the clock.
         let woken = self.input.borrow_mut().byte() & 1 == 1;
         let passed = if woken { 10_000 } else { slice.as_nanos() as u64 };
@@ -111,9 +116,9 @@ impl Environment for &World<'_> {
         !woken
     }
 
-    fn wake_one(&self) {}
+    fn unpark_one(&self) {}
 
-    fn wake_all(&self) {}
+    fn unpark_all(&self) {}
 
     fn remaining(&self) -> Option<Duration> {
         // Time passes in a call that does not sleep, too.
@@ -132,7 +137,7 @@ pub fn run(input: &[u8]) {
     let me = Slot::new(start.below(32) as u32).unwrap();
     let first = if start.byte() & 1 == 0 { 0 } else { start.word() as u32 };
     let sleepers = start.word() as u32;
-    let word_of = |value| HostileWord { value: Cell::new(value), world: Cell::new(None) };
+    let word_of = |value| HostileWord { value: Cell::new(value), seen: Cell::new(0), world: Cell::new(None) };
     let world = World {
         input: RefCell::new(start),
         left: Cell::new(None),
@@ -141,13 +146,13 @@ pub fn run(input: &[u8]) {
         sleepers: word_of(sleepers),
     };
     let word = word_of(first);
-    play(&world, &word, me);
+    make_calls(&world, &word, me);
 }
 
-fn play<'a>(world: &'a World<'a>, word: &HostileWord<'a>, me: Slot) {
+fn make_calls<'a>(world: &'a World<'a>, word: &HostileWord<'a>, me: Slot) {
     // The sleepers' word stays as it is set between calls: a cycle of borrows would keep the world alive.
     word.world.set(Some(world));
-    let environment = &world;
+    let context = &world;
     while !world.input.borrow().is_empty() {
         let (what, time) = {
             let mut input = world.input.borrow_mut();
@@ -163,33 +168,33 @@ fn play<'a>(world: &'a World<'a>, word: &HostileWord<'a>, me: Slot) {
         match what % 5 {
             0 => {
                 let before = word.value.get();
-                if lock_word::acquire_now(word, me) {
+                if word::acquire_now(word, me) {
                     assert_eq!(word.value.get(), me.tag(), "{before:#x}");
                 }
             }
-            1 => match lock_word::try_acquire(word, me) {
+            1 => match word::try_acquire(word, me) {
                 Ok(Some(_)) => assert_eq!(word.value.get() & 0xFFFF, me.tag()),
                 Ok(None) => {}
-                Err(WordFault::Corrupt(value)) => assert!(lock_word::owner(value).is_err()),
-                Err(WordFault::TimedOut) => panic!("a try does not wait"),
+                Err(fault) => assert_eq!((fault, word::owner(word.seen.get())), (CORRUPT, Err(CORRUPT))),
             },
-            2 => match lock_word::acquire(word, me, environment) {
-                Ok(Taken::Clean | Taken::OwnerDied) => assert_eq!(word.value.get() & 0xFFFF, me.tag()),
-                Err(WordFault::TimedOut) => assert!(world.left.get().is_none(), "there was time left"),
-                Err(WordFault::Corrupt(value)) => assert!(lock_word::owner(value).is_err()),
+            2 => match word::acquire(word, me, context) {
+                Ok(PreviousHolder::Released | PreviousHolder::Died) => assert_eq!(word.value.get() & 0xFFFF, me.tag()),
+                Err(TIMED_OUT) => assert!(world.left.get().is_none(), "there was time left"),
+                Err(fault) => assert_eq!((fault, word::owner(word.seen.get())), (CORRUPT, Err(CORRUPT))),
             },
-            3 => match lock_word::release(word, me, environment) {
-                Ok(()) | Err(WordFault::Corrupt(_)) => {}
-                Err(WordFault::TimedOut) => panic!("a release does not wait"),
-            },
-            _ => lock_word::adopt(word, me, environment),
+            3 => {
+                let release = if what & 0x20 == 0 { word::release } else { word::release_unrepaired };
+                let answer = release(word, me, context);
+                assert!(matches!(answer, Ok(()) | Err(CORRUPT)), "{answer:?}");
+            }
+            _ => word::adopt(word, me, context),
         }
         judge(word.value.get());
     }
     word.world.set(None);
 }
 
-/// What a word means, told a second time.
+/// What a word means, written a second time.
 fn judge(value: u32) {
     let (tag, asker) = (value & 0xFFFF, value >> 16 & 0x3F);
     let state = value & 0x1FC0_0000 == 0
@@ -197,8 +202,8 @@ fn judge(value: u32) {
         && asker <= 32
         && (tag == 0 || value & 1 << 29 == 0)
         && (asker == 0 || tag != 0);
-    assert_eq!(lock_word::owner(value).is_ok(), state, "{value:#010x}");
-    if let Ok(owner) = lock_word::owner(value) {
+    assert_eq!(word::owner(value).is_ok(), state, "{value:#010x}");
+    if let Ok(owner) = word::owner(value) {
         assert_eq!(owner.map(Slot::tag).unwrap_or(0), tag);
     }
 }

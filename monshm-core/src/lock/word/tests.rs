@@ -23,21 +23,21 @@ struct Alone {
     restless: bool,
 }
 
-impl Environment for Alone {
-    const SPINS: u32 = 2;
+impl WaitContext for Alone {
+    const SPINS: bool = true;
     fn sleepers(&self) -> &impl Word {
         &self.sleepers
     }
-    fn barrier(&self) {}
-    fn settle(&self) {}
-    fn wait(&self, _: u32, slice: Duration) -> bool {
+    fn heavy_fence(&self) {}
+    fn light_fence(&self) {}
+    fn park(&self, _: u32, slice: Duration) -> bool {
         self.waited.borrow_mut().push(slice);
         !self.restless
     }
-    fn wake_one(&self) {
+    fn unpark_one(&self) {
         self.woken_one.set(self.woken_one.get() + 1);
     }
-    fn wake_all(&self) {
+    fn unpark_all(&self) {
         self.woken_all.set(self.woken_all.get() + 1);
     }
     fn remaining(&self) -> Option<Duration> {
@@ -56,22 +56,22 @@ struct Watched {
 }
 
 impl Word for Watched {
-    fn peek(&self) -> u32 {
-        self.word.peek()
+    fn load(&self, order: Ordering) -> u32 {
+        self.word.load(order)
     }
-    fn put(&self, value: u32) {
-        self.word.put(value);
+    fn store(&self, value: u32, order: Ordering) {
+        self.word.store(value, order);
     }
-    fn raise(&self, bits: u32) {
-        self.word.raise(bits);
+    fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
+        self.word.fetch_or(bits, order)
     }
-    fn lower(&self, bits: u32) {
-        self.word.lower(bits);
+    fn fetch_and(&self, mask: u32, order: Ordering) -> u32 {
+        self.word.fetch_and(mask, order)
     }
-    fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
+    fn compare_exchange(&self, current: u32, new: u32, success: Ordering, failure: Ordering) -> Result<u32, u32> {
         let promises = u32::from(new & !current & HANDOFF != 0);
         self.promises.set(self.promises.get() + promises);
-        self.word.replace(current, new, ordering)
+        self.word.compare_exchange(current, new, success, failure)
     }
 }
 
@@ -85,20 +85,39 @@ fn peer() -> Slot {
 fn a_live_holder_is_waited_for_until_the_deadline_in_growing_slices() {
     let word = AtomicU32::new(peer().tag());
     let world = Alone { budget: Cell::new(20), ..Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Err(WordFault::TimedOut));
+    assert_eq!(acquire(&word, ME, &world), Err(TIMED_OUT));
     let waited = world.waited.borrow();
     assert_eq!(waited[..6].iter().map(Duration::as_millis).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 20]);
-    assert_eq!(word.peek() & HANDOFF, 0, "the promise is taken back");
+    assert_eq!(word.load(Ordering::Relaxed) & HANDOFF, 0, "the promise is taken back");
 }
 
 #[test]
 fn a_dead_holder_is_found_after_one_slice_and_told_of_once() {
     let word = AtomicU32::new(peer().tag());
     let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
+    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died));
     assert_eq!(world.waited.borrow().len(), 1);
     assert_eq!(release(&word, ME, &world), Ok(()));
-    assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::Clean)));
+    assert_eq!(try_acquire(&word, ME), Ok(Some(PreviousHolder::Released)));
+}
+
+#[test]
+fn an_unrepaired_release_tells_the_next_holder_and_wakes_as_any_release() {
+    for (flags, left, one, all) in [
+        (0, 0, 0, 0),
+        (WAITERS, 0, 1, 0),
+        (WAITERS | HANDOFF, WAITERS | HANDOFF, 0, 1),
+        (HANDOFF, WAITERS | HANDOFF, 0, 1),
+    ] {
+        let word = AtomicU32::new(ME.tag() | flags);
+        let world = Alone { budget: Cell::new(20), ..Alone::default() };
+        assert_eq!(release_unrepaired(&word, ME, &world), Ok(()));
+        assert_eq!(word.load(Ordering::Relaxed), OWNER_DIED | left, "{flags:#x}");
+        assert_eq!((world.woken_one.get(), world.woken_all.get()), (one, all), "{flags:#x}");
+        assert!(!acquire_now(&word, ME), "the fast path tells nobody");
+        assert_eq!(try_acquire(&word, peer()), Ok(Some(PreviousHolder::Died)), "{flags:#x}");
+        assert_eq!(release_unrepaired(&word, ME, &world), Err(CORRUPT), "another one holds it");
+    }
 }
 
 #[test]
@@ -106,23 +125,23 @@ fn a_dead_holder_is_found_however_short_the_deadline() {
     for budget in 0..3 {
         let word = AtomicU32::new(peer().tag());
         let world = Alone { budget: Cell::new(budget), dead: Some(5), ..Alone::default() };
-        assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied), "{budget}");
+        assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died), "{budget}");
     }
 }
 
 #[test]
 fn a_free_word_is_taken_however_short_the_deadline_and_a_promised_one_after_a_wait() {
     for (value, budget, taken) in [
-        (FREE, 0, Ok(Taken::Clean)),
-        (WAITERS, 0, Ok(Taken::Clean)),
-        (HANDOFF | WAITERS, 0, Err(WordFault::TimedOut)),
-        (HANDOFF | WAITERS, 1, Ok(Taken::Clean)),
+        (FREE, 0, Ok(PreviousHolder::Released)),
+        (WAITERS, 0, Ok(PreviousHolder::Released)),
+        (HANDOFF | WAITERS, 0, Err(TIMED_OUT)),
+        (HANDOFF | WAITERS, 1, Ok(PreviousHolder::Released)),
     ] {
         let word = AtomicU32::new(value);
         let world = Alone { budget: Cell::new(budget), ..Alone::default() };
         assert_eq!(acquire(&word, ME, &world), taken, "{value:#x} {budget}");
         let owner = if taken.is_ok() { ME.tag() } else { 0 };
-        assert_eq!(word.peek(), owner | value & WAITERS, "{value:#x} {budget}");
+        assert_eq!(word.load(Ordering::Relaxed), owner | value & WAITERS, "{value:#x} {budget}");
     }
 }
 
@@ -130,18 +149,18 @@ fn a_free_word_is_taken_however_short_the_deadline_and_a_promised_one_after_a_wa
 fn wake_ups_for_nothing_do_not_hide_a_dead_holder() {
     let word = AtomicU32::new(peer().tag());
     let world = Alone { budget: Cell::new(1000), dead: Some(5), restless: true, ..Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
-    assert_eq!(world.waited.borrow().len() as u32, PATIENCE);
+    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died));
+    assert_eq!(world.waited.borrow().len() as u32, VAIN_WAKES);
 }
 
 #[test]
 fn who_was_passed_by_time_and_again_is_promised_the_lock() {
     let word = Watched { word: AtomicU32::new(peer().tag()), promises: Cell::new(0) };
     let world = Alone { restless: true, ..Alone::default() };
-    for (budget, promises) in [(PATIENCE - 1, 0), (PATIENCE, 1)] {
+    for (budget, promises) in [(VAIN_WAKES - 1, 0), (VAIN_WAKES, 1)] {
         world.budget.set(budget);
         word.promises.set(0);
-        assert_eq!(acquire(&word, ME, &world), Err(WordFault::TimedOut));
+        assert_eq!(acquire(&word, ME, &world), Err(TIMED_OUT));
         assert_eq!(word.promises.get(), promises);
     }
 }
@@ -152,13 +171,13 @@ fn every_end_of_a_hold_forgets_who_asked() {
     let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
     let word = AtomicU32::new(asked(ME));
     release(&word, ME, &world).unwrap();
-    assert_eq!(word.peek(), HANDOFF | WAITERS);
+    assert_eq!(word.load(Ordering::Relaxed), HANDOFF | WAITERS);
     let word = AtomicU32::new(asked(ME));
     adopt(&word, ME, &world);
-    assert_eq!(word.peek(), OWNER_DIED | HANDOFF | WAITERS);
+    assert_eq!(word.load(Ordering::Relaxed), OWNER_DIED | HANDOFF | WAITERS);
     let word = AtomicU32::new(asked(peer()));
-    assert_eq!(acquire(&word, ME, &world), Ok(Taken::OwnerDied));
-    assert_eq!(word.peek(), ME.tag() | WAITERS);
+    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died));
+    assert_eq!(word.load(Ordering::Relaxed), ME.tag() | WAITERS);
 }
 
 #[test]
@@ -167,8 +186,8 @@ fn who_gives_up_wakes_the_next_unless_a_holder_will() {
     {
         let word = AtomicU32::new(value);
         let world = Alone::default();
-        assert_eq!(give_up(&word, &world), Err(WordFault::TimedOut));
-        assert_eq!((word.peek(), world.woken_one.get()), (value & !HANDOFF, wakes), "{value:#x}");
+        assert_eq!(give_up(&word, &world), Err(TIMED_OUT));
+        assert_eq!((word.load(Ordering::Relaxed), world.woken_one.get()), (value & !HANDOFF, wakes), "{value:#x}");
     }
 }
 
@@ -177,11 +196,11 @@ fn whoever_takes_a_dead_holders_slot_sets_the_lock_free_and_marks_it() {
     let word = AtomicU32::new(peer().tag() | WAITERS);
     let world = Alone::default();
     adopt(&word, ME, &world);
-    assert_eq!(word.peek(), peer().tag() | WAITERS, "another slot's lock is left alone");
+    assert_eq!(word.load(Ordering::Relaxed), peer().tag() | WAITERS, "another slot's lock is left alone");
     adopt(&word, peer(), &world);
     assert_eq!(world.woken_all.get(), 1);
     assert!(!acquire_now(&word, ME));
-    assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::OwnerDied)));
+    assert_eq!(try_acquire(&word, ME), Ok(Some(PreviousHolder::Died)));
 }
 
 #[test]
@@ -191,17 +210,17 @@ fn a_promise_lets_the_old_waiter_through_and_keeps_the_newcomer_back() {
     release(&word, ME, &world).unwrap();
     assert_eq!(world.woken_all.get(), 1);
     assert!(!acquire_now(&word, ME), "a newcomer queues");
-    assert_eq!(acquire(&word, ME, &world), Ok(Taken::Clean));
+    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Released));
     assert_eq!(world.waited.borrow().len(), 1, "after a slice it is an old waiter itself");
-    assert_eq!(word.peek(), ME.tag() | WAITERS);
+    assert_eq!(word.load(Ordering::Relaxed), ME.tag() | WAITERS);
 }
 
 #[test]
 fn a_try_takes_a_free_word_and_remembers_who_waits() {
     for value in [FREE, WAITERS, HANDOFF | WAITERS] {
         let word = AtomicU32::new(value);
-        assert_eq!(try_acquire(&word, ME), Ok(Some(Taken::Clean)), "{value:#x}");
-        assert_eq!(word.peek(), ME.tag() | value & WAITERS);
+        assert_eq!(try_acquire(&word, ME), Ok(Some(PreviousHolder::Released)), "{value:#x}");
+        assert_eq!(word.load(Ordering::Relaxed), ME.tag() | value & WAITERS);
         assert_eq!(try_acquire(&word, peer()), Ok(None));
     }
 }
@@ -210,14 +229,18 @@ fn a_try_takes_a_free_word_and_remembers_who_waits() {
 struct Fleeting(u32);
 
 impl Word for Fleeting {
-    fn peek(&self) -> u32 {
+    fn load(&self, _: Ordering) -> u32 {
         self.0
     }
-    fn put(&self, _: u32) {}
-    fn raise(&self, _: u32) {}
-    fn lower(&self, _: u32) {}
-    fn replace(&self, _: u32, _: u32, _: Ordering) -> bool {
-        false
+    fn store(&self, _: u32, _: Ordering) {}
+    fn fetch_or(&self, _: u32, _: Ordering) -> u32 {
+        self.0
+    }
+    fn fetch_and(&self, _: u32, _: Ordering) -> u32 {
+        self.0
+    }
+    fn compare_exchange(&self, _: u32, _: u32, _: Ordering, _: Ordering) -> Result<u32, u32> {
+        Err(self.0)
     }
 }
 
@@ -226,7 +249,7 @@ fn a_word_that_never_holds_still_detains_nobody() {
     for value in [FREE, HANDOFF | WAITERS, peer().tag(), ME.tag(), ME.tag() | WAITERS, OWNER_DIED] {
         let world = Alone { budget: Cell::new(1000), dead: Some(5), ..Alone::default() };
         let word = Fleeting(value);
-        assert_eq!(acquire(&word, ME, &world).err(), Some(WordFault::TimedOut), "{value:#x}");
+        assert_eq!(acquire(&word, ME, &world).err(), Some(TIMED_OUT), "{value:#x}");
         assert_eq!(world.budget.get(), 0);
         assert_eq!(try_acquire(&word, ME).ok().flatten(), None);
         // A word that says that we hold it, and nothing else, takes a store, which cannot fail.
@@ -242,28 +265,32 @@ struct Contended {
 }
 
 impl Word for Contended {
-    fn peek(&self) -> u32 {
-        self.word.peek()
+    fn load(&self, order: Ordering) -> u32 {
+        self.word.load(order)
     }
-    fn put(&self, value: u32) {
-        self.word.put(value);
+    fn store(&self, value: u32, order: Ordering) {
+        self.word.store(value, order);
     }
-    fn raise(&self, bits: u32) {
-        self.word.raise(bits);
+    fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
+        self.word.fetch_or(bits, order)
     }
-    fn lower(&self, bits: u32) {
-        self.word.lower(bits);
+    fn fetch_and(&self, mask: u32, order: Ordering) -> u32 {
+        self.word.fetch_and(mask, order)
     }
-    fn replace(&self, current: u32, new: u32, ordering: Ordering) -> bool {
-        self.failed.replace(true) && self.word.replace(current, new, ordering)
+    fn compare_exchange(&self, current: u32, new: u32, success: Ordering, failure: Ordering) -> Result<u32, u32> {
+        if self.failed.replace(true) {
+            self.word.compare_exchange(current, new, success, failure)
+        } else {
+            Err(current)
+        }
     }
 }
 
 #[test]
 fn who_gives_up_takes_its_promise_back_though_others_write_the_word() {
     let word = Contended { word: AtomicU32::new(peer().tag() | WAITERS | HANDOFF), failed: Cell::new(false) };
-    assert_eq!(give_up(&word, &Alone::default()), Err(WordFault::TimedOut));
-    assert_eq!(word.peek(), peer().tag() | WAITERS, "newcomers would queue behind nobody");
+    assert_eq!(give_up(&word, &Alone::default()), Err(TIMED_OUT));
+    assert_eq!(word.load(Ordering::Relaxed), peer().tag() | WAITERS, "newcomers would queue behind nobody");
 }
 
 #[test]
@@ -293,8 +320,8 @@ fn every_word_is_either_a_state_or_corrupt() {
             assert_eq!(owner(value).is_ok(), sane, "{value:#x}");
             if !sane {
                 let word = AtomicU32::new(value);
-                assert_eq!(try_acquire(&word, ME), Err(WordFault::Corrupt(value)));
-                assert_eq!(acquire(&word, ME, &world), Err(WordFault::Corrupt(value)));
+                assert_eq!(try_acquire(&word, ME), Err(CORRUPT));
+                assert_eq!(acquire(&word, ME, &world), Err(CORRUPT));
             }
             let word = AtomicU32::new(value);
             let held = tag == ME.tag() && sane;
@@ -310,9 +337,9 @@ fn a_holder_that_saw_no_flags_still_wakes_who_says_that_it_sleeps() {
     let sleepers = AtomicU32::new(asleep | dead | before_us);
     let world = Alone { sleepers, dead: Some(5), ..Alone::default() };
     assert_eq!(release(&word, ME, &world), Ok(()));
-    assert_eq!((word.peek(), world.woken_one.get()), (FREE, 1));
-    assert_eq!(world.sleepers.peek(), asleep, "the dead sleep no more");
-    world.sleepers.lower(asleep);
+    assert_eq!((word.load(Ordering::Relaxed), world.woken_one.get()), (FREE, 1));
+    assert_eq!(world.sleepers.load(Ordering::Relaxed), asleep, "the dead sleep no more");
+    world.sleepers.fetch_and(!asleep, Ordering::Relaxed);
     assert!(acquire_now(&word, ME));
     assert_eq!(release(&word, ME, &world), Ok(()));
     assert_eq!(world.woken_one.get(), 1, "nobody says so any more");
@@ -320,11 +347,11 @@ fn a_holder_that_saw_no_flags_still_wakes_who_says_that_it_sleeps() {
 
 #[test]
 fn whoever_waits_no_more_does_not_say_so() {
-    for (value, outcome) in [(peer().tag(), Err(WordFault::TimedOut)), (1 << 28, Err(WordFault::Corrupt(1 << 28)))] {
+    for (value, outcome) in [(peer().tag(), Err(TIMED_OUT)), (1 << 28, Err(CORRUPT))] {
         let word = AtomicU32::new(value);
         let world = Alone { budget: Cell::new(20), ..Alone::default() };
         assert_eq!(acquire(&word, ME, &world), outcome);
-        assert_eq!(world.sleepers.peek(), 0);
+        assert_eq!(world.sleepers.load(Ordering::Relaxed), 0);
     }
 }
 
@@ -334,21 +361,21 @@ struct LetGo<'a> {
     alone: Alone,
 }
 
-impl Environment for LetGo<'_> {
-    const SPINS: u32 = 0;
+impl WaitContext for LetGo<'_> {
+    const SPINS: bool = false;
     fn sleepers(&self) -> &impl Word {
         &self.alone.sleepers
     }
-    fn barrier(&self) {
-        assert_eq!(self.alone.sleepers.peek(), 1 << ME.index(), "raised before the barrier");
-        self.word.put(FREE);
+    fn heavy_fence(&self) {
+        assert_eq!(self.alone.sleepers.load(Ordering::Relaxed), 1 << ME.index(), "raised before the barrier");
+        self.word.store(FREE, Ordering::Release);
     }
-    fn settle(&self) {}
-    fn wait(&self, expected: u32, slice: Duration) -> bool {
-        self.alone.wait(expected, slice)
+    fn light_fence(&self) {}
+    fn park(&self, expected: u32, slice: Duration) -> bool {
+        self.alone.park(expected, slice)
     }
-    fn wake_one(&self) {}
-    fn wake_all(&self) {}
+    fn unpark_one(&self) {}
+    fn unpark_all(&self) {}
     fn remaining(&self) -> Option<Duration> {
         Some(Duration::MAX)
     }
@@ -361,7 +388,7 @@ impl Environment for LetGo<'_> {
 fn a_waiter_whose_flags_were_wiped_out_does_not_go_to_sleep() {
     let word = AtomicU32::new(peer().tag());
     let world = LetGo { word: &word, alone: Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Ok(Taken::Clean));
+    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Released));
     assert_eq!(world.alone.waited.borrow().len(), 0);
-    assert_eq!(world.alone.sleepers.peek(), 0, "and lowered again");
+    assert_eq!(world.alone.sleepers.load(Ordering::Relaxed), 0, "and lowered again");
 }
