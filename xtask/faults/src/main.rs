@@ -19,7 +19,7 @@
 //! * A call or an errno: its line in the `TABLE` of `calls`.
 //! * An operation: its row in `operations`, with what the process under test does between its marks, such as
 //!   `peer("ring", &[Ring], ring, attached)` and
-//!   `fn ring(test: &Tested) -> Outcome { let s = test.join()?; test.attempt(|_| s.ring().map(drop), |()| Ok(())) }`.
+//!   `fn ring(test: &Tested) -> Outcome { let s = test.join()?; test.attempt(|_| s.unguarded_ring().map(drop), |()| Ok(())) }`.
 //! * A resource limit: its row in `limits`, such as `case("memlock 0", Nothing, || limit(libc::RLIMIT_MEMLOCK, 0))`.
 //!
 //! See the new row alone by `--operation ring --list`, then without `--list`.
