@@ -3,13 +3,18 @@
 //!
 //! No lock, no slots, no header, no authentication, no deadline.
 
-use std::ffi::CString;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use monshm::MemoryKind;
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::shm::{self, Mode, OFlags as ShmFlags};
 
 /// Bytes of a segment.
 pub(crate) const SIZE: usize = 65536;
@@ -69,21 +74,15 @@ pub(crate) fn create(memory: MemoryKind) -> (Bare, Handle) {
 /// Removes what the kernel would keep of a segment that is not handed over.
 pub(crate) fn forget(handle: &Handle) {
     if let Handle::Name(name) = handle {
-        // SAFETY: a terminated string.
-        unsafe { libc::shm_unlink(name.as_ptr()) };
+        shm::unlink(name).expect("a name of our own");
     }
 }
 
 fn memfd() -> (Bare, Handle) {
-    // SAFETY: plain system calls on a file of our own.
-    let fd = unsafe {
-        let fd = libc::memfd_create(c"bare".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
-        let owned = own(fd, "memfd_create");
-        assert_eq!(libc::fallocate(fd, 0, 0, SIZE as libc::off_t), 0, "no room");
-        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-        libc::fcntl(fd, libc::F_ADD_SEALS, seals);
-        owned
-    };
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = rustix::fs::memfd_create(c"bare", flags).expect("memfd_create");
+    rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, SIZE as u64).expect("room");
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).expect("seals");
     (map(&fd), Handle::Fd(fd))
 }
 
@@ -92,13 +91,9 @@ fn named() -> (Bare, Handle) {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let name = format!("/bare-monshm-bench-{}-{number}", std::process::id());
     let name = CString::new(name).expect("no zero inside");
-    // SAFETY: plain system calls on a file of our own.
-    let fd = unsafe {
-        let fd = libc::shm_open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600);
-        let owned = own(fd, "shm_open");
-        assert_eq!(libc::fallocate(fd, 0, 0, SIZE as libc::off_t), 0, "no room");
-        owned
-    };
+    let flags = ShmFlags::RDWR | ShmFlags::CREATE | ShmFlags::EXCL;
+    let fd = shm::open(&name, flags, Mode::RUSR | Mode::WUSR).expect("shm_open");
+    rustix::fs::fallocate(&fd, FallocateFlags::empty(), 0, SIZE as u64).expect("room");
     (map(&fd), Handle::Name(name))
 }
 
@@ -115,12 +110,6 @@ fn sysv() -> (Bare, Handle) {
         libc::semctl(set, 0, libc::SETALL, values.as_ptr());
         (Bare { base, how: How::Attached { own_semaphores: Some(set) } }, Handle::Id(segment))
     }
-}
-
-fn own(fd: libc::c_int, call: &str) -> OwnedFd {
-    assert!(fd >= 0, "{call}: {}", std::io::Error::last_os_error());
-    // SAFETY: a new descriptor that nobody else has.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Maps a file of SIZE bytes and touches what a header takes.
@@ -155,15 +144,12 @@ pub(crate) fn receive(memory: MemoryKind, mut socket: &UnixStream) -> Bare {
         MemoryKind::Named => {
             let mut text = [0_u8; 64];
             socket.read_exact(&mut text).expect("a name comes");
-            // SAFETY: the text ends with a zero, for names are shorter than it.
-            unsafe {
-                let fd = libc::shm_open(text.as_ptr().cast(), libc::O_RDWR, 0);
-                let fd = own(fd, "shm_open");
-                check_size(&fd);
-                let bare = map(&fd);
-                libc::shm_unlink(text.as_ptr().cast());
-                bare
-            }
+            let name = CStr::from_bytes_until_nul(&text).expect("a zero at the end");
+            let fd = shm::open(name, ShmFlags::RDWR, Mode::empty()).expect("shm_open");
+            check_size(&fd);
+            let bare = map(&fd);
+            shm::unlink(name).expect("a name");
+            bare
         }
         MemoryKind::SysvShm => {
             let mut id = [0_u8; 4];
@@ -178,9 +164,8 @@ pub(crate) fn receive(memory: MemoryKind, mut socket: &UnixStream) -> Bare {
         }
         _ => {
             let fd = receive_fd(socket);
-            // SAFETY: a plain system call.
-            let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
-            assert!(seals & libc::F_SEAL_SHRINK != 0, "not sealed");
+            let seals = rustix::fs::fcntl_get_seals(&fd).expect("seals");
+            assert!(seals.contains(SealFlags::SHRINK), "not sealed");
             check_size(&fd);
             map(&fd)
         }
@@ -190,58 +175,25 @@ pub(crate) fn receive(memory: MemoryKind, mut socket: &UnixStream) -> Bare {
 }
 
 fn check_size(fd: &OwnedFd) {
-    // SAFETY: `status` is valid for the write.
-    let size = unsafe {
-        let mut status: libc::stat = std::mem::zeroed();
-        libc::fstat(fd.as_raw_fd(), &mut status);
-        status.st_size
-    };
-    assert_eq!(size as usize, SIZE, "not the size that was asked for");
-}
-
-/// Room for one descriptor in a control message, aligned as cmsghdr is.
-#[repr(align(8))]
-struct Control([u8; 24]);
-
-/// Calls `work` with a message of one byte and room for one descriptor.
-fn with_message<T>(control: &mut Control, work: impl FnOnce(&mut libc::msghdr) -> T) -> T {
-    let mut byte = [1_u8];
-    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
-    // SAFETY: an all-zero msghdr is an empty one.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len() as _;
-    work(&mut message)
+    let status = rustix::fs::fstat(fd).expect("fstat");
+    assert_eq!(status.st_size as usize, SIZE, "not the size that was asked for");
 }
 
 fn send_fd(fd: &OwnedFd, socket: &UnixStream) {
-    let mut control = Control([0; 24]);
-    let sent = with_message(&mut control, |message| {
-        // SAFETY: the control buffer holds a header and one descriptor (CMSG_SPACE(4) is 24), as `msg_controllen` says.
-        unsafe {
-            let header = libc::CMSG_FIRSTHDR(message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(4) as _;
-            libc::CMSG_DATA(header).cast::<libc::c_int>().write_unaligned(fd.as_raw_fd());
-            libc::sendmsg(socket.as_raw_fd(), message, 0)
-        }
-    });
-    assert_eq!(sent, 1, "sendmsg: {}", std::io::Error::last_os_error());
+    let (fds, mut space) = ([fd.as_fd()], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)), "there is room for one descriptor");
+    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(&[1])], &mut control, SendFlags::empty());
+    assert_eq!(sent.expect("sendmsg"), 1);
 }
 
 fn receive_fd(socket: &UnixStream) -> OwnedFd {
-    let mut control = Control([0; 24]);
-    with_message(&mut control, |message| {
-        // SAFETY: the buffers of the message are valid for the writes; the header is read only where there is one.
-        unsafe {
-            let received = libc::recvmsg(socket.as_raw_fd(), message, libc::MSG_CMSG_CLOEXEC);
-            assert_eq!(received, 1, "recvmsg: {}", std::io::Error::last_os_error());
-            let header = libc::CMSG_FIRSTHDR(message);
-            assert!(!header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS, "no descriptor came");
-            own(libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned(), "recvmsg")
-        }
-    })
+    let (mut byte, mut space) = ([0], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let parts = &mut [IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC).expect("recvmsg");
+    match control.drain().next() {
+        Some(RecvAncillaryMessage::ScmRights(mut fds)) => fds.next().expect("one descriptor"),
+        _ => panic!("no descriptor came"),
+    }
 }

@@ -6,7 +6,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::model::{Better, Chart};
+use crate::model::Better;
 use crate::options::Options;
 use crate::ring::{MIB, case_name, outcome};
 use crate::rounds::{Case, Group, Plan};
@@ -61,7 +61,7 @@ fn round_trips<const N: usize>(mode: Mode, pause_ns: u64, options: &Options) -> 
         unit: "ns",
         against: &["limit", "peer"],
         better: Better::Lower,
-        chart: Some(Chart::Percentiles),
+        chart: None,
         cases,
     }
 }

@@ -49,10 +49,10 @@ pub(crate) fn plan(options: &Options) -> Plan {
     let laps = options.load(40).max(4);
     let mut lines: Vec<Case<'static>> = Vec::new();
     for (len, kib) in [(64 << 10, 64), (1 << 20, 1024)] {
-        for (evicts, what) in [(false, ""), (true, ", and evicted")] {
+        for (flushes, what) in [(false, ""), (true, ", and flushed")] {
             for (side, verb) in [(Side::Writer, "write what was read"), (Side::Reader, "read what was written")] {
                 let name = format!("{verb}{what}, {kib} KiB");
-                lines.push(Case::new(name, move || lines::in_turn(len, laps, cores, evicts, side)));
+                lines.push(Case::new(name, move || lines::in_turn(len, laps, cores, flushes, side)));
             }
         }
     }

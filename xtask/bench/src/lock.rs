@@ -7,7 +7,7 @@ mod contended;
 mod kinds;
 mod raw;
 
-use crate::model::{Better, Chart};
+use crate::model::Better;
 use crate::options::Options;
 use crate::rounds::{Case, Group, Plan};
 
@@ -27,13 +27,13 @@ pub(crate) fn plan(options: &Options) -> Plan {
 /// What `contended` measures, in one table for all kinds.
 fn contended(title: &str, against: &'static [&'static str], cases: Vec<Case<'static>>) -> Group<'static> {
     let (title, better) = (title.to_owned(), Better::Higher);
-    Group { title, unit: "M/s", better, against, chart: Some(Chart::Bars), cases }
+    Group { title, unit: "M/s", better, against, chart: None, cases }
 }
 
 /// Lock and unlock with nobody else.
 fn uncontended(title: &str, against: &'static [&'static str], cases: Vec<Case<'static>>) -> Group<'static> {
     let (title, better) = (format!("lock and unlock alone: {title}"), Better::Lower);
-    Group { title, unit: "ns", better, against, chart: Some(Chart::Bars), cases }
+    Group { title, unit: "ns", better, against, chart: None, cases }
 }
 
 fn word() -> Group<'static> {

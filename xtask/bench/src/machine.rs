@@ -5,15 +5,13 @@
 
 use std::ptr::NonNull;
 
+use rustix::process::{Resource, Rlimit};
+
 /// Pins the calling thread to one core.
 pub(crate) fn pin(core: usize) {
-    // SAFETY: an all-zero cpu_set_t is an empty set; the call reads `size_of` bytes of it.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
-        let outcome = libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
-        assert_eq!(outcome, 0, "core {core} cannot be used");
-    }
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set).unwrap_or_else(|fault| panic!("core {core} cannot be used: {fault}"));
 }
 
 /// CLOCK_MONOTONIC, nanoseconds: the same for all processes.
@@ -82,14 +80,9 @@ impl Footprint {
 
 /// Lets this process, and those it starts, have as many file descriptors as it may.
 pub(crate) fn raise_fd_limit() {
-    // SAFETY: `limit` is valid for the write and the read.
-    unsafe {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // Refused, the suites run out of descriptors and say so.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// New pages of a memfd, shared with every child; unmapped on drop.
@@ -124,7 +117,7 @@ impl Drop for Pages {
 }
 
 /// How long one case may take, seconds; none takes a tenth of it on a machine that nobody else uses.
-const PATIENCE: libc::c_uint = 180;
+const TIMEOUT_SECONDS: libc::c_uint = 180;
 
 /// Ends the run when a case hangs, such as when one of its sides waits for the other, which has gone.
 pub(crate) fn watch_for_a_hang() {
@@ -139,7 +132,7 @@ pub(crate) fn watch_for_a_hang() {
     // SAFETY: the handler makes calls alone that a handler may make.
     unsafe {
         libc::signal(libc::SIGALRM, give_up as *const () as libc::sighandler_t);
-        libc::alarm(PATIENCE);
+        libc::alarm(TIMEOUT_SECONDS);
     }
 }
 

@@ -20,7 +20,7 @@ mod setup;
 mod text;
 mod transport;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -29,10 +29,14 @@ use clap::Parser;
 use check::{Floor, Verdict};
 use model::{GroupResult, Results};
 use options::{Options, Suite};
+use plot::Picture;
 use rounds::{Group, Plan};
 
 /// Where the floors of `--check` stand.
 const FLOORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ci/bench-floors.toml");
+
+/// The pictures that the README shows; they are written beside a document.
+const SHOWN: [&str; 2] = ["one way through 1024 KiB, polled", "one way through 64 KiB, polled"];
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -163,17 +167,19 @@ fn tell(results: &Results, options: &Options) -> Result<(), String> {
         let text = serde_json::to_string_pretty(results).map_err(|fault| fault.to_string())?;
         write(path, &(text + "\n"))?;
     }
-    let beside = options.report.as_ref().map(|report| report.with_file_name("benchmarks"));
-    let Some(folder) = options.plot.clone().or(beside) else { return Ok(()) };
     let pictures = plot::pictures(results).map_err(|fault| format!("a picture: {fault}"))?;
-    std::fs::create_dir_all(&folder).map_err(|fault| format!("{}: {fault}", folder.display()))?;
-    for picture in &pictures {
-        write(&folder.join(&picture.file), &picture.svg)?;
+    let save = |folder: &Path, pictures: &[Picture]| {
+        std::fs::create_dir_all(folder).map_err(|fault| format!("{}: {fault}", folder.display()))?;
+        pictures.iter().try_for_each(|picture| write(&folder.join(&picture.file), &picture.svg))
+    };
+    if let Some(folder) = &options.plot {
+        save(folder, &pictures)?;
     }
     if let Some(path) = &options.report {
-        let parent = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        let relative = folder.strip_prefix(&parent).unwrap_or(&folder);
-        write(path, &report::document(results, &pictures, &relative.to_string_lossy()))?;
+        let shown: Vec<Picture> =
+            pictures.into_iter().filter(|picture| SHOWN.contains(&picture.title.as_str())).collect();
+        save(&path.with_file_name("benchmarks"), &shown)?;
+        write(path, &report::document(results, &shown, "benchmarks"))?;
     }
     Ok(())
 }

@@ -48,23 +48,16 @@ pub(crate) enum Better {
     Lower,
 }
 
-/// The picture that a group belongs to.
+/// A group as one point of each line of a picture; the groups of one picture share its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Chart {
-    /// A bar a case, with its range.
-    Bars,
-    /// A curve a case: the distribution of its latency.
-    Percentiles,
-    /// One point of a line for each case; the groups of one picture share its name.
-    Line {
-        picture: String,
-        /// What x counts, with its unit.
-        x_label: String,
-        x: f64,
-        y_label: String,
-        /// The figure times this is y.
-        y_scale: f64,
-    },
+pub(crate) struct Chart {
+    pub(crate) picture: String,
+    /// What x counts, with its unit.
+    pub(crate) x_label: String,
+    pub(crate) x: f64,
+    pub(crate) y_label: String,
+    /// The figure times this is y.
+    pub(crate) y_scale: f64,
 }
 
 /// What one case gave.
@@ -130,8 +123,6 @@ pub(crate) struct Distribution {
     pub(crate) p99: Figure,
     pub(crate) p999: Figure,
     pub(crate) max_ns: u64,
-    /// All rounds together: percentile, nanoseconds.
-    pub(crate) curve: Vec<(f64, u64)>,
 }
 
 impl Distribution {
@@ -142,18 +133,12 @@ impl Distribution {
         };
         let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
         by_round.iter().for_each(|round| all.add(round).expect("a histogram that resizes itself takes all values"));
-        let nines = [50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99, 99.995, 99.999];
-        let low = [0.0, 10.0, 20.0, 30.0, 40.0];
-        // A percentile beyond the number of samples tells the maximum alone.
-        let known = |percentile: &f64| (100.0 - percentile) / 100.0 * all.len() as f64 >= 0.999;
-        let curve = low.into_iter().chain(nines).filter(known);
         Distribution {
             count: all.len(),
             p50: at(50.0),
             p99: at(99.0),
             p999: at(99.9),
             max_ns: all.max(),
-            curve: curve.map(|percentile| (percentile, all.value_at_percentile(percentile))).collect(),
         }
     }
 }
@@ -191,11 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_not_told_of_too_few_samples() {
+    fn percentiles_are_of_each_round_and_the_maximum_of_all() {
         let mut histogram = Histogram::new(3).unwrap();
         (1..=1000).for_each(|value| histogram.record(value).unwrap());
         let distribution = Distribution::new(&[histogram]);
-        assert_eq!(distribution.curve.last().unwrap().0, 99.9);
         assert_eq!((distribution.p50.median, distribution.p99.median), (500.0, 990.0));
         assert_eq!((distribution.count, distribution.max_ns), (1000, 1000));
     }

@@ -38,12 +38,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write pictures (SVG) into this folder.
+    /// Write all pictures (SVG) into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
 
-    /// Write a document (Markdown) with all tables and pictures; the pictures go into --plot, or else into the folder
-    /// `benchmarks` beside the document.
+    /// Write a page (Markdown) with all tables; the pictures that the README shows go into the folder `benchmarks` beside
+    /// it.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 

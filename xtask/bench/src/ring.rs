@@ -157,7 +157,7 @@ fn one_way<const N: usize>(ring_len: usize, mode: Mode, options: &Options) -> Gr
         unit: if gib { "GiB/s" } else { "M/s" },
         against: if is_limited { &["limit", "peer"] } else { &["peer"] },
         better: Better::Higher,
-        chart: Some(Chart::Line {
+        chart: Some(Chart {
             picture: format!("one way through {} KiB, {mode}", ring_len / 1024),
             x_label: "bytes of a message".into(),
             x: N as f64,

@@ -31,7 +31,7 @@ fn group(memory: MemoryKind, count: u64, options: &Options) -> Group<'static> {
         unit: "us",
         better: Better::Lower,
         against: &["bare"],
-        chart: Some(Chart::Line {
+        chart: Some(Chart {
             picture: "create, hand over, attach".into(),
             x_label: "segments held by both sides".into(),
             x: count as f64,

@@ -7,7 +7,7 @@ use monshm::{BackendKind, MemoryKind, Segment};
 
 use crate::bare;
 use crate::machine;
-use crate::model::{Better, Chart};
+use crate::model::Better;
 use crate::options::Options;
 use crate::rounds::{Case, Group, Plan};
 
@@ -32,7 +32,7 @@ fn group(memory: MemoryKind, count: u64) -> Group<'static> {
         unit: "us",
         better: Better::Lower,
         against: &["bare"],
-        chart: Some(Chart::Bars),
+        chart: None,
         cases: vec![
             Case::fallible("monshm", move || {
                 drop(create(memory)?);

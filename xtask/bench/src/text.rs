@@ -25,8 +25,8 @@ pub(crate) fn group(group: &GroupResult) -> String {
     text
 }
 
-/// The names of the columns of a group: those of text tables and of documents.
-pub(crate) fn header(group: &GroupResult) -> Vec<String> {
+/// The names of the columns of a group.
+fn header(group: &GroupResult) -> Vec<String> {
     let mut header = vec![String::new(), group.unit.clone(), "low to high".to_owned()];
     if group.cases.iter().any(|case| case.distribution.is_some()) {
         header.extend(["p99", "p99.9", "max"].map(str::to_owned));
@@ -43,7 +43,7 @@ pub(crate) fn header(group: &GroupResult) -> Vec<String> {
 }
 
 /// The cells of a case.
-pub(crate) fn row(group: &GroupResult, case: &CaseResult) -> Vec<String> {
+fn row(group: &GroupResult, case: &CaseResult) -> Vec<String> {
     let mut row = vec![case.name.clone(), number(case.figure.median), range(&case.figure)];
     if let Some(distribution) = &case.distribution {
         row.extend([&distribution.p99, &distribution.p999].map(|figure| number(figure.median)));
@@ -78,7 +78,8 @@ fn details(group: &GroupResult) -> Vec<(&str, &str)> {
     names
 }
 
-fn range(figure: &Figure) -> String {
+/// The lowest and the highest round.
+pub(crate) fn range(figure: &Figure) -> String {
     format!("{} to {}", number(figure.low), number(figure.high))
 }
 

@@ -28,7 +28,7 @@ fn wait_for(word: &AtomicU64, at_least: u64) {
 }
 
 /// Puts the line of `word` out of all caches, where this is known how to do.
-fn evict(word: &AtomicU64) {
+fn flush(word: &AtomicU64) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a line that is mapped; every CPU with 64-bit code has CLFLUSH.
     unsafe {
@@ -39,8 +39,8 @@ fn evict(word: &AtomicU64) {
 }
 
 /// Nanoseconds of one side for each line of a region of `len` bytes that is written, and then read by the other, `laps`
-/// times; the reader evicts each line after it has read it, or not.
-pub(super) fn in_turn(len: usize, laps: u64, cores: (usize, usize), evicts: bool, side: Side) -> f64 {
+/// times; the reader flushes each line after it has read it, or not.
+pub(super) fn in_turn(len: usize, laps: u64, cores: (usize, usize), flushes: bool, side: Side) -> f64 {
     let pages = Pages::new(len + 1024);
     let (written, read, reading_ns) = (word(&pages, len), word(&pages, len + 256), word(&pages, len + 512));
     // The first lap finds the pages new.
@@ -53,8 +53,8 @@ pub(super) fn in_turn(len: usize, laps: u64, cores: (usize, usize), evicts: bool
             for at in (0..len).step_by(LINE) {
                 let line = word(&pages, at);
                 assert!(line.load(Ordering::Relaxed) == lap, "a line of another lap");
-                if evicts {
-                    evict(line);
+                if flushes {
+                    flush(line);
                 }
             }
             ns += if counts(lap) { machine::now_ns() - began } else { 0 };
