@@ -287,7 +287,8 @@ fn byte_lock(kind: libc::c_int, byte: u32) -> libc::flock {
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as _;
     lock.l_whence = libc::SEEK_SET as _;
-    lock.l_start = byte as libc::off_t;
+    // A slot: far below 2^31, and an off_t has 32 or 64 bits.
+    lock.l_start = (byte as i32).into();
     lock.l_len = 1;
     lock
 }
