@@ -21,14 +21,14 @@ fn forged(segment: &Segment, change: impl FnOnce(&mut Descriptor)) -> (Vec<u8>, 
     (monshm_proto::encode(&descriptor).to_vec(), encoded.fd)
 }
 
-fn memfd(size: i64, seals: i32) -> OwnedFd {
+fn memfd(size: usize, seals: i32) -> OwnedFd {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: a name that ends with 0; what is answered is a new descriptor, taken as owned at once.
     let fd = unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"test".as_ptr(), flags)) };
     let raw = std::os::fd::AsRawFd::as_raw_fd(&fd);
     // SAFETY: plain numbers; the descriptor is open.
     unsafe {
-        assert_eq!(libc::ftruncate(raw, size), 0);
+        assert_eq!(libc::ftruncate(raw, size as libc::off_t), 0);
         // Open to nobody else, like one of monshm's.
         assert_eq!(libc::fchmod(raw, 0o600), 0);
         assert_eq!(libc::fcntl(raw, libc::F_ADD_SEALS, seals), 0);
@@ -280,7 +280,7 @@ fn a_file_descriptor_of_another_type_is_refused() {
     let error = refused!(decode(OwnedFd::from(socket)), ErrorKind::HandleType { .. });
     assert!(error.to_string().contains("a socket"), "{error}");
     // A memfd in all but its identity.
-    refused!(decode(memfd(SIZE as i64, ALL_SEALS)), ErrorKind::HandleType { .. });
+    refused!(decode(memfd(SIZE, ALL_SEALS)), ErrorKind::HandleType { .. });
 }
 
 /// A file on disk where there is one to be had; `/tmp` may be memory too, but is not the named object.
@@ -301,12 +301,12 @@ fn a_memfd_that_can_change_its_size_or_be_sealed_on_is_refused() {
     for (missing, what) in
         [(libc::F_SEAL_SHRINK, "shrinking"), (libc::F_SEAL_GROW, "growing"), (libc::F_SEAL_SEAL, "further seals")]
     {
-        let fd = memfd(SIZE as i64, ALL_SEALS & !missing);
+        let fd = memfd(SIZE, ALL_SEALS & !missing);
         let bytes = segment.encode().unwrap().bytes;
         let error = refused!(Segment::decode(bytes, Some(fd), SIZE), ErrorKind::Unsealed { .. });
         assert!(error.to_string().contains(what), "{error}");
     }
-    let fd = memfd(SIZE as i64, ALL_SEALS | libc::F_SEAL_FUTURE_WRITE);
+    let fd = memfd(SIZE, ALL_SEALS | libc::F_SEAL_FUTURE_WRITE);
     let bytes = segment.encode().unwrap().bytes;
     refused!(Segment::decode(bytes, Some(fd), SIZE), ErrorKind::SealedAgainstWriting);
 }
@@ -319,7 +319,7 @@ fn a_memfd_that_is_too_small_is_refused() {
         harness::skip!("only a memfd is made by the sender and passed on");
     }
     let segment = Sut::segment();
-    let small = memfd(SIZE as i64 / 2, ALL_SEALS);
+    let small = memfd(SIZE / 2, ALL_SEALS);
     let meta = File::from(small.try_clone().unwrap()).metadata().unwrap();
     let (bytes, _) = forged(&segment, |descriptor| {
         descriptor.object = Object::Memfd { pid: 1, fd: 0, inode: meta.ino() };

@@ -12,7 +12,7 @@ use super::Sut;
 use harness::test::alone;
 use crate::support::helper::Helper;
 use harness::users::{become_user, fresh};
-use crate::support::{Cell, SIZE, to_hex};
+use crate::support::{Cell, SIZE, TOO_MUCH, to_hex};
 use harness::{Census, census};
 
 #[test]
@@ -208,7 +208,7 @@ fn no_name_and_no_id_is_left_by_any_path() {
         assert_eq!(left(), "", "attached too late");
         drop(Sut::builder_for(stranger).create());
         assert_eq!(left(), "", "made for another user and dropped");
-        for size in [0, usize::MAX, 1 << 39] {
+        for size in [0, usize::MAX, TOO_MUCH] {
             Sut::builder(size).create().unwrap_err();
             assert_eq!(left(), "", "refused at {size}");
         }

@@ -4,7 +4,7 @@
 
 use monshm::{BackendKind, ErrorKind, LockKind, MemoryKind, PeerCreds, Segment};
 
-use crate::support::SIZE;
+use crate::support::{SIZE, TOO_MUCH};
 use harness::test::alone;
 
 fn stranger() -> PeerCreds {
@@ -101,8 +101,7 @@ fn a_full_place_is_told_with_its_numbers_and_auto_moves_on() {
 
 #[test]
 fn what_nobody_can_make_is_refused_by_all_and_each_says_why() {
-    // More than any machine has, and less than the limit.
-    let error = refused!(Segment::builder(1 << 39).create(), ErrorKind::NoBackend);
+    let error = refused!(Segment::builder(TOO_MUCH).create(), ErrorKind::NoBackend);
     let backends: Vec<_> = error.refusals().iter().map(|refusal| refusal.backend).collect();
     assert_eq!(backends, [BackendKind::Posix, BackendKind::Posix, BackendKind::Sysv]);
     for refusal in error.refusals() {

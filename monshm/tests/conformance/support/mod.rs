@@ -14,6 +14,9 @@ harness::roles! { "helper" => orders::serve }
 /// The size that a test asks for when the size does not matter, in bytes.
 pub(crate) const SIZE: usize = 64 << 10;
 
+/// More bytes than any machine has, or than a 32-bit process can map, and less than the limit.
+pub(crate) const TOO_MUCH: usize = if usize::BITS == 64 { (1_u64 << 39) as usize } else { usize::MAX & !0xFFFF };
+
 /// Whether this build can make a POSIX segment, which `auto` then prefers.
 const POSIX_IS_THERE: bool =
     cfg!(all(feature = "posix", any(feature = "futex", feature = "pthread-mutex", feature = "semaphore")));
