@@ -137,9 +137,9 @@ impl Toolchain {
         command
     }
 
-    /// Where this toolchain puts the examples that it builds for `triple`.
-    pub(crate) fn examples(&self, triple: &str) -> PathBuf {
-        self.target.join(triple).join("release/examples")
+    /// Where this toolchain puts the examples that it builds for a target, or for this machine, with a debug profile.
+    pub(crate) fn examples(&self, target: Option<&str>) -> PathBuf {
+        self.target.join(target.unwrap_or_default()).join("debug/examples")
     }
 }
 

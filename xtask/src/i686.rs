@@ -10,8 +10,6 @@ use crate::report::Report;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const X86_64: &str = "x86_64-unknown-linux-gnu";
-
 /// What a segment of each backend is shared as, in both directions: arguments of the demo.
 const SHARED_BY_BOTH: [&[&str]; 5] = [
     &["--memory", "memfd"],
@@ -66,15 +64,16 @@ fn test_natively(workspace: &Workspace, toolchain: &Toolchain, report: &mut Repo
 /// Runs the demo with a sender of one kind and a receiver of the other.
 fn share(workspace: &Workspace, toolchain: &Toolchain, report: &mut Report) -> Outcome {
     report.begin("segments shared by 32-bit and 64-bit processes");
-    for triple in [I686, X86_64] {
-        let mut build = toolchain.cargo(workspace, ["build", "--locked", "--release", "--package", "monshm"]);
-        build.args(["--example", "stream", "--target", triple]);
-        if !report.command(&mut build, &format!("build of the demo for {triple}"))? {
+    // The profile of the tests, so that what they have built is used.
+    for target in [Some(I686), None] {
+        let mut build = toolchain.cargo(workspace, ["build", "--locked", "--profile", "test", "--package", "monshm"]);
+        build.args(["--example", "stream"]).args(target.iter().flat_map(|triple| ["--target", triple]));
+        if !report.command(&mut build, &format!("build of the demo, {}", target.unwrap_or("64-bit")))? {
             return Ok(());
         }
     }
-    let demo = |triple: &str| toolchain.examples(triple).join("stream");
-    let (narrow, wide) = (demo(I686), demo(X86_64));
+    let demo = |target| toolchain.examples(target).join("stream");
+    let (narrow, wide) = (demo(Some(I686)), demo(None));
     for (sender, receiver, name) in [(&wide, &narrow, "64-bit to 32-bit"), (&narrow, &wide, "32-bit to 64-bit")] {
         for arguments in SHARED_BY_BOTH {
             let what = format!("{name}: {}", arguments.join(" "));

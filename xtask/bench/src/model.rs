@@ -133,13 +133,7 @@ impl Distribution {
         };
         let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
         by_round.iter().for_each(|round| all.add(round).expect("a histogram that resizes itself takes all values"));
-        Distribution {
-            count: all.len(),
-            p50: at(50.0),
-            p99: at(99.0),
-            p999: at(99.9),
-            max_ns: all.max(),
-        }
+        Distribution { count: all.len(), p50: at(50.0), p99: at(99.0), p999: at(99.9), max_ns: all.max() }
     }
 }
 

@@ -70,7 +70,8 @@ fn draw(svg: &mut String, title: &str, groups: &[(&Chart, &GroupResult)]) -> Res
     by_end.sort_by(|a, b| right_end(b).total_cmp(&right_end(a)));
     for (index, name) in names.into_iter().enumerate() {
         let is_ours = name.starts_with("monshm");
-            let color = if is_ours { RED.mix(0.4 + 0.2 * (index % 4) as f64) } else { Palette99::pick(index + 2).to_rgba() };
+        let color =
+            if is_ours { RED.mix(0.4 + 0.2 * (index % 4) as f64) } else { Palette99::pick(index + 2).to_rgba() };
         let style = color.stroke_width(if is_ours { 3 } else { 1 });
         chart.draw_series([PathElement::new(lines[name].clone(), style)])?;
         chart.draw_series(lines[name].iter().map(|point| Circle::new(*point, 3, color.filled())))?;

@@ -4,6 +4,7 @@
 //! A transport is copied into and copied out of, polled or blocking; it does not time anything and does not look at a
 //! message. The traffic is in `traffic`, the two processes in `pair`, one transport in each other file.
 
+#[cfg(has_boost)]
 mod boost;
 pub(crate) mod engine;
 #[cfg(feature = "peers-heavy")]

@@ -12,7 +12,7 @@ use monshm_rbuf::{Adaptive, Plain};
 use super::pair::{self, Board, DEADLINE};
 use super::traffic::{self, Load, Trips};
 use super::{Failure, Plan, Side, ThreadTransport, Transport};
-use super::{boost, engine, mq, ours, raw, sockets, threads};
+use super::{engine, mq, ours, raw, sockets, threads};
 
 /// Who shares the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,10 +50,11 @@ impl Way {
         Self { name, scope: Scope::Threads, one_way: stream_in_threads::<N, T>, round_trips: trips_in_threads::<N, T> }
     }
 
-    #[cfg(not(feature = "peers-heavy"))]
+    /// The build script says why Boost is not there, which is never where the heavy peers are not.
+    #[cfg(not(has_boost))]
     fn not_built(name: &'static str) -> Self {
         fn skipped<T>() -> Result<T, Failure> {
-            Err(Failure::Skipped("built without the feature peers-heavy".into()))
+            Err(Failure::Skipped(env!("MONSHM_BENCH_NO_BOOST").into()))
         }
         Self { name, scope: Scope::Processes, one_way: |_, _| skipped(), round_trips: |_, _| skipped() }
     }
@@ -72,9 +73,8 @@ pub(crate) fn ways<const N: usize>(ring_len: usize) -> Vec<Way> {
         Way::processes::<N, sockets::Stream>("Unix stream"),
         Way::processes::<N, sockets::Seqpacket>("Unix seqpacket"),
         Way::processes::<N, mq::Queue>("POSIX mq"),
-        Way::processes::<N, boost::MessageQueue>("Boost message_queue"),
-        Way::processes::<N, boost::SpscQueue>("Boost spsc_queue"),
     ];
+    ways.extend(boost::<N>());
     ways.extend(heavy::<N>());
     ways.extend([
         Way::threads::<N, threads::Rtrb>("rtrb"),
@@ -92,6 +92,17 @@ pub(crate) fn ways<const N: usize>(ring_len: usize) -> Vec<Way> {
 pub(crate) fn limit<const N: usize>() -> Way {
     let one_way = |_: &Plan, _: Load| Err(Failure::Skipped("a page is no queue".into()));
     Way { one_way, ..Way::processes::<N, raw::Slot>("limit: one page") }
+}
+
+#[cfg(has_boost)]
+fn boost<const N: usize>() -> [Way; 2] {
+    use super::boost::{MessageQueue, SpscQueue};
+    [Way::processes::<N, MessageQueue>("Boost message_queue"), Way::processes::<N, SpscQueue>("Boost spsc_queue")]
+}
+
+#[cfg(not(has_boost))]
+fn boost<const N: usize>() -> [Way; 2] {
+    ["Boost message_queue", "Boost spsc_queue"].map(Way::not_built)
 }
 
 #[cfg(feature = "peers-heavy")]

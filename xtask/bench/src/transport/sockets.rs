@@ -70,28 +70,64 @@ impl<const N: usize> Receiver<N> for Bytes {
     }
 }
 
-/// A pipe of the ring's size.
-pub(super) struct Pipe(Ends);
+/// Each side has one end of what is made before the fork.
+macro_rules! channel {
+    ($(#[$doc:meta])* $name:ident, $end:ty, $new:expr, $make:ident) => {
+        $(#[$doc])*
+        pub(super) struct $name(Ends);
 
-impl<const N: usize> Transport<N> for Pipe {
-    type Sender = Bytes;
-    type Receiver = Bytes;
+        impl<const N: usize> Transport<N> for $name {
+            type Sender = $end;
+            type Receiver = $end;
 
-    fn make(plan: &Plan) -> Result<Self, String> {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(text("pipe2"))?;
-        rustix::pipe::fcntl_setpipe_size(&write, plan.ring_len).map_err(text("F_SETPIPE_SZ"))?;
-        set_mode(&write, plan.mode)?;
-        set_mode(&read, plan.mode)?;
-        Ok(Self(Ends { write, read }))
+            fn make(plan: &Plan) -> Result<Self, String> {
+                $make(plan, N).map(Self)
+            }
+
+            fn sender(self, _: Side) -> Result<$end, String> {
+                Ok($new(self.0.write))
+            }
+
+            fn receiver(self, _: Side) -> Result<$end, String> {
+                Ok($new(self.0.read))
+            }
+        }
+    };
+}
+
+channel!(
+    /// A pipe of the ring's size.
+    Pipe, Bytes, Bytes::new, pipe
+);
+channel!(
+    /// A connected pair of Unix stream sockets.
+    Stream, Bytes, Bytes::new, stream
+);
+channel!(
+    /// A connected pair of Unix seqpacket sockets.
+    Seqpacket, Packets, Packets, seqpacket
+);
+
+fn pipe(plan: &Plan, _: usize) -> Result<Ends, String> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(text("pipe2"))?;
+    rustix::pipe::fcntl_setpipe_size(&write, plan.ring_len).map_err(text("F_SETPIPE_SZ"))?;
+    set_mode(&write, plan.mode)?;
+    set_mode(&read, plan.mode)?;
+    Ok(Ends { write, read })
+}
+
+fn stream(plan: &Plan, _: usize) -> Result<Ends, String> {
+    socket_pair(SocketType::STREAM, plan)
+}
+
+fn seqpacket(plan: &Plan, len: usize) -> Result<Ends, String> {
+    let ends = socket_pair(SocketType::SEQPACKET, plan)?;
+    // A packet and what the kernel keeps with it must fit in the buffer; the kernel says by EMSGSIZE where they do not.
+    let buffer = sockopt::socket_send_buffer_size(&ends.write).map_err(text("SO_SNDBUF"))?;
+    if len + 1024 > buffer {
+        return Err(format!("a packet of {len} B does not fit in a send buffer of {buffer} B"));
     }
-
-    fn sender(self, _: Side) -> Result<Bytes, String> {
-        Ok(Bytes::new(self.0.write))
-    }
-
-    fn receiver(self, _: Side) -> Result<Bytes, String> {
-        Ok(Bytes::new(self.0.read))
-    }
+    Ok(ends)
 }
 
 /// A pair of connected sockets with a send buffer of the ring's size (the kernel doubles it for its own books).
@@ -106,29 +142,6 @@ fn socket_pair(kind: SocketType, plan: &Plan) -> Result<Ends, String> {
     set_mode(&read, plan.mode)?;
     Ok(Ends { write, read })
 }
-
-/// A connected pair of Unix stream sockets.
-pub(super) struct Stream(Ends);
-
-impl<const N: usize> Transport<N> for Stream {
-    type Sender = Bytes;
-    type Receiver = Bytes;
-
-    fn make(plan: &Plan) -> Result<Self, String> {
-        socket_pair(SocketType::STREAM, plan).map(Self)
-    }
-
-    fn sender(self, _: Side) -> Result<Bytes, String> {
-        Ok(Bytes::new(self.0.write))
-    }
-
-    fn receiver(self, _: Side) -> Result<Bytes, String> {
-        Ok(Bytes::new(self.0.read))
-    }
-}
-
-/// A connected pair of Unix seqpacket sockets.
-pub(super) struct Seqpacket(Ends);
 
 pub(super) struct Packets(OwnedFd);
 
@@ -155,29 +168,5 @@ impl<const N: usize> Receiver<N> for Packets {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         whole(rustix::net::recv(&self.0, message.as_mut_slice(), RecvFlags::empty()).map(|(len, _)| len), N)
-    }
-}
-
-impl<const N: usize> Transport<N> for Seqpacket {
-    type Sender = Packets;
-    type Receiver = Packets;
-
-    fn make(plan: &Plan) -> Result<Self, String> {
-        let ends = socket_pair(SocketType::SEQPACKET, plan)?;
-        // A packet and the kernel's books about it must fit in the buffer; the kernel says by EMSGSIZE where they do
-        // not.
-        let buffer = sockopt::socket_send_buffer_size(&ends.write).map_err(text("SO_SNDBUF"))?;
-        if N + 1024 > buffer {
-            return Err(format!("a packet of {N} B does not fit in a send buffer of {buffer} B"));
-        }
-        Ok(Self(ends))
-    }
-
-    fn sender(self, _: Side) -> Result<Packets, String> {
-        Ok(Packets(self.0.write))
-    }
-
-    fn receiver(self, _: Side) -> Result<Packets, String> {
-        Ok(Packets(self.0.read))
     }
 }

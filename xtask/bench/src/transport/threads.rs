@@ -52,5 +52,10 @@ macro_rules! channel {
     };
 }
 
-channel!(Crossbeam, crossbeam_channel::Sender<[u8; N]>, crossbeam_channel::Receiver<[u8; N]>, crossbeam_channel::bounded);
+channel!(
+    Crossbeam,
+    crossbeam_channel::Sender<[u8; N]>,
+    crossbeam_channel::Receiver<[u8; N]>,
+    crossbeam_channel::bounded
+);
 channel!(Mpsc, mpsc::SyncSender<[u8; N]>, mpsc::Receiver<[u8; N]>, mpsc::sync_channel);
