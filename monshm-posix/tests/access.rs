@@ -7,25 +7,26 @@ mod support;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use harness::Link;
+use harness::process::Outcome;
 use monshm_core::backend::Backend;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_posix::Posix;
 use rustix::fs::Mode;
-use support::{
-    MEMORIES, SIZE, Start, attach, become_user, can_change_users, given, own_uid, request, role, share, tell, word,
-};
+use support::{Helper, MEMORIES, SIZE, attach, attach_given, given, own_uid, request, share, word};
 
 const CREATOR: u32 = 65531;
 const PEER: u32 = 65532;
 const STRANGER: u32 = 65533;
 
-/// In a peer: attaches and writes, or tells why not.
-fn peer_role() {
-    become_user();
-    let (descriptor, handle) = given();
-    let outcome = attach(&descriptor, handle).map(|peer| word(&peer).store(own_uid(), Ordering::Release));
-    tell(match outcome {
+harness::roles! { "peer" => peer, "creator" => creator }
+
+/// A peer: attaches and writes, or says why not.
+fn peer(link: &Link) -> Outcome {
+    let (_, attached) = attach_given(link);
+    let outcome = attached.map(|peer| word(&peer).store(own_uid(), Ordering::Release));
+    link.say(match outcome {
         Ok(()) => "in".to_owned(),
         Err(error) => match error.kind() {
             ErrorKind::NoAccess { .. } => "no access".to_owned(),
@@ -33,79 +34,63 @@ fn peer_role() {
             ErrorKind::OpenToOthers { .. } => "open to others".to_owned(),
             _ => error.to_string(),
         },
-    });
+    })?;
+    Ok(())
 }
 
-/// In an unprivileged creator: makes a segment for PEER, and starts the others from a process that may.
-fn creator_role(memory: MemoryKind) {
-    become_user();
+/// An unprivileged creator: makes a segment for PEER; the others are started by a process that may.
+fn creator(link: &Link) -> Outcome {
+    given(link);
+    let memory = link.hear()?.parse::<MemoryKind>().expect("a kind");
     let segment = Posix.create(&request(memory, SIZE, PEER)).expect("create");
     let (descriptor, handle) = share(&segment, LockKind::Futex);
-    tell(support::to_text(&descriptor));
+    link.say(support::to_text(&descriptor))?;
     // The parent opens this number in /proc, as the passing of the descriptor over a socket would.
-    tell(std::os::fd::AsRawFd::as_raw_fd(&handle));
-    support::ask();
+    link.say(std::os::fd::AsRawFd::as_raw_fd(&handle))?;
+    link.receive()?;
+    Ok(())
 }
 
-fn open_in(pid: u32, fd: &str) -> OwnedFd {
+fn open_in(pid: i32, fd: &str) -> OwnedFd {
     let path = format!("/proc/{pid}/fd/{fd}");
     rustix::fs::open(path, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, Mode::empty()).unwrap()
 }
 
-fn from_an_unprivileged_creator(test: &str, memory: MemoryKind) {
-    match role().as_deref() {
-        Some("creator") => return creator_role(memory),
-        Some(_) => return peer_role(),
-        None if !can_change_users(test) => return,
-        None => {}
-    }
-    let mut creator = Start::new(test, "creator").uid(CREATOR).spawn();
+fn from_an_unprivileged_creator(memory: MemoryKind) {
+    let creator = Helper::start("creator", CREATOR, None, None);
+    creator.say(memory);
     let descriptor = support::from_text(&creator.hear());
     let handle = open_in(creator.pid(), &creator.hear());
     assert_eq!(descriptor.owner.uid, CREATOR);
-    let outcome = |uid: u32, with_handle: bool| {
-        let start = Start::new(test, "peer").uid(uid).descriptor(&descriptor);
-        let start = if with_handle { start.handle(&handle) } else { start };
-        start.spawn().answer()
-    };
-    assert_eq!(outcome(PEER, true), "in");
-    assert_eq!(outcome(STRANGER, true), "no access", "a descriptor passed on does not suffice");
+    let outcome = |uid: u32, handle| Helper::start("peer", uid, Some(&descriptor), handle).answer();
+    assert_eq!(outcome(PEER, Some(&handle)), "in");
+    assert_eq!(outcome(STRANGER, Some(&handle)), "no access", "a descriptor passed on does not suffice");
     let by_bytes = if memory == MemoryKind::Named { ["in", "no access"] } else { ["handle missing"; 2] };
-    assert_eq!([outcome(PEER, false), outcome(STRANGER, false)], by_bytes);
+    assert_eq!([outcome(PEER, None), outcome(STRANGER, None)], by_bytes);
     creator.finish();
 }
 
 #[test]
 fn an_unprivileged_creator_lets_in_its_peer_to_a_memfd_and_nobody_else() {
-    from_an_unprivileged_creator(
-        "an_unprivileged_creator_lets_in_its_peer_to_a_memfd_and_nobody_else",
-        MemoryKind::Memfd,
-    );
+    harness::needs_other_users!();
+    from_an_unprivileged_creator(MemoryKind::Memfd);
 }
 
 #[test]
 fn an_unprivileged_creator_lets_in_its_peer_to_a_name_and_nobody_else() {
-    from_an_unprivileged_creator(
-        "an_unprivileged_creator_lets_in_its_peer_to_a_name_and_nobody_else",
-        MemoryKind::Named,
-    );
+    harness::needs_other_users!();
+    from_an_unprivileged_creator(MemoryKind::Named);
 }
 
 #[test]
 fn a_privileged_creator_lets_in_its_peer_and_nobody_else() {
-    const TEST: &str = "a_privileged_creator_lets_in_its_peer_and_nobody_else";
-    match role().as_deref() {
-        Some(_) => return peer_role(),
-        None if !can_change_users(TEST) => return,
-        None => {}
-    }
+    harness::needs_other_users!();
     for &memory in MEMORIES {
         let segment = Posix.create(&request(memory, SIZE, PEER)).expect("create");
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         let owner = if memory == MemoryKind::Named { PEER } else { own_uid() };
         assert_eq!(descriptor.owner.uid, owner);
-        let outcome =
-            |uid: u32| Start::new(TEST, "peer").uid(uid).descriptor(&descriptor).handle(&handle).spawn().answer();
+        let outcome = |uid: u32| Helper::start("peer", uid, Some(&descriptor), Some(&handle)).answer();
         assert_eq!(outcome(PEER), "in");
         assert_eq!(word(&segment).load(Ordering::Acquire), PEER);
         assert_eq!(outcome(STRANGER), "no access");

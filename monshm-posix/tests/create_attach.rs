@@ -6,15 +6,23 @@ mod support;
 
 use std::sync::atomic::Ordering;
 
+use harness::test::alone;
 use monshm_core::backend::Backend;
 use monshm_core::descriptor::Object;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_core::liveness::{SLOT_COUNT, Slot};
 use monshm_posix::Posix;
-use support::{
-    MEMORIES, SIZE, Segment, Start, attach, create, given, isolated, own_uid, request, role, share, tell, word,
-};
+use support::{Helper, MEMORIES, SIZE, Segment, attach, attach_given, create, own_uid, request, share, word};
+
+harness::roles! { "peer" => peer }
+
+/// A peer: changes a word from what the test wrote.
+fn peer(link: &harness::Link) -> harness::process::Outcome {
+    let (_, peer) = attach_given(link);
+    link.say(word(&peer?).swap(23, Ordering::AcqRel))?;
+    Ok(())
+}
 
 #[test]
 fn bytes_are_zero_and_shared_within_one_process() {
@@ -49,22 +57,13 @@ fn every_byte_is_reserved_and_a_memfd_is_sealed() {
 
 #[test]
 fn another_process_attaches_by_handle_and_by_bytes() {
-    const TEST: &str = "another_process_attaches_by_handle_and_by_bytes";
-    if role().is_some() {
-        let (descriptor, handle) = given();
-        let peer = attach(&descriptor, handle).expect("attach");
-        tell(word(&peer).swap(23, Ordering::AcqRel));
-        return;
-    }
     for &memory in MEMORIES {
         for with_handle in [true, false] {
             let segment = create(memory);
             let (descriptor, handle) = share(&segment, LockKind::Futex);
             word(&segment).store(42, Ordering::Release);
-            let start = Start::new(TEST, "peer").descriptor(&descriptor);
-            let mut peer = if with_handle { start.handle(&handle) } else { start }.spawn();
-            peer.expect("42");
-            assert!(peer.finish().success());
+            let handle = with_handle.then_some(&handle);
+            assert_eq!(Helper::start("peer", own_uid(), Some(&descriptor), handle).answer(), "42");
             assert_eq!(word(&segment).load(Ordering::Acquire), 23, "{memory}, handle: {with_handle}");
         }
     }
@@ -158,7 +157,7 @@ fn threads_may_share_at_once() {
 
 #[test]
 fn nothing_is_left_of_a_whole_life() {
-    isolated("nothing_is_left_of_a_whole_life", || {
+    alone(|| {
         let before = (support::open_files(), support::shared_mappings());
         let mut seen = Vec::new();
         for &memory in MEMORIES {

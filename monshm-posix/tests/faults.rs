@@ -5,6 +5,7 @@
 
 mod support;
 
+use harness::test::alone;
 use monshm_core::backend::Backend;
 use monshm_core::descriptor::{Descriptor, Token};
 use monshm_core::error::{ErrorKind, Result};
@@ -12,7 +13,7 @@ use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_posix::Posix;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{MEMORIES, SIZE, attach, can_change_users, create, isolated, own_uid, request, share};
+use support::{MEMORIES, SIZE, attach, create, own_uid, request, share};
 
 fn lower(resource: Resource, to: u64) {
     setrlimit(resource, Rlimit { current: Some(to), ..getrlimit(resource) }).expect("setrlimit");
@@ -34,7 +35,7 @@ fn live(memory: MemoryKind, size: u64) -> Result<()> {
 
 #[test]
 fn a_full_descriptor_table_is_told_at_every_step() {
-    isolated("a_full_descriptor_table_is_told_at_every_step", || {
+    alone(|| {
         let limit = getrlimit(Resource::Nofile);
         let before = traces();
         for &memory in MEMORIES {
@@ -66,7 +67,7 @@ fn a_full_descriptor_table_is_told_at_every_step() {
 
 #[test]
 fn a_file_size_limit_is_an_error_and_no_signal() {
-    isolated("a_file_size_limit_is_an_error_and_no_signal", || {
+    alone(|| {
         let before = traces();
         lower(Resource::Fsize, SIZE - 1);
         for &memory in MEMORIES {
@@ -80,7 +81,7 @@ fn a_file_size_limit_is_an_error_and_no_signal() {
 
 #[test]
 fn too_little_address_space_is_an_error() {
-    isolated("too_little_address_space_is_an_error", || {
+    alone(|| {
         let before = traces();
         let pages: u64 =
             std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -105,34 +106,22 @@ fn own_mounts() {
     }
 }
 
-fn can_mount(test: &str) -> bool {
-    if !can_change_users(test) {
-        return false;
-    }
-    // SAFETY: forks a child that makes one system call and ends.
-    let can = unsafe {
-        match libc::fork() {
-            0 => libc::_exit(i32::from(libc::unshare(libc::CLONE_NEWNS) != 0)),
-            child => {
-                let mut status = 0;
-                libc::waitpid(child, &raw mut status, 0);
-                status == 0
-            }
+/// Skips the test that it is used in where it may have no mount table of its own.
+macro_rules! needs_mounts {
+    () => {
+        harness::needs_other_users!();
+        // SAFETY: takes no pointer.
+        let may = harness::child::fork(|| unsafe { libc::unshare(libc::CLONE_NEWNS) });
+        if may.unwrap().wait_for_end().unwrap() != harness::Stop::Exited(0) {
+            harness::skip!("mount namespaces are not allowed here");
         }
     };
-    if !can {
-        println!("SKIPPED {test}: mount namespaces are not allowed here");
-    }
-    can
 }
 
 #[test]
 fn a_full_file_system_is_told_with_what_is_free() {
-    const TEST: &str = "a_full_file_system_is_told_with_what_is_free";
-    if !can_mount(TEST) {
-        return;
-    }
-    isolated(TEST, || {
+    needs_mounts!();
+    alone(|| {
         own_mounts();
         let (kind, options) = (c"tmpfs".as_ptr(), c"size=1m,nr_inodes=8,mode=1777".as_ptr());
         // SAFETY: a system call with constant strings.
@@ -141,7 +130,7 @@ fn a_full_file_system_is_told_with_what_is_free() {
         let error = live(MemoryKind::Named, 16 << 20).unwrap_err();
         let expected = ErrorKind::NoSpace { asked: 16 << 20, free: 1 << 20, place: "/dev/shm" };
         assert_eq!((error.kind(), error.os_error()), (expected, Some(libc::ENOSPC)));
-        assert!(support::names().is_empty());
+        assert!(support::no_names());
         assert_eq!(traces(), before);
         live(MemoryKind::Memfd, 16 << 20).expect("a memfd does not live there");
         live(MemoryKind::Named, 512 << 10).expect("what fits works");
@@ -150,7 +139,7 @@ fn a_full_file_system_is_told_with_what_is_free() {
         let error = live(MemoryKind::Named, 4096).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::LimitReached { what: "inodes of /dev/shm" }), "{error}");
         drop(kept);
-        assert!(support::names().is_empty());
+        assert!(support::no_names());
         // A disk, where pages would come and go by other rules. Where the test binary lies on none, ramfs must do.
         let disk = std::env::current_exe().unwrap().parent().unwrap().to_owned();
         let disk = std::ffi::CString::new(disk.into_os_string().into_encoded_bytes()).unwrap();
@@ -159,7 +148,7 @@ fn a_full_file_system_is_told_with_what_is_free() {
         assert_eq!(unsafe { libc::mount(disk.as_ptr(), place, none, libc::MS_BIND, none.cast()) }, 0);
         let before = std::fs::read_dir("/dev/shm").unwrap().count();
         if rustix::fs::statfs("/dev/shm").unwrap().f_type as u64 == 0x0102_1994 {
-            println!("SKIPPED a part of {TEST}: the test binary lies on a tmpfs");
+            harness::test::skipped(harness::this_test!(), "a part: the test binary lies on a tmpfs");
         } else {
             let error = live(MemoryKind::Named, 4096).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported { what: "a tmpfs on /dev/shm" });
@@ -173,18 +162,15 @@ fn a_full_file_system_is_told_with_what_is_free() {
             assert_eq!(mounted, 0);
             let error = live(MemoryKind::Named, 4096).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
-            assert!(support::names().is_empty());
+            assert!(support::no_names());
         }
     });
 }
 
 #[test]
 fn without_proc_the_error_says_so() {
-    const TEST: &str = "without_proc_the_error_says_so";
-    if !can_mount(TEST) {
-        return;
-    }
-    isolated(TEST, || {
+    needs_mounts!();
+    alone(|| {
         let segment = create(MemoryKind::Memfd);
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         own_mounts();
@@ -225,42 +211,33 @@ fn forbid_futex(errno: i32) {
 #[test]
 #[cfg(all(feature = "futex", feature = "pthread-mutex", feature = "semaphore"))]
 fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_refused() {
-    const TEST: &str = "where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_refused";
-    // The filter stays, and the harness sleeps by futex(2): the process ends here, by its own hand.
-    let ends = |body: fn()| {
-        let outcome = std::panic::catch_unwind(body);
-        // SAFETY: ends this process, which nothing else goes on in.
-        unsafe { libc::_exit(i32::from(outcome.is_err())) }
-    };
-    isolated(TEST, || {
-        ends(|| {
-            let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-            let ms = |time: rustix::time::Timespec| time.tv_sec * 1000 + time.tv_nsec / 1_000_000;
-            let creator = create(MemoryKind::Memfd);
-            let lock = creator.create_lock(LockKind::Futex).unwrap();
-            let (descriptor, handle) = share(&creator, LockKind::Futex);
-            let peer = attach(&descriptor, Some(handle)).unwrap();
-            let waiting = peer.open_lock(LockKind::Futex).unwrap();
-            forbid_futex(libc::EPERM);
-            assert!(lock.acquire_now().unwrap().is_some());
-            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-            let now_ns = (now.tv_sec * 1_000_000_000 + now.tv_nsec) as u64;
-            let before = ms(used());
-            let wait = monshm_core::Deadline::after(now_ns, std::time::Duration::from_millis(400));
-            let error = waiting.acquire(wait).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
-            let busy = ms(used()) - before;
-            assert!(busy < 200, "a wait of 400 ms kept the processor busy for {busy} ms");
-            lock.release().unwrap();
-            // libc would end the process at the first wait.
-            for kind in [LockKind::PthreadMutex, LockKind::Semaphore] {
-                let segment = create(MemoryKind::Memfd);
-                let error = segment.create_lock(kind).map(drop).unwrap_err();
-                assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
-                assert!(error.to_string().contains("futex(2)"), "{error}");
-                assert!(peer.open_lock(kind).is_err(), "{kind}");
-            }
-        });
+    alone(|| {
+        let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let ms = |time: rustix::time::Timespec| time.tv_sec * 1000 + time.tv_nsec / 1_000_000;
+        let creator = create(MemoryKind::Memfd);
+        let lock = creator.create_lock(LockKind::Futex).unwrap();
+        let (descriptor, handle) = share(&creator, LockKind::Futex);
+        let peer = attach(&descriptor, Some(handle)).unwrap();
+        let waiting = peer.open_lock(LockKind::Futex).unwrap();
+        forbid_futex(libc::EPERM);
+        assert!(lock.acquire_now().unwrap().is_some());
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let now_ns = (now.tv_sec * 1_000_000_000 + now.tv_nsec) as u64;
+        let before = ms(used());
+        let wait = monshm_core::Deadline::after(now_ns, std::time::Duration::from_millis(400));
+        let error = waiting.acquire(wait).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
+        let busy = ms(used()) - before;
+        assert!(busy < 200, "a wait of 400 ms kept the processor busy for {busy} ms");
+        lock.release().unwrap();
+        // libc would end the process at the first wait.
+        for kind in [LockKind::PthreadMutex, LockKind::Semaphore] {
+            let segment = create(MemoryKind::Memfd);
+            let error = segment.create_lock(kind).map(drop).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
+            assert!(error.to_string().contains("futex(2)"), "{error}");
+            assert!(peer.open_lock(kind).is_err(), "{kind}");
+        }
     });
 }
 

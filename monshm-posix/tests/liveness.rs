@@ -1,15 +1,46 @@
-//! Who lives, by the kernel's books: processes that are killed, that fork, and that exec.
+//! Who lives, as the kernel reports it: processes that are killed, that fork, and that exec.
 
 mod support;
 
 use std::time::{Duration, Instant};
 
+use harness::Link;
+use harness::process::Outcome;
+use harness::test::alone;
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_core::liveness::Slot;
-use support::{MEMORIES, Start, attach, create, given, isolated, role, share, tell};
+use support::{Helper, MEMORIES, attach, attach_given, create, given, own_uid, share};
 
 fn is_alive(segment: &support::Segment, slot: u32) -> bool {
     segment.liveness().is_alive(Slot::new(slot).expect("a slot"))
+}
+
+harness::roles! { "peer" => peer, "forking peer" => forking_peer, "forking creator" => forking_creator }
+
+fn peer(link: &Link) -> Outcome {
+    let peer = attach_given(link).1?;
+    link.say(peer.slot().index())?;
+    link.receive()?;
+    Ok(())
+}
+
+fn forking_peer(link: &Link) -> Outcome {
+    let peer = attach_given(link).1?;
+    let child = fork_a_sleeper();
+    link.say(peer.slot().index())?;
+    link.say(child)?;
+    link.receive()?;
+    Ok(())
+}
+
+fn forking_creator(link: &Link) -> Outcome {
+    given(link);
+    let segment = create(MemoryKind::Named);
+    let (descriptor, _handle) = share(&segment, LockKind::Futex);
+    link.say(fork_a_sleeper())?;
+    link.say(support::to_text(&descriptor))?;
+    link.receive()?;
+    Ok(())
 }
 
 /// Waits for what the kernel does at the end of a process, which may come a moment after it was waited for.
@@ -44,19 +75,11 @@ fn end_sleeper(child: i32) {
 
 #[test]
 fn a_killed_peer_frees_its_slot() {
-    const TEST: &str = "a_killed_peer_frees_its_slot";
-    if role().is_some() {
-        let (descriptor, handle) = given();
-        let peer = attach(&descriptor, handle).unwrap();
-        tell(peer.slot().index());
-        support::ask();
-        return;
-    }
     for &memory in MEMORIES {
         let segment = create(memory);
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         for _ in 0..3 {
-            let mut peer = Start::new(TEST, "peer").descriptor(&descriptor).handle(&handle).spawn();
+            let peer = Helper::peer("peer", &descriptor, &handle);
             peer.expect("1");
             assert!(is_alive(&segment, 1) && !is_alive(&segment, 2));
             peer.kill();
@@ -67,16 +90,7 @@ fn a_killed_peer_frees_its_slot() {
 
 #[test]
 fn a_killed_creator_is_seen_and_a_name_is_what_it_leaves() {
-    const TEST: &str = "a_killed_creator_is_seen_and_a_name_is_what_it_leaves";
-    if role().is_some() {
-        let segment = create(MemoryKind::Named);
-        let (descriptor, _handle) = share(&segment, LockKind::Futex);
-        tell(fork_a_sleeper());
-        tell(support::to_text(&descriptor));
-        support::ask();
-        return;
-    }
-    let mut creator = Start::new(TEST, "creator").spawn();
+    let creator = Helper::start("forking creator", own_uid(), None, None);
     let child: i32 = creator.hear().parse().unwrap();
     let descriptor = support::from_text(&creator.hear());
     let peer = attach(&descriptor, None).unwrap();
@@ -88,25 +102,15 @@ fn a_killed_creator_is_seen_and_a_name_is_what_it_leaves() {
     let monshm_core::Object::Named { name, .. } = descriptor.object else { panic!("not named") };
     assert!(std::fs::exists(format!("/dev/shm{name}")).unwrap());
     peer.remove_name();
-    assert!(!std::fs::exists(format!("/dev/shm{name}")).unwrap(), "its heir can remove it");
+    assert!(!std::fs::exists(format!("/dev/shm{name}")).unwrap(), "whoever attached can remove it");
 }
 
 #[test]
 fn a_forked_child_keeps_no_slot_alive() {
-    const TEST: &str = "a_forked_child_keeps_no_slot_alive";
-    if role().is_some() {
-        let (descriptor, handle) = given();
-        let peer = attach(&descriptor, handle).unwrap();
-        let child = fork_a_sleeper();
-        tell(peer.slot().index());
-        tell(child);
-        support::ask();
-        return;
-    }
     for &memory in MEMORIES {
         let segment = create(memory);
         let (descriptor, handle) = share(&segment, LockKind::Futex);
-        let mut peer = Start::new(TEST, "peer").descriptor(&descriptor).handle(&handle).spawn();
+        let peer = Helper::peer("forking peer", &descriptor, &handle);
         peer.expect("1");
         let child: i32 = peer.hear().parse().unwrap();
         assert!(is_alive(&segment, 1));
@@ -138,7 +142,7 @@ fn in_child(body: impl FnOnce()) -> bool {
 
 #[test]
 fn a_forked_childs_handle_takes_nothing_from_its_parent() {
-    isolated("a_forked_childs_handle_takes_nothing_from_its_parent", || {
+    alone(|| {
         for &memory in MEMORIES {
             let segment = create(memory);
             let (descriptor, handle) = share(&segment, LockKind::Futex);
@@ -170,7 +174,7 @@ fn a_forked_childs_handle_takes_nothing_from_its_parent() {
 
 #[test]
 fn forks_while_others_open_and_close_leave_the_list_whole() {
-    isolated("forks_while_others_open_and_close_leave_the_list_whole", || {
+    alone(|| {
         let segment = create(MemoryKind::Memfd);
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         let stop = std::sync::atomic::AtomicBool::new(false);

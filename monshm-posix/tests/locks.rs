@@ -8,16 +8,19 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
+use harness::Link;
+use harness::process::Outcome;
+use harness::test::alone;
 use monshm_core::backend::Backend;
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_core::lock::{Deadline, PreviousHolder, RawLock};
 use monshm_posix::Posix;
-use support::{Helper, Segment, Start, ask, attach, create, given, isolated, role, share, tell};
+use support::{Helper, Segment, attach, attach_given, create, share};
 
 /// Long enough for any machine; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn within(timeout: Duration) -> Deadline {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -46,9 +49,8 @@ impl Pair {
         (peer, lock)
     }
 
-    /// A helper in the role that does what `peer_role` says.
-    fn start(&self, test: &str, role: &str) -> Helper {
-        Start::new(test, role).descriptor(&self.descriptor).handle(&self.handle).spawn()
+    fn start(&self, role: &str) -> Helper {
+        Helper::peer(role, &self.descriptor, &self.handle)
     }
 }
 
@@ -71,7 +73,7 @@ fn raise(segment: &Segment) {
 
 /// Acquires, repairs what a dead holder left, and says what was found.
 fn acquire(segment: &Segment, lock: &dyn RawLock) -> PreviousHolder {
-    let acquired = lock.acquire(within(PATIENCE)).expect("acquire");
+    let acquired = lock.acquire(within(TIMEOUT)).expect("acquire");
     if acquired == PreviousHolder::Died {
         let [first, second] = twins(segment);
         second.store(first.load(Relaxed), Relaxed);
@@ -80,67 +82,65 @@ fn acquire(segment: &Segment, lock: &dyn RawLock) -> PreviousHolder {
     acquired
 }
 
-/// In a helper. False when this process is the test itself.
-fn peer_role() -> bool {
-    let Some(role) = role() else { return false };
-    let (descriptor, handle) = given();
-    let peer = attach(&descriptor, handle).expect("attach");
+harness::roles! { "hold" => hold, "wait" => wait, "raise" => raise_often }
+
+/// What a helper attaches to.
+fn attached(link: &Link) -> (Segment, Box<dyn RawLock>) {
+    let (descriptor, peer) = attach_given(link);
+    let peer = peer.expect("attach");
     let lock = peer.open_lock(descriptor.lock).expect("open_lock");
-    match role.as_str() {
-        "hold" => {
-            tell(format!("{:?}", lock.acquire(within(PATIENCE)).unwrap()));
-            if ask().is_some() {
-                lock.release().unwrap();
-                tell("released");
-                ask();
-            }
-        }
-        "wait" => {
-            tell("waiting");
-            tell(format!("{:?}", lock.acquire(within(PATIENCE)).map_err(|error| error.kind())));
-            ask();
-        }
-        "raise" => {
-            tell("ready");
-            let rounds: u32 = ask().expect("a number").parse().unwrap();
-            for _ in 0..rounds {
-                acquire(&peer, &*lock);
-                raise(&peer);
-                lock.release().unwrap();
-            }
-            tell("done");
-        }
-        _ => panic!("no such role"),
+    (peer, lock)
+}
+
+fn hold(link: &Link) -> Outcome {
+    let (_peer, lock) = attached(link);
+    link.say(format_args!("{:?}", lock.acquire(within(TIMEOUT))?))?;
+    if link.receive()?.is_some() {
+        lock.release()?;
+        link.say("released")?;
+        link.receive()?;
     }
-    true
+    Ok(())
+}
+
+fn wait(link: &Link) -> Outcome {
+    let (_peer, lock) = attached(link);
+    link.say("waiting")?;
+    link.say(format_args!("{:?}", lock.acquire(within(TIMEOUT)).map_err(|error| error.kind())))?;
+    link.receive()?;
+    Ok(())
+}
+
+fn raise_often(link: &Link) -> Outcome {
+    let (peer, lock) = attached(link);
+    link.say("ready")?;
+    for _ in 0..link.hear()?.parse::<u32>()? {
+        acquire(&peer, &*lock);
+        raise(&peer);
+        lock.release()?;
+    }
+    link.say("done")?;
+    Ok(())
 }
 
 #[test]
 fn one_holder_at_a_time_between_processes() {
-    const TEST: &str = "one_holder_at_a_time_between_processes";
     const ROUNDS: u32 = 20_000;
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut helpers = [(); 3].map(|()| pair.start(TEST, "raise"));
-        helpers.iter_mut().for_each(|helper| helper.expect("ready"));
-        helpers.iter_mut().for_each(|helper| helper.say(&ROUNDS.to_string()));
-        helpers.iter_mut().for_each(|helper| helper.expect("done"));
+        let helpers = [(); 3].map(|()| pair.start("raise"));
+        helpers.iter().for_each(|helper| helper.expect("ready"));
+        helpers.iter().for_each(|helper| helper.say(ROUNDS));
+        helpers.iter().for_each(|helper| helper.expect("done"));
         assert_eq!(twins(&pair.segment).map(|word| word.load(Acquire)), [3 * ROUNDS; 2], "{kind}");
     }
 }
 
 #[test]
 fn a_holder_killed_inside_is_told_of_once() {
-    const TEST: &str = "a_holder_killed_inside_is_told_of_once";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut holder = pair.start(TEST, "hold");
+        let holder = pair.start("hold");
         holder.expect("Released");
         assert!(pair.lock.acquire_now().unwrap().is_none() && pair.lock.try_acquire().unwrap().is_none());
         holder.kill();
@@ -153,14 +153,10 @@ fn a_holder_killed_inside_is_told_of_once() {
 
 #[test]
 fn a_holder_killed_before_it_repaired_leaves_it_to_the_next() {
-    const TEST: &str = "a_holder_killed_before_it_repaired_leaves_it_to_the_next";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         for found in ["Released", "Died", "Died"] {
-            let mut holder = pair.start(TEST, "hold");
+            let holder = pair.start("hold");
             assert_eq!(holder.hear(), found, "{kind}");
             holder.kill();
         }
@@ -170,38 +166,30 @@ fn a_holder_killed_before_it_repaired_leaves_it_to_the_next() {
 
 #[test]
 fn an_unrepaired_release_tells_the_next_holder() {
-    const TEST: &str = "an_unrepaired_release_tells_the_next_holder";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut holder = pair.start(TEST, "hold");
+        let holder = pair.start("hold");
         holder.expect("Released");
         holder.kill();
         let (_peer, peer) = pair.peer();
         for lock in [&pair.lock, &peer, &pair.lock] {
-            assert_eq!(lock.acquire(within(PATIENCE)).unwrap(), PreviousHolder::Died, "{kind}");
+            assert_eq!(lock.acquire(within(TIMEOUT)).unwrap(), PreviousHolder::Died, "{kind}");
             lock.release().unwrap();
         }
         assert_eq!(peer.try_acquire().unwrap(), Some(PreviousHolder::Died), "{kind}");
         peer.release().unwrap();
         assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Died, "{kind}");
         pair.lock.release().unwrap();
-        assert_eq!(peer.acquire(within(PATIENCE)).unwrap(), PreviousHolder::Released, "{kind}: repaired");
+        assert_eq!(peer.acquire(within(TIMEOUT)).unwrap(), PreviousHolder::Released, "{kind}: repaired");
         peer.release().unwrap();
     }
 }
 
 #[test]
 fn whoever_gets_a_dead_holders_slot_does_not_get_its_lock() {
-    const TEST: &str = "whoever_gets_a_dead_holders_slot_does_not_get_its_lock";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut holder = pair.start(TEST, "hold");
+        let holder = pair.start("hold");
         holder.expect("Released");
         holder.kill();
         let (peer, lock) = pair.peer();
@@ -216,19 +204,15 @@ fn whoever_gets_a_dead_holders_slot_does_not_get_its_lock() {
 
 #[test]
 fn a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it() {
-    const TEST: &str = "a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         pair.lock.acquire_now().unwrap().expect("free");
         for _ in 0..8 {
-            let mut waiter = pair.start(TEST, "wait");
+            let waiter = pair.start("wait");
             waiter.expect("waiting");
             waiter.kill();
         }
-        let mut waiter = pair.start(TEST, "wait");
+        let waiter = pair.start("wait");
         waiter.expect("waiting");
         std::thread::sleep(Duration::from_millis(5));
         pair.lock.release().unwrap();
@@ -241,27 +225,23 @@ fn a_waiter_is_let_in_and_a_killed_waiter_takes_nothing_with_it() {
 
 #[test]
 fn a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped() {
-    const TEST: &str = "a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut holder = pair.start(TEST, "hold");
+        let holder = pair.start("hold");
         holder.expect("Released");
         for signal in [libc::SIGCONT, libc::SIGSTOP] {
             // SAFETY: a process that this test started and has not waited for.
-            assert_eq!(unsafe { libc::kill(holder.pid() as i32, signal) }, 0);
+            assert_eq!(unsafe { libc::kill(holder.pid(), signal) }, 0);
             for timeout in [Duration::ZERO, Duration::from_millis(30)] {
                 let began = Instant::now();
                 let kind_of_error = pair.lock.acquire(within(timeout)).unwrap_err().kind();
                 let took = began.elapsed();
                 assert!(matches!(kind_of_error, ErrorKind::TimedOut { .. }), "{kind}: {kind_of_error}");
-                assert!(took >= timeout && took < PATIENCE, "{kind}: {took:?}");
+                assert!(took >= timeout && took < TIMEOUT, "{kind}: {took:?}");
             }
         }
         // SAFETY: as above.
-        assert_eq!(unsafe { libc::kill(holder.pid() as i32, libc::SIGCONT) }, 0);
+        assert_eq!(unsafe { libc::kill(holder.pid(), libc::SIGCONT) }, 0);
         holder.say("let go");
         holder.expect("released");
         assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Released, "{kind}");
@@ -271,16 +251,12 @@ fn a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped() {
 
 #[test]
 fn a_busy_neighbour_cannot_keep_the_lock_for_ever() {
-    const TEST: &str = "a_busy_neighbour_cannot_keep_the_lock_for_ever";
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut neighbours = [(); 2].map(|()| pair.start(TEST, "raise"));
-        for neighbour in &mut neighbours {
+        let neighbours = [(); 2].map(|()| pair.start("raise"));
+        for neighbour in &neighbours {
             neighbour.expect("ready");
-            neighbour.say(&u32::MAX.to_string());
+            neighbour.say(u32::MAX);
         }
         for _ in 0..30 {
             acquire(&pair.segment, &*pair.lock);
@@ -297,21 +273,17 @@ fn a_busy_neighbour_cannot_keep_the_lock_for_ever() {
 
 #[test]
 fn a_torn_state_is_always_told() {
-    const TEST: &str = "a_torn_state_is_always_told";
     const KILLS: u32 = 60;
-    if peer_role() {
-        return;
-    }
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let mut told = 0;
         for kill in 0..KILLS {
-            let mut helper = pair.start(TEST, "raise");
+            let helper = pair.start("raise");
             helper.expect("ready");
-            helper.say(&u32::MAX.to_string());
+            helper.say(u32::MAX);
             std::thread::sleep(Duration::from_micros(u64::from(kill) * 37));
             helper.kill();
-            let acquired = pair.lock.acquire(within(PATIENCE)).expect("no lock is lost");
+            let acquired = pair.lock.acquire(within(TIMEOUT)).expect("no lock is lost");
             let [first, second] = twins(&pair.segment).map(|word| word.load(Relaxed));
             assert!(first == second || acquired == PreviousHolder::Died, "{kind}: torn and not told");
             if acquired == PreviousHolder::Died {
@@ -328,14 +300,10 @@ fn a_torn_state_is_always_told() {
 
 #[test]
 fn signals_faster_than_a_slice_do_not_hide_a_death() {
-    const TEST: &str = "signals_faster_than_a_slice_do_not_hide_a_death";
-    if role().as_deref() == Some("hold") && peer_role() {
-        return;
-    }
-    isolated(TEST, || {
+    alone(|| {
         for &kind in Posix.locks() {
             let pair = Pair::new(kind);
-            let mut holder = pair.start(TEST, "hold");
+            let holder = pair.start("hold");
             holder.expect("Released");
             holder.kill();
             let acquired = support::pestered(|| acquire(&pair.segment, &*pair.lock));
@@ -359,7 +327,7 @@ fn words_that_nobody_writes_are_corrupt_and_a_stranger_cannot_release() {
         for bad in [0x1fff_ffff_u32, 33, 1 << 16, 1 << 28 | 1, 1 << 29 | 1] {
             word.store(bad, Relaxed);
             for error in [
-                lock.acquire(within(PATIENCE)).unwrap_err(),
+                lock.acquire(within(TIMEOUT)).unwrap_err(),
                 lock.try_acquire().unwrap_err(),
                 pair.lock.release().unwrap_err(),
             ] {
@@ -378,17 +346,16 @@ fn a_mutex_is_let_go_by_its_thread_alone_and_not_taken_twice() {
     let others = || pair.lock.release().unwrap_err().kind();
     let kind = std::thread::scope(|scope| scope.spawn(others).join().unwrap());
     assert_eq!(kind, ErrorKind::NotHolder);
-    assert_eq!(pair.lock.acquire(within(PATIENCE)).unwrap_err().kind(), ErrorKind::Deadlock);
+    assert_eq!(pair.lock.acquire(within(TIMEOUT)).unwrap_err().kind(), ErrorKind::Deadlock);
     pair.lock.release().unwrap();
     assert_eq!(pair.lock.release().unwrap_err().kind(), ErrorKind::NotHolder);
 }
 
 #[test]
 fn a_thread_that_ends_inside_is_told_of_by_the_mutex() {
-    isolated("a_thread_that_ends_inside_is_told_of_by_the_mutex", || {
+    alone(|| {
         if !Posix.locks().contains(&LockKind::PthreadMutex) {
-            println!("SKIPPED a_thread_that_ends_inside_is_told_of_by_the_mutex: not in this build");
-            return;
+            harness::skip!("not in this build");
         }
         let pair = Pair::new(LockKind::PthreadMutex);
         // The handle goes while its thread is inside: the mapping must stay, for libc writes to it from the thread.

@@ -6,13 +6,14 @@ mod support;
 
 use std::os::fd::OwnedFd;
 
+use harness::test::alone;
 use monshm_core::backend::Backend;
 use monshm_core::descriptor::{Descriptor, DescriptorFault, Identity, Name, Object};
 use monshm_core::error::{Error, ErrorKind};
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_posix::Posix;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
-use support::{SIZE, create, isolated, own_uid, share};
+use support::{SIZE, create, own_uid, share};
 
 const ALL: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
@@ -217,7 +218,7 @@ fn sizes_that_no_segment_has_are_refused_before_anything_is_opened() {
 
 #[test]
 fn a_refusal_leaves_nothing_open() {
-    isolated("a_refusal_leaves_nothing_open", || {
+    alone(|| {
         let before = (support::open_files(), support::shared_mappings());
         for seals in [ALL, ALL | SealFlags::WRITE, SealFlags::SHRINK] {
             for size in [SIZE, 4096] {

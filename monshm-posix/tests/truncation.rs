@@ -6,16 +6,17 @@
 mod support;
 
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
+use harness::Stop;
+use harness::test::{alone, alone_as};
 use libc::{c_int, c_void, siginfo_t};
 use monshm_core::backend::Backend;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
 use monshm_posix::Posix;
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
-use support::{SIZE, Segment, Start, attach, can_change_users, create, isolated, own_uid, request, role, share, word};
+use support::{SIZE, Segment, attach, create, own_uid, request, share, word};
 
 /// A segment, and the file behind it.
 fn named() -> (Segment, OwnedFd) {
@@ -113,7 +114,7 @@ fn kill_ourselves() {
 
 #[test]
 fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
-    isolated("an_access_behind_the_new_end_reads_zeros_and_is_told", || {
+    alone(|| {
         for left in [0, 4096] {
             let (segment, file) = named();
             let (descriptor, handle) = share(&segment, LockKind::Futex);
@@ -139,16 +140,12 @@ fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
 
 #[test]
 fn a_hole_that_cannot_be_filled_again_is_told() {
-    const TEST: &str = "a_hole_that_cannot_be_filled_again_is_told";
-    if !can_change_users(TEST) {
-        return;
-    }
-    isolated(TEST, || {
+    harness::needs_other_users!();
+    alone(|| {
         // SAFETY: system calls with constant strings: a small /dev/shm that nobody else sees.
         unsafe {
             if libc::unshare(libc::CLONE_NEWNS) != 0 {
-                println!("SKIPPED {TEST}: mount namespaces are not allowed here");
-                return;
+                harness::skip!("mount namespaces are not allowed here");
             }
             let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
             assert_eq!(libc::mount(none, c"/".as_ptr(), none, private, none.cast()), 0);
@@ -169,7 +166,7 @@ fn a_hole_that_cannot_be_filled_again_is_told() {
 
 #[test]
 fn sealed_memory_installs_no_handler() {
-    isolated("sealed_memory_installs_no_handler", || {
+    alone(|| {
         set_action(libc::SIG_DFL, 0, 0);
         let segment = create(MemoryKind::Memfd);
         assert!(segment.truncation().mark().is_none());
@@ -182,24 +179,24 @@ fn sealed_memory_installs_no_handler() {
 
 #[test]
 fn other_faults_kill_as_they_did() {
-    const TEST: &str = "other_faults_kill_as_they_did";
-    let Some(role) = role() else {
-        for role in ["default", "default-sent", "ignored", "reset", "outside", "detached"] {
-            let status = Start::new(TEST, role).spawn().finish();
-            assert_eq!(status.signal(), Some(libc::SIGBUS), "{role}: {status}");
+    for case in ["default", "default-sent", "ignored", "reset", "outside", "detached"] {
+        if let Some(end) = alone_as(case, || meet_other_fault(case)) {
+            assert_eq!(end, Stop::Killed(libc::SIGBUS), "{case}");
         }
-        return;
-    };
-    let disposition = match role.as_str() {
+    }
+}
+
+fn meet_other_fault(case: &str) {
+    let disposition = match case {
         "ignored" => libc::SIG_IGN,
         "reset" => without_info as *const () as usize,
         _ => libc::SIG_DFL,
     };
-    set_action(disposition, if role == "reset" { libc::SA_RESETHAND } else { 0 }, 0);
+    set_action(disposition, if case == "reset" { libc::SA_RESETHAND } else { 0 }, 0);
     let (segment, file) = named();
     // This process ends by a signal, and nobody else will remove the name.
     segment.remove_name();
-    match role.as_str() {
+    match case {
         "default-sent" => kill_ourselves(),
         "reset" => {
             kill_ourselves();
@@ -229,12 +226,11 @@ fn other_faults_kill_as_they_did() {
             fault();
         }
     }
-    println!("survived");
 }
 
 #[test]
 fn what_was_ignored_is_ignored() {
-    isolated("what_was_ignored_is_ignored", || {
+    alone(|| {
         set_action(libc::SIG_IGN, 0, 0);
         let (segment, file) = named();
         kill_ourselves();
@@ -247,21 +243,22 @@ fn what_was_ignored_is_ignored() {
 
 #[test]
 fn the_handler_that_was_there_sees_what_is_not_ours() {
-    const TEST: &str = "the_handler_that_was_there_sees_what_is_not_ours";
     // Flags, a signal of its mask, and what it must find blocked.
-    let cases = [("info", libc::SA_SIGINFO, 0, 1), ("mask", libc::SA_SIGINFO, libc::SIGUSR2, 3)];
-    let cases = cases.into_iter().chain([
+    let cases = [
+        ("info", libc::SA_SIGINFO, 0, 1),
+        ("mask", libc::SA_SIGINFO, libc::SIGUSR2, 3),
         ("nodefer", libc::SA_SIGINFO | libc::SA_NODEFER, libc::SIGUSR2, 2),
         ("plain", 0, 0, 1),
         ("restart", libc::SA_RESTART, 0, 1),
-    ]);
-    let Some(role) = role() else {
-        for (role, ..) in cases {
-            assert!(Start::new(TEST, role).spawn().finish().success(), "{role}");
+    ];
+    for (case, flags, mask, blocked) in cases {
+        if let Some(end) = alone_as(case, || stay_under_ours(flags, mask, blocked)) {
+            assert_eq!(end, Stop::Exited(0), "{case}");
         }
-        return;
-    };
-    let (_, flags, mask, blocked) = cases.into_iter().find(|case| case.0 == role).unwrap();
+    }
+}
+
+fn stay_under_ours(flags: c_int, mask: c_int, blocked: i32) {
     let has_info = flags & libc::SA_SIGINFO != 0;
     let handler = if has_info { with_info as *const () } else { without_info as *const () };
     set_action(handler as usize, flags, mask);
@@ -297,7 +294,7 @@ extern "C" fn over_ours(number: c_int, info: *mut siginfo_t, context: *mut c_voi
 
 #[test]
 fn a_handler_over_ours_that_passes_on_keeps_the_guard() {
-    isolated("a_handler_over_ours_that_passes_on_keeps_the_guard", || {
+    alone(|| {
         let (first, file) = named();
         let before = set_action(over_ours as *const () as usize, libc::SA_SIGINFO, 0);
         UNDER.store(before.sa_sigaction, Ordering::Relaxed);
@@ -316,7 +313,7 @@ fn a_handler_over_ours_that_passes_on_keeps_the_guard() {
 
 #[test]
 fn a_handler_over_ours_that_does_not_pass_on_takes_all() {
-    isolated("a_handler_over_ours_that_does_not_pass_on_takes_all", || {
+    alone(|| {
         let (segment, file) = named();
         set_action(with_info as *const () as usize, libc::SA_SIGINFO, 0);
         ftruncate(&file, 0).unwrap();
@@ -328,7 +325,7 @@ fn a_handler_over_ours_that_does_not_pass_on_takes_all() {
 
 #[test]
 fn a_default_that_came_back_is_replaced_at_the_next_mapping() {
-    isolated("a_default_that_came_back_is_replaced_at_the_next_mapping", || {
+    alone(|| {
         let (first, file) = named();
         set_action(libc::SIG_DFL, 0, 0);
         let (_second, _) = named();
@@ -340,7 +337,7 @@ fn a_default_that_came_back_is_replaced_at_the_next_mapping() {
 
 #[test]
 fn a_thread_that_blocks_the_signal_is_refused() {
-    isolated("a_thread_that_blocks_the_signal_is_refused", || {
+    alone(|| {
         let (segment, _file) = named();
         let (descriptor, handle) = share(&segment, LockKind::Futex);
         // SAFETY: changes the mask of this thread alone.
@@ -362,7 +359,7 @@ fn a_thread_that_blocks_the_signal_is_refused() {
 
 #[test]
 fn a_full_table_is_told_and_comes_free_again() {
-    isolated("a_full_table_is_told_and_comes_free_again", || {
+    alone(|| {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
         if most.is_some_and(|most| most < 10_000) {
             println!("SKIPPED a_full_table_is_told_and_comes_free_again: needs 10,000 descriptors");
@@ -389,7 +386,7 @@ fn a_full_table_is_told_and_comes_free_again() {
 
 #[test]
 fn threads_that_fault_together_all_go_on() {
-    isolated("threads_that_fault_together_all_go_on", || {
+    alone(|| {
         for _ in 0..200 {
             let (segment, file) = named();
             let start = std::sync::Barrier::new(5);
@@ -415,7 +412,7 @@ fn threads_that_fault_together_all_go_on() {
 
 #[test]
 fn mappings_come_and_go_while_others_are_lost() {
-    isolated("mappings_come_and_go_while_others_are_lost", || {
+    alone(|| {
         // Ranges are used again at once, by mappings whose bytes must stay what they are.
         let work = |seed: u32| {
             for round in 0..300 {
@@ -442,7 +439,7 @@ fn mappings_come_and_go_while_others_are_lost() {
 
 #[test]
 fn a_forked_child_loses_its_own_mapping_alone() {
-    isolated("a_forked_child_loses_its_own_mapping_alone", || {
+    alone(|| {
         let (segment, file) = named();
         // SAFETY: the child touches the segment and leaves by `_exit`.
         let child = unsafe { libc::fork() };

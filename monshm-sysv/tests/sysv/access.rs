@@ -3,7 +3,7 @@
 use monshm_core::{Backend, DescriptorFault, ErrorKind, LockKind};
 use monshm_sysv::Sysv;
 
-use crate::actor::{Actor, Ids, SIZE, create, create_for, descriptor, kinds};
+use crate::helper::{Helper, Ids, SIZE, create, create_for, descriptor, kinds};
 use crate::raw;
 
 const CREATOR: u32 = 65531;
@@ -16,11 +16,9 @@ fn refusal(ids: Ids, size: u64) -> ErrorKind {
 
 #[test]
 fn two_users_share_and_a_third_is_kept_out() {
-    if !raw::can_change_user("two_users_share_and_a_third_is_kept_out") {
-        return;
-    }
+    harness::needs_other_users!();
     for &kind in kinds() {
-        let (mut creator, mut peer, mut third) = (Actor::of(CREATOR), Actor::of(PEER), Actor::of(THIRD));
+        let (creator, peer, third) = (Helper::of(CREATOR), Helper::of(PEER), Helper::of(THIRD));
         let ids = creator.create(PEER, kind);
         assert_eq!(ids.owner, CREATOR);
         assert_eq!(third.attach(ids, kind), format!("NoAccess {{ uid: {THIRD} }}"));
@@ -41,12 +39,11 @@ fn two_users_share_and_a_third_is_kept_out() {
 
 #[test]
 fn a_user_that_cannot_exist_is_refused_and_nothing_stays() {
-    if !raw::can_change_user("a_user_that_cannot_exist_is_refused_and_nothing_stays") {
-        return;
-    }
+    harness::needs_other_users!();
     const ALONE: u32 = 65101;
-    raw::own_namespace();
-    let answer = Actor::of(ALONE).ask(&format!("create {} sysv-sem", u32::MAX));
+    // Where that is not allowed, other runs count too.
+    let _ = harness::users::isolate_ipc();
+    let answer = Helper::of(ALONE).ask(&format!("create {} sysv-sem", u32::MAX));
     assert_eq!(answer, format!("NoAccessForPeer {{ uid: {} }}", u32::MAX));
     assert_eq!(raw::count_of(ALONE), 0);
 }
@@ -64,7 +61,7 @@ fn an_object_of_another_size_is_refused() {
 
 #[test]
 fn an_object_of_another_creator_is_refused() {
-    let us = raw::uid();
+    let us = harness::users::own();
     let (_creator, ids) = create(LockKind::SysvSem);
     let wrong = ErrorKind::WrongOwner { expected: us + 1, found: us };
     assert_eq!(refusal(Ids { owner: us + 1, ..ids }, SIZE), wrong);
@@ -72,7 +69,7 @@ fn an_object_of_another_creator_is_refused() {
 
 #[test]
 fn an_object_that_was_opened_further_is_refused() {
-    let us = raw::uid();
+    let us = harness::users::own();
     for mode in [0o660, 0o606, 0o604, 0o640, 0o666] {
         let (_creator, ids) = create(LockKind::SysvSem);
         assert!(raw::chmod_segment(ids.segment, us, mode));
@@ -88,7 +85,7 @@ fn an_object_that_was_opened_further_is_refused() {
 #[test]
 fn an_object_that_belongs_to_a_third_is_refused() {
     // The creator's user attaches what was made for another one: that one could have let anybody in.
-    let (_creator, ids) = create_for(raw::uid() + 1, LockKind::SysvSem).unwrap();
+    let (_creator, ids) = create_for(harness::users::own() + 1, LockKind::SysvSem).unwrap();
     assert_eq!(refusal(ids, SIZE), ErrorKind::OpenToOthers { mode: 0o600 });
 }
 

@@ -10,7 +10,7 @@ use monshm_core::{
 };
 use monshm_sysv::Sysv;
 
-use crate::actor::{Actor, Ids, PLACE, SIZE, attach, create, descriptor, kinds, patiently};
+use crate::helper::{Helper, Ids, PLACE, SIZE, attach, create, descriptor, kinds, patiently};
 use crate::raw;
 
 #[test]
@@ -56,9 +56,9 @@ fn threads_that_attach_at_one_time_are_not_in_each_others_way() {
 #[test]
 fn no_count_is_lost_between_processes() {
     for &kind in kinds() {
-        let mut creator = Actor::start();
-        let ids = creator.create(raw::uid(), kind);
-        let mut peers = [Actor::start(), Actor::start()];
+        let creator = Helper::start();
+        let ids = creator.create(harness::users::own(), kind);
+        let mut peers = [Helper::start(), Helper::start()];
         for (peer, slot) in peers.iter_mut().zip(["slot 1", "slot 2"]) {
             assert_eq!(peer.attach(ids, kind), slot);
         }
@@ -102,7 +102,7 @@ fn what_belongs_to_another_backend_is_refused() {
 #[test]
 fn impossible_sizes_are_refused_and_leave_nothing() {
     let request = |size| {
-        let peer = Identity { uid: raw::uid(), gid: 0 };
+        let peer = Identity { uid: harness::users::own(), gid: 0 };
         Request { size, memory: MemoryKind::SysvShm, peer, access: Access::Shared, reachable_by_bytes: true }
     };
     let kind = |size| Sysv.create(&request(size)).unwrap_err().kind();

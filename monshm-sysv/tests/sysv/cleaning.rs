@@ -3,7 +3,7 @@
 use monshm_core::{Cleanup, LockKind, ScanObject};
 use monshm_sysv::{KEY_PREFIX, SET_MARK};
 
-use crate::actor::{Actor, Ids, create, kinds, stale};
+use crate::helper::{Helper, Ids, create, kinds, stale};
 use crate::raw;
 
 fn listed(ids: Ids) -> bool {
@@ -19,8 +19,8 @@ fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
     let _quiet = raw::quiet();
     for &kind in kinds() {
         let (_living, live) = create(kind);
-        let (mut creator, mut peer) = (Actor::start(), Actor::start());
-        let ids = creator.create(raw::uid(), kind);
+        let (creator, peer) = (Helper::start(), Helper::start());
+        let ids = creator.create(harness::users::own(), kind);
         peer.attach(ids, kind);
         peer.ask("lock");
         assert!(!listed(ids));
@@ -42,10 +42,10 @@ fn what_two_kills_leave_is_removed_and_live_pairs_stay() {
 fn a_set_whose_mode_was_changed_is_removed_too() {
     let _quiet = raw::quiet();
     for mode in [0o400, 0o666] {
-        let (mut creator, mut peer) = (Actor::start(), Actor::start());
-        let ids = creator.create(raw::uid(), LockKind::SysvSem);
+        let (creator, peer) = (Helper::start(), Helper::start());
+        let ids = creator.create(harness::users::own(), LockKind::SysvSem);
         peer.attach(ids, LockKind::SysvSem);
-        assert!(raw::chmod_set(ids.set, raw::uid(), mode));
+        assert!(raw::chmod_set(ids.set, harness::users::own(), mode));
         creator.kill();
         assert!(!listed(ids), "the peer lives");
         peer.kill();
@@ -57,16 +57,14 @@ fn a_set_whose_mode_was_changed_is_removed_too() {
 
 #[test]
 fn another_users_leftovers_are_not_touched() {
-    if !raw::can_change_user("another_users_leftovers_are_not_touched") {
-        return;
-    }
+    harness::needs_other_users!();
     let _quiet = raw::quiet();
-    let mut creator = Actor::of(65121);
+    let creator = Helper::of(65121);
     let ids = creator.create(65122, LockKind::SysvSem);
     creator.kill();
-    let mut stranger = Actor::of(65123);
+    let stranger = Helper::of(65123);
     assert_eq!(stranger.ask("clean"), "0", "a stranger may not");
-    let mut peer = Actor::of(65122);
+    let peer = Helper::of(65122);
     assert_eq!(peer.ask("clean"), "1");
     assert!(!raw::set_exists(ids.set), "the peer may: it is the owner");
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use monshm_core::{ErrorKind, LockKind, PreviousHolder, Slot};
 
-use crate::actor::{Actor, attach, create, kinds, patiently, within};
+use crate::helper::{Helper, attach, create, kinds, patiently, within};
 use crate::raw;
 
 #[test]
 fn a_waiter_is_told_that_the_holder_was_killed() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut holder = Actor::start();
+        let holder = Helper::start();
         assert_eq!(holder.attach(ids, kind), "slot 1");
         assert_eq!(holder.ask("lock"), "Released");
         std::thread::scope(|scope| {
@@ -31,7 +31,7 @@ fn a_waiter_is_told_that_the_holder_was_killed() {
 fn an_unrepaired_release_tells_the_next_holder() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut holder = Actor::start();
+        let holder = Helper::start();
         holder.attach(ids, kind);
         holder.ask("lock");
         holder.kill();
@@ -53,7 +53,7 @@ fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
         for _ in 0..2 {
-            let mut holder = Actor::start();
+            let holder = Helper::start();
             holder.attach(ids, kind);
             holder.ask("lock");
             holder.kill();
@@ -65,7 +65,7 @@ fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
 #[test]
 fn a_holder_that_dies_before_it_is_marked_has_touched_nothing() {
     let (creator, ids) = create(LockKind::SysvSem);
-    let mut holder = Actor::start();
+    let holder = Helper::start();
     holder.attach(ids, LockKind::SysvSem);
     holder.ask("raw-take");
     assert_eq!(creator.lock.acquire_now().unwrap(), None);
@@ -77,14 +77,14 @@ fn a_holder_that_dies_before_it_is_marked_has_touched_nothing() {
 fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut holder = Actor::start();
+        let holder = Helper::start();
         assert_eq!(holder.attach(ids, kind), "slot 1");
         holder.ask("lock");
         let slot = Slot::new(1).unwrap();
         assert!(creator.attachment.liveness().is_alive(slot));
         holder.kill();
         assert!(!creator.attachment.liveness().is_alive(slot));
-        let mut heir = Actor::start();
+        let heir = Helper::start();
         assert_eq!(heir.attach(ids, kind), "slot 1");
         assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
         creator.lock.repaired().unwrap();
@@ -97,8 +97,8 @@ fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
 #[test]
 fn a_killed_creator_is_told_too() {
     for &kind in kinds() {
-        let mut creator = Actor::start();
-        let ids = creator.create(raw::uid(), kind);
+        let creator = Helper::start();
+        let ids = creator.create(harness::users::own(), kind);
         let peer = attach(ids, kind).unwrap();
         creator.ask("lock");
         creator.kill();
@@ -134,7 +134,7 @@ fn a_lock_outlives_its_attachment() {
 fn a_live_holder_is_waited_for_until_the_deadline() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut holder = Actor::start();
+        let holder = Helper::start();
         holder.attach(ids, kind);
         holder.ask("lock");
         for timeout in [Duration::ZERO, Duration::from_millis(1), Duration::from_millis(250)] {
@@ -156,7 +156,7 @@ fn a_live_holder_is_waited_for_until_the_deadline() {
 fn signals_neither_end_nor_stretch_a_wait() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut waiter = Actor::start();
+        let waiter = Helper::start();
         waiter.attach(ids, kind);
         waiter.ask("interrupt 1000");
         creator.lock.acquire_now().unwrap();
@@ -172,7 +172,7 @@ fn signals_neither_end_nor_stretch_a_wait() {
 fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let (mut holder, mut waiter) = (Actor::start(), Actor::start());
+        let (holder, waiter) = (Helper::start(), Helper::start());
         holder.attach(ids, kind);
         waiter.attach(ids, kind);
         waiter.ask("interrupt 300");
@@ -189,7 +189,7 @@ fn signals_do_not_keep_a_waiter_from_finding_the_holder_dead() {
 fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut holder = Actor::start();
+        let holder = Helper::start();
         holder.attach(ids, kind);
         holder.ask("lock");
         holder.say("exec sleep 1000");
@@ -212,7 +212,7 @@ fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
 fn a_forked_child_gives_nothing_back_for_its_parent() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut parent = Actor::start();
+        let parent = Helper::start();
         parent.attach(ids, kind);
         parent.ask("lock");
         assert_eq!(parent.ask("fork-and-drop"), "done");
@@ -228,8 +228,8 @@ fn a_forked_child_gives_nothing_back_for_its_parent() {
 
 #[test]
 fn a_forked_child_of_the_creator_does_not_remove_the_set() {
-    let mut creator = Actor::start();
-    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    let creator = Helper::start();
+    let ids = creator.create(harness::users::own(), LockKind::SysvSem);
     assert_eq!(creator.ask("fork-and-drop"), "done");
     assert!(raw::set_exists(ids.set));
     assert!(attach(ids, LockKind::SysvSem).is_ok());

@@ -3,7 +3,7 @@
 
 use monshm_core::{Cleanup, ErrorKind, LockKind};
 
-use crate::actor::{Actor, SIZE, create_for, stale};
+use crate::helper::{Helper, SIZE, create_for, stale};
 use crate::raw;
 
 /// System call, third argument that it must have, errno, what the error must start with.
@@ -49,27 +49,26 @@ const ATTACH: &[Case] = &[
     (libc::SYS_semop, None, libc::EIDRM, "Gone"),
 ];
 
-fn deny(actor: &mut Actor, (number, third, errno, _): Case) {
+fn deny(helper: &Helper, (number, third, errno, _): Case) {
     let third = third.map_or(String::new(), |third| format!(" {third}"));
-    assert_eq!(actor.ask(&format!("deny {number} {errno}{third}")), "done");
+    assert_eq!(helper.ask(&format!("deny {number} {errno}{third}")), "done");
     if number == libc::SYS_semop {
         // Newer libc's make one of the other.
-        assert_eq!(actor.ask(&format!("deny {} {errno}{third}", libc::SYS_semtimedop)), "done");
+        assert_eq!(helper.ask(&format!("deny {} {errno}{third}", libc::SYS_semtimedop)), "done");
     }
 }
 
 #[test]
 fn a_creation_that_fails_anywhere_leaves_nothing() {
-    if !raw::can_change_user("a_creation_that_fails_anywhere_leaves_nothing") {
-        return;
-    }
+    harness::needs_other_users!();
     // What other runs have left behind is not counted here.
-    raw::own_namespace();
+    // Where that is not allowed, other runs count too.
+    let _ = harness::users::isolate_ipc();
     for (position, case) in CREATE.iter().enumerate() {
         let uid = 65200 + position as u32;
-        let mut actor = Actor::of(uid);
-        deny(&mut actor, *case);
-        let answer = actor.ask("create 65199 sysv-sem");
+        let helper = Helper::of(uid);
+        deny(&helper, *case);
+        let answer = helper.ask("create 65199 sysv-sem");
         assert!(answer.starts_with(case.3), "{case:?}: {answer}");
         assert_eq!(raw::count_of(uid), 0, "{case:?}");
     }
@@ -91,16 +90,14 @@ const STEPS: &[(i64, Option<i32>, usize)] = &[
 #[test]
 fn a_creator_killed_at_any_step_leaves_only_what_clean_finds() {
     const UID: u32 = 65130;
-    if !raw::can_change_user("a_creator_killed_at_any_step_leaves_only_what_clean_finds") {
-        return;
-    }
+    harness::needs_other_users!();
     let _quiet = raw::quiet();
     let mut expected = 0;
     for (number, third, left) in STEPS {
-        let mut actor = Actor::of(UID);
-        deny(&mut actor, (*number, *third, 0, ""));
-        actor.say("create 65199 sysv-sem");
-        actor.wait();
+        let helper = Helper::of(UID);
+        deny(&helper, (*number, *third, 0, ""));
+        helper.say("create 65199 sysv-sem");
+        helper.wait();
         expected += left;
         assert_eq!(raw::count_of(UID), expected, "killed at {number} {third:?}");
     }
@@ -115,16 +112,15 @@ fn a_creator_killed_at_any_step_leaves_only_what_clean_finds() {
 
 #[test]
 fn limits_of_the_system_are_told() {
-    if !raw::own_namespace() {
-        println!("skipped: limits_of_the_system_are_told needs the right to make an IPC namespace");
-        return;
+    if harness::users::isolate_ipc().is_err() {
+        harness::skip!("needs the right to make an IPC namespace");
     }
     // In a new namespace these are this thread's alone.
     let limit = |name: &str, value: &str| {
         let path = format!("/proc/sys/kernel/{name}");
         let before = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, value).unwrap();
-        let error = create_for(raw::uid(), LockKind::SysvSem).err().expect(name);
+        let error = create_for(harness::users::own(), LockKind::SysvSem).err().expect(name);
         std::fs::write(&path, before).unwrap();
         error
     };
@@ -135,30 +131,30 @@ fn limits_of_the_system_are_told() {
     assert_eq!(limit("sem", "32000 1024000000 500 0").kind(), sets);
     let semaphores = ErrorKind::LimitReached { what: "semaphores in one set (SEMMSL)" };
     assert_eq!(limit("sem", "33 1024000000 500 32000").kind(), semaphores);
-    let (first, ids) = create_for(raw::uid(), LockKind::SysvSem).unwrap();
+    let (first, ids) = create_for(harness::users::own(), LockKind::SysvSem).unwrap();
     let error = limit("shmmni", "1");
     assert_eq!(error.kind(), ErrorKind::LimitReached { what: "System V segments (SHMMNI)" });
     assert_eq!(error.os_error(), Some(libc::ENOSPC));
     drop(first);
     assert!(!raw::set_exists(ids.set));
-    assert_eq!(raw::count_of(raw::uid()), 0, "nothing is left in the namespace");
+    assert_eq!(raw::count_of(harness::users::own()), 0, "nothing is left in the namespace");
 }
 
 #[test]
 fn an_old_kernel_without_populate_gives_the_memory_all_the_same() {
-    let mut actor = Actor::start();
-    deny(&mut actor, (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::EINVAL, ""));
-    let ids = actor.create(raw::uid(), LockKind::SysvSem);
+    let helper = Helper::start();
+    deny(&helper, (libc::SYS_madvise, Some(libc::MADV_POPULATE_WRITE), libc::EINVAL, ""));
+    let ids = helper.create(harness::users::own(), LockKind::SysvSem);
     assert_eq!(raw::segment_column(ids.segment, "rss"), SIZE);
 }
 
 #[test]
 fn an_attach_that_fails_anywhere_leaves_nothing_mapped_and_takes_nothing_away() {
-    let (creator, ids) = create_for(raw::uid(), LockKind::SysvSem).unwrap();
+    let (creator, ids) = create_for(harness::users::own(), LockKind::SysvSem).unwrap();
     for case in ATTACH {
-        let mut actor = Actor::start();
-        deny(&mut actor, *case);
-        let answer = actor.attach(ids, LockKind::SysvSem);
+        let helper = Helper::start();
+        deny(&helper, *case);
+        let answer = helper.attach(ids, LockKind::SysvSem);
         assert!(answer.starts_with(case.3), "{case:?}: {answer}");
         assert_eq!(raw::segment_column(ids.segment, "nattch"), 1, "{case:?}");
         assert!(raw::set_exists(ids.set), "{case:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use monshm_core::{ErrorKind, LockKind, PreviousHolder, Slot};
 
-use crate::actor::{Actor, SIZE, attach, create, descriptor, kinds, patiently, within};
+use crate::helper::{Helper, SIZE, attach, create, descriptor, kinds, patiently, within};
 use crate::raw;
 
 use monshm_core::Backend;
@@ -16,7 +16,7 @@ const SEM: LockKind = LockKind::SysvSem;
 #[test]
 fn a_removed_set_is_told_to_everybody() {
     let (creator, ids) = create(SEM);
-    let mut hostile = Actor::start();
+    let hostile = Helper::start();
     hostile.attach(ids, SEM);
     hostile.ask("lock");
     std::thread::scope(|scope| {
@@ -38,7 +38,7 @@ fn a_removed_set_is_told_to_everybody() {
 #[test]
 fn a_removed_set_ends_a_futex_wait_that_nobody_can_judge() {
     let (creator, ids) = create(LockKind::Futex);
-    let mut hostile = Actor::start();
+    let hostile = Helper::start();
     hostile.attach(ids, LockKind::Futex);
     hostile.ask("lock");
     hostile.ask("remove-set");
@@ -47,10 +47,8 @@ fn a_removed_set_ends_a_futex_wait_that_nobody_can_judge() {
 
 #[test]
 fn a_set_that_is_closed_to_us_is_gone_and_is_removed() {
-    if !raw::can_change_user("a_set_that_is_closed_to_us_is_gone_and_is_removed") {
-        return;
-    }
-    let (mut creator, mut hostile) = (Actor::of(65131), Actor::of(65132));
+    harness::needs_other_users!();
+    let (creator, hostile) = (Helper::of(65131), Helper::of(65132));
     let ids = creator.create(65132, SEM);
     hostile.attach(ids, SEM);
     hostile.ask("chmod-set 0");
@@ -63,7 +61,7 @@ fn a_set_that_is_closed_to_us_is_gone_and_is_removed() {
 #[test]
 fn a_set_whose_mark_was_wiped_out_goes_with_its_creator() {
     let (creator, ids) = create(SEM);
-    let mut hostile = Actor::start();
+    let hostile = Helper::start();
     hostile.attach(ids, SEM);
     assert!(raw::set_value(ids.set, raw::COUNT - 1, 7));
     drop(creator);
@@ -151,7 +149,7 @@ fn a_slot_declared_dead_loses_its_futex_and_is_told() {
 fn slots_raised_for_good_do_not_keep_the_set() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
-        let mut hostile = Actor::start();
+        let hostile = Helper::start();
         hostile.attach(ids, kind);
         for slot in 4..=32 {
             hostile.ask(&format!("set-value {slot} 1"));
@@ -169,7 +167,7 @@ fn slots_raised_for_good_do_not_keep_the_set() {
 #[test]
 fn a_foreign_wait_in_the_set_does_not_keep_it() {
     let (creator, ids) = create(SEM);
-    let mut hostile = Actor::start();
+    let hostile = Helper::start();
     hostile.attach(ids, SEM);
     creator.lock.acquire_now().unwrap();
     hostile.say("lock");

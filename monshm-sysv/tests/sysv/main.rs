@@ -3,11 +3,11 @@
 //! The conformance suite of the facade tests what all backends have in common; here stands what System V adds.
 
 mod access;
-mod actor;
 mod basic;
 mod cleaning;
 mod death;
 mod faults;
+mod helper;
 mod hostile;
 mod raw;
 mod removal;

@@ -1,5 +1,6 @@
 //! System V calls as a test or an attacker makes them: by hand, without the crate under test.
 
+use harness::census::{self, Kind, Object};
 use std::ffi::c_int;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,40 +17,14 @@ union Semun {
     buf: *mut libc::c_void,
 }
 
-pub(crate) fn uid() -> u32 {
-    // SAFETY: takes no pointer.
-    unsafe { libc::geteuid() }
-}
-
-/// Becomes `uid` for good.
-pub(crate) fn become_uid(uid: u32) {
-    // SAFETY: take no pointer.
-    let done = unsafe { (libc::setresgid(uid, uid, uid), libc::setresuid(uid, uid, uid)) };
-    assert_eq!(done, (0, 0), "cannot become uid {uid}");
-}
-
-/// Whether this test may take other users' identities; says so when it may not.
-pub(crate) fn can_change_user(test: &str) -> bool {
-    let root = uid() == 0;
-    if !root {
-        println!("skipped: {test} needs root to run processes of several users");
-    }
-    root
-}
-
 /// Keeps what a test leaves behind from the `clean` of another: by an IPC namespace of its own for this thread and the
 /// processes it starts, where that is allowed, and one such test at a time.
 pub(crate) fn quiet() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    own_namespace();
+    // Where that is not allowed, others' objects are seen too.
+    let _ = harness::users::isolate_ipc();
     guard
-}
-
-/// Moves this thread, and the processes that it starts, into an IPC namespace of their own. Whether that is allowed.
-pub(crate) fn own_namespace() -> bool {
-    // SAFETY: takes no pointer; nothing of this thread depends on the old namespace.
-    unsafe { libc::unshare(libc::CLONE_NEWIPC) == 0 }
 }
 
 pub(crate) fn set_value(id: i32, semaphore: i32, value: i32) -> bool {
@@ -139,8 +114,8 @@ pub(crate) fn segment_column(id: i32, wanted: &str) -> u64 {
 
 /// How many segments and sets processes of `uid` have created, together.
 pub(crate) fn count_of(uid: u32) -> usize {
-    let by = |table: &str| rows(table).into_iter().filter(|row| row.contains(&("cuid".into(), i64::from(uid)))).count();
-    by("shm") + by("sem")
+    let counted = |object: &Object| object.creator == uid && object.kind != Kind::Name;
+    census::objects().iter().filter(|object| counted(object)).count()
 }
 
 type Row = Vec<(String, i64)>;

@@ -3,7 +3,7 @@
 use monshm_core::{Backend, ErrorKind, LockKind};
 use monshm_sysv::Sysv;
 
-use crate::actor::{Actor, Ids, SIZE, attach, create, descriptor, kinds};
+use crate::helper::{Helper, Ids, SIZE, attach, create, descriptor, kinds};
 use crate::raw;
 
 fn nothing_left(ids: Ids) -> bool {
@@ -50,8 +50,8 @@ fn the_peer_leaves_first() {
 
 #[test]
 fn the_creator_is_killed() {
-    let mut creator = Actor::start();
-    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    let creator = Helper::start();
+    let ids = creator.create(harness::users::own(), LockKind::SysvSem);
     let peer = attach(ids, LockKind::SysvSem).unwrap();
     creator.kill();
     assert!(is_gone(ids));
@@ -63,7 +63,7 @@ fn the_creator_is_killed() {
 #[test]
 fn the_peer_is_killed() {
     let (creator, ids) = create(LockKind::SysvSem);
-    let mut peer = Actor::start();
+    let peer = Helper::start();
     peer.attach(ids, LockKind::SysvSem);
     peer.kill();
     drop(creator);
@@ -73,8 +73,8 @@ fn the_peer_is_killed() {
 #[test]
 fn the_creator_is_killed_before_anybody_attaches() {
     let _quiet = raw::quiet();
-    let mut creator = Actor::start();
-    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    let creator = Helper::start();
+    let ids = creator.create(harness::users::own(), LockKind::SysvSem);
     creator.kill();
     assert!(!raw::segment_exists(ids.segment), "the kernel removed the memory");
     assert!(raw::set_exists(ids.set), "but not the set");
@@ -84,8 +84,8 @@ fn the_creator_is_killed_before_anybody_attaches() {
 
 #[test]
 fn the_creator_is_killed_between_attach_and_slot() {
-    let mut creator = Actor::start();
-    let ids = creator.create(raw::uid(), LockKind::SysvSem);
+    let creator = Helper::start();
+    let ids = creator.create(harness::users::own(), LockKind::SysvSem);
     let mut peer = Sysv.attach(&descriptor(ids, SIZE), None).unwrap();
     creator.kill();
     assert!(matches!(peer.take_slot().unwrap_err().kind(), ErrorKind::Gone { .. }));
@@ -106,25 +106,23 @@ fn an_attach_without_a_slot_takes_nothing_away() {
 fn a_set_under_creation_is_not_taken_for_an_abandoned_one() {
     let set = raw::new_set(libc::IPC_PRIVATE, raw::COUNT);
     assert!(raw::set_value(set, raw::COUNT - 1, monshm_sysv::SET_MARK.into()));
-    assert!(is_gone(Ids { segment: i32::MAX, set, owner: raw::uid() }));
+    assert!(is_gone(Ids { segment: i32::MAX, set, owner: harness::users::own() }));
     assert!(raw::remove_set(set), "its creator has not taken its slot yet");
 }
 
 #[test]
 fn other_users_are_left_alone_in_every_order() {
-    if !raw::can_change_user("other_users_are_left_alone_in_every_order") {
-        return;
-    }
+    harness::needs_other_users!();
     for order in [["drop", "drop"], ["kill", "drop"], ["drop", "kill"]] {
         for swapped in [false, true] {
-            let (mut creator, mut peer) = (Actor::of(65111), Actor::of(65112));
+            let (creator, peer) = (Helper::of(65111), Helper::of(65112));
             let ids = creator.create(65112, LockKind::SysvSem);
             assert_eq!(peer.attach(ids, LockKind::SysvSem), "slot 1");
-            let leave = |actor: &mut Actor, how: &str| {
+            let leave = |helper: &Helper, how: &str| {
                 if how == "kill" {
-                    actor.kill();
+                    helper.kill();
                 } else {
-                    actor.ask("drop");
+                    helper.ask("drop");
                 }
             };
             let (mut first, mut second) = if swapped { (peer, creator) } else { (creator, peer) };

@@ -1,14 +1,16 @@
-//! A process that does what it is told, one line at a time: the test binary itself, started again.
+//! A process that does what it is told, one order at a time: the test binary itself, started again.
 //!
-//! Commands come on its standard input; each is answered by one line that starts with `@`.
+//! It judges nothing.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use harness::process::Outcome;
+use harness::{Link, Process, users};
 use monshm_core::{
     Access, Attachment, Backend, Cleanup, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, RawLock,
     Request, ScanObject, Token,
@@ -60,7 +62,7 @@ pub(crate) fn create_for(peer: u32, kind: LockKind) -> Result<(Handle, Ids), Err
 }
 
 pub(crate) fn create(kind: LockKind) -> (Handle, Ids) {
-    create_for(raw::uid(), kind).unwrap()
+    create_for(users::own(), kind).unwrap()
 }
 
 pub(crate) fn descriptor(ids: Ids, size: u64) -> Descriptor {
@@ -82,10 +84,7 @@ pub(crate) fn attach(ids: Ids, kind: LockKind) -> Result<Handle, Error> {
 }
 
 pub(crate) fn within(timeout: Duration) -> Deadline {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: one timespec is written.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Deadline::after(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64, timeout)
+    Deadline::after(harness::now_ns(), timeout)
 }
 
 /// Long enough for anything that happens at all.
@@ -93,110 +92,75 @@ pub(crate) fn patiently() -> Deadline {
     within(Duration::from_secs(20))
 }
 
-/// Another process.
-pub(crate) struct Actor {
-    child: Child,
-    /// Closed when the actor shall leave.
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
+/// Another process. Dropping it lets it leave in order, so that tests leave nothing.
+pub(crate) struct Helper(Process);
 
-impl Actor {
+impl Helper {
     pub(crate) fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "actor::play", "--ignored", "--nocapture", "--test-threads=1"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        Self { child, input, output: BufReader::new(output) }
+        Self(Process::start("helper").unwrap())
     }
 
     pub(crate) fn of(uid: u32) -> Self {
-        let mut actor = Self::start();
-        actor.ask(&format!("become {uid}"));
-        actor
+        let helper = Self::start();
+        helper.ask(format_args!("become {uid}"));
+        helper
     }
 
-    pub(crate) fn say(&mut self, command: &str) {
-        writeln!(self.input.as_mut().unwrap(), "{command}").unwrap();
+    pub(crate) fn say(&self, order: impl Display) {
+        self.0.say(order).unwrap();
     }
 
-    pub(crate) fn hear(&mut self) -> String {
-        let mut line = String::new();
-        while self.output.read_line(&mut line).unwrap() > 0 {
-            if let Some((_, answer)) = line.split_once('@') {
-                return answer.trim_end().to_owned();
-            }
-            line.clear();
-        }
-        panic!("the other process ended without an answer");
+    pub(crate) fn hear(&self) -> String {
+        self.0.hear().expect("the other process ended without an answer")
     }
 
-    pub(crate) fn ask(&mut self, command: &str) -> String {
-        self.say(command);
+    pub(crate) fn ask(&self, order: impl Display) -> String {
+        self.say(order);
         self.hear()
     }
 
-    pub(crate) fn create(&mut self, peer: u32, kind: LockKind) -> Ids {
-        let answer = self.ask(&format!("create {peer} {kind}"));
+    pub(crate) fn create(&self, peer: u32, kind: LockKind) -> Ids {
+        let answer = self.ask(format_args!("create {peer} {kind}"));
         let numbers: Vec<i64> = answer.split(' ').map(|word| word.parse().expect(&answer)).collect();
         Ids { segment: numbers[0] as i32, set: numbers[1] as i32, owner: numbers[2] as u32 }
     }
 
-    pub(crate) fn attach(&mut self, ids: Ids, kind: LockKind) -> String {
-        self.ask(&format!("attach {} {} {} {kind}", ids.segment, ids.set, ids.owner))
+    pub(crate) fn attach(&self, ids: Ids, kind: LockKind) -> String {
+        self.ask(format_args!("attach {} {} {} {kind}", ids.segment, ids.set, ids.owner))
     }
 
     /// Waits until the process has ended by itself.
-    pub(crate) fn wait(&mut self) {
-        self.child.wait().unwrap();
+    pub(crate) fn wait(&self) {
+        self.0.child().wait_for_end().unwrap();
     }
 
     /// SIGKILL, and waits until it has worked.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(&self) {
+        self.0.child().end().unwrap();
     }
 }
 
-impl Drop for Actor {
-    /// Lets the process leave in order, so that tests leave nothing; one that does not is killed.
-    fn drop(&mut self) {
-        self.input = None;
-        for _ in 0..500 {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What the actor has.
+/// What a helper has.
 #[derive(Default)]
-struct Stage {
+struct Possessions {
     handle: Option<Handle>,
     ids: Option<Ids>,
     forked: Option<i32>,
 }
 
-#[test]
-#[ignore = "the other process of the tests, started by them"]
-fn play() {
-    let mut stage = Stage::default();
-    for line in std::io::stdin().lines() {
-        let line = line.unwrap();
-        let words: Vec<&str> = line.split(' ').collect();
-        let answer = stage.obey(&words).unwrap_or_else(|error| format!("{:?}", error.kind()));
-        println!("@{answer}");
+harness::roles! { "helper" => serve }
+
+fn serve(link: &Link) -> Outcome {
+    let mut owned = Possessions::default();
+    while let Some(message) = link.receive()? {
+        let words: Vec<&str> = message.text.split(' ').collect();
+        let answer = owned.obey(&words).unwrap_or_else(|error| format!("{:?}", error.kind()));
+        link.say(answer)?;
     }
+    Ok(())
 }
 
-impl Stage {
+impl Possessions {
     fn handle(&self) -> &Handle {
         self.handle.as_ref().unwrap()
     }
@@ -205,7 +169,7 @@ impl Stage {
         let number = |at: usize| -> i64 { words[at].parse().unwrap() };
         let done = || Ok("done".to_owned());
         match words[0] {
-            "become" => raw::become_uid(number(1) as u32),
+            "become" => users::become_user(number(1) as u32).unwrap(),
             "create" => {
                 let (handle, ids) = create_for(number(1) as u32, words[2].parse().unwrap())?;
                 (self.handle, self.ids) = (Some(handle), Some(ids));
@@ -244,7 +208,7 @@ impl Stage {
             "raw-take" => assert!(raw::change(self.ids.unwrap().set, 0, -1, libc::SEM_UNDO)),
             "set-value" => assert!(raw::set_value(self.ids.unwrap().set, number(1) as i32, number(2) as i32)),
             "remove-set" => assert!(raw::remove_set(self.ids.unwrap().set)),
-            "chmod-set" => assert!(raw::chmod_set(self.ids.unwrap().set, raw::uid(), number(1) as u16)),
+            "chmod-set" => assert!(raw::chmod_set(self.ids.unwrap().set, users::own(), number(1) as u16)),
             "clean" => {
                 return Ok(stale(Cleanup::Remove).len().to_string());
             }
