@@ -1,5 +1,5 @@
-//! The other side of the process under test: it meets it, waits with its own part until the fault has happened, and says
-//! what it saw.
+//! The other side of the process under test. It meets that process, does its own part after the fault has happened, and
+//! says what it saw.
 //!
 //! Nothing fails here: it runs in the driver, which nobody traces.
 

@@ -1,7 +1,7 @@
-//! Lets a process under test run from its first mark to its second, sees every system call on the way, and lets one of them fail:
-//! ptrace(2), on the tracer of the harness.
+//! Lets a process under test run from its first mark to its second, sees every system call on the way, and lets one of
+//! them fail: ptrace(2), on the tracer of the harness.
 //!
-//! A call that shall fail is not made: its number is replaced on the way in and its answer on the way out. Only close(2)
+//! A call that shall fail is not made: its number is replaced on the way in, its answer on the way out. close(2) alone
 //! is made all the same, since Linux frees the number whatever it answers. What fails, and how, is decided above.
 
 use harness::trace::Stride;

@@ -13,6 +13,7 @@ use super::target::Target;
 use harness::product::SIZE;
 use harness::{Link, Process};
 use monshm::MemoryKind;
+use rustix::process::Resource;
 use std::error::Error;
 use std::io;
 
@@ -60,9 +61,9 @@ const CASES: &[Case] = &[
     case("no shm", Names, arrange::no_shm),
     case("shm read-only", Names, || shm("ro")),
     case("no proc", Posix, arrange::no_proc),
-    case("fsize 65535", Posix, || limit(libc::RLIMIT_FSIZE, 65_535)),
-    case("fsize 0", Posix, || limit(libc::RLIMIT_FSIZE, 0)),
-    case("memlock 0", Nothing, || limit(libc::RLIMIT_MEMLOCK, 0)),
+    case("fsize 65535", Posix, || limit(Resource::Fsize, 65_535)),
+    case("fsize 0", Posix, || limit(Resource::Fsize, 0)),
+    case("memlock 0", Nothing, || limit(Resource::Memlock, 0)),
     case("nofile +0", Posix, || room_for_files(0)),
     case("nofile +1", Perhaps, || room_for_files(1)),
     case("nofile +2", Perhaps, || room_for_files(2)),

@@ -3,7 +3,7 @@
 //!
 //! | file | its job |
 //! |------|---------|
-//! | `plan`        | the order of runs: the calls of an operation are seen once, and then it runs for each call and errno |
+//! | `plan`        | the order of runs: an operation's calls are seen once, then it runs for each call and errno |
 //! | `operations`  | the operations, and what both processes do in them |
 //! | `calls`       | the calls, and what each may plausibly answer |
 //! | `intercept`   | sees the calls of the process under test, and lets one fail |
@@ -18,11 +18,11 @@
 //!
 //! * A call or an errno: its line in the `TABLE` of `calls`.
 //! * An operation: its row in `operations`, with what the process under test does between its marks, such as
-//!   `peer("ring", &[Ring], ring, attached)` and
-//!   `fn ring(test: &Tested) -> Outcome { let s = test.join()?; test.attempt(|_| s.unguarded_ring().map(drop), |()| Ok(())) }`.
-//! * A resource limit: its row in `limits`, such as `case("memlock 0", Nothing, || limit(libc::RLIMIT_MEMLOCK, 0))`.
+//!   `peer("claim", &[Ring], claim, attached)` and `fn claim(test: &Tested) -> Outcome { let segment = test.join()?;
+//!   test.attempt(|_| Ok((segment.producer()?, segment.consumer()?)), |_| Ok(())) }`.
+//! * A resource limit: its row in `limits`, such as `case("memlock 0", Nothing, || limit(Resource::Memlock, 0))`.
 //!
-//! See the new row alone by `--operation ring --list`, then without `--list`.
+//! See the new row alone by `--operation claim --list`, then without `--list`.
 
 /// The numbers of calls and the registers are those of one kind of machine.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]

@@ -13,8 +13,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// The most file descriptors in one message.
-pub const MOST_FDS: usize = 200;
+/// The most file descriptors in one message: the kernel's limit.
+pub const MOST_FDS: usize = 253;
 
 /// One end.
 #[derive(Debug)]
@@ -80,21 +80,11 @@ impl Link {
     /// What the socket answers; `WouldBlock` when its time-out has passed.
     pub fn receive(&self) -> io::Result<Option<Message>> {
         let mut head = [0; 4];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = retry_on_intr(|| {
-            recvmsg(&self.0, &mut [IoSliceMut::new(&mut head)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        })?;
-        if received.bytes == 0 {
+        let (len, fds) = receive_with_fds(self.0.as_fd(), &mut head)?;
+        if len == 0 {
             return Ok(None);
         }
-        let mut fds = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(came) = message {
-                fds.extend(came);
-            }
-        }
-        (&self.0).read_exact(&mut head[received.bytes..])?;
+        (&self.0).read_exact(&mut head[len..])?;
         let mut text = vec![0; u32::from_ne_bytes(head) as usize];
         (&self.0).read_exact(&mut text)?;
         let text = String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -130,6 +120,24 @@ pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+}
+
+/// Receives bytes, and the file descriptors beside them. Gives how many bytes came; 0 at the end.
+///
+/// # Errors
+/// What recvmsg(2) answers.
+pub fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC))?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(came) = message {
+            fds.extend(came);
+        }
+    }
+    Ok((received.bytes, fds))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Only a privileged process can do any of it; a caller that cannot skips, aloud.
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -60,12 +61,19 @@ pub fn isolate_ipc() -> io::Result<()> {
 /// # Errors
 /// What the kernel answers to a process that may not: then other programs' objects are counted too.
 pub fn isolate() -> io::Result<()> {
-    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
     isolate_ipc()?;
+    isolate_mounts()?;
+    Ok(mount("tmpfs", "/dev/shm", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?)
+}
+
+/// Gives this process a view of the mounts that nobody else has. To be called with one thread.
+///
+/// # Errors
+/// What the kernel answers to a process that may not.
+pub fn isolate_mounts() -> io::Result<()> {
     // SAFETY: takes no pointer; no open directory of this process depends on the old mount table.
     done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
-    Ok(mount("tmpfs", "/dev/shm", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?)
+    Ok(mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?)
 }
 
 fn done(answer: libc::c_int) -> io::Result<()> {

@@ -162,8 +162,8 @@ impl Attack {
     }
 }
 
-/// Declares `ATTACKS`, the table of a family. A row says: the name, the kinds of segment and the victim's sides with what
-/// else differs from the usual; what the attacker does; the victim's function and the attacker's.
+/// Declares `ATTACKS`, the table of a family. A row says: the name; the kinds of segment and the victim's sides, with
+/// what else differs from the usual; what the attacker does; the victim's function and the attacker's.
 macro_rules! attacks {
     ($($name:literal ($cells:ident, $sides:ident) $(.$choice:ident($($value:expr)?))*:
        $summary:literal => $victim:expr, $attacker:expr;)*) => {

@@ -8,16 +8,17 @@ use crate::process::Process;
 use crate::raw::Raw;
 use monshm::Segment;
 use monshm_core::{Descriptor, Object};
-use std::ffi::CStr;
-use std::fs::File;
+use rustix::fs::{
+    MemfdFlags, Mode, SealFlags, XattrFlags, fchmod, fcntl_add_seals, fgetxattr, fsetxattr, fstat, ftruncate,
+    memfd_create,
+};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The seals of an honest memfd.
-pub(crate) const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+pub(crate) const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-const ACL: &CStr = c"system.posix_acl_access";
+const ACL: &str = "system.posix_acl_access";
 
 /// An honest segment, and what its peer would be sent.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Honest {
     /// Made for the victim; it stays attached until the attacker has another segment.
     pub(crate) fn new(process: &mut Process) -> Fallible<Self> {
         let segment = process.builder().create()?;
-        process.keep(segment.clone());
+        process.stay_attached(segment.clone());
         let encoded = segment.encode()?;
         Ok(Self { segment, descriptor: monshm_proto::decode(&encoded.bytes)?, fd: encoded.fd })
     }
@@ -57,38 +58,34 @@ impl Honest {
 
     /// A memfd of `len` bytes that holds as much of the segment as fits, lets in whom the honest one lets in, and has
     /// `seals`. The descriptor names it from then on.
-    pub(crate) fn memfd(&mut self, len: u64, flags: libc::c_uint, seals: libc::c_int) -> io::Result<OwnedFd> {
+    pub(crate) fn memfd(&mut self, len: u64, flags: MemfdFlags, seals: SealFlags) -> io::Result<OwnedFd> {
         let file = memfd(len, flags)?;
         let raw = Raw::of(&self.segment).map_err(io::Error::other)?;
         let count = (len as usize).min(raw.len());
         // SAFETY: the segment's bytes, mapped while `self` keeps it; write(2) copies them.
         let wrote = unsafe { libc::pwrite(file.as_raw_fd(), raw.base().cast(), count, 0) };
-        if wrote < 0 && flags & libc::MFD_HUGETLB == 0 {
+        if wrote < 0 && !flags.contains(MemfdFlags::HUGETLB) {
             return Err(io::Error::last_os_error());
         }
         self.let_in(&file)?;
-        seal(&file, seals)?;
+        fcntl_add_seals(&file, seals)?;
         self.name(&file)?;
         Ok(file)
     }
 
     /// Gives `file` the mode and the access list of the honest object.
     pub(crate) fn let_in(&self, file: &OwnedFd) -> io::Result<()> {
-        chmod(file, 0o600)?;
-        let Some(honest) = &self.fd else { return Ok(()) };
+        fchmod(file, Mode::RUSR | Mode::WUSR)?;
         let mut list = [0u8; 256];
-        // SAFETY: room for as many bytes as is said.
-        let len = unsafe { libc::fgetxattr(honest.as_raw_fd(), ACL.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
-        if len <= 0 {
-            return Ok(());
+        match self.fd.as_ref().map(|honest| fgetxattr(honest, ACL, &mut list)) {
+            Some(Ok(len)) if len != 0 => Ok(fsetxattr(file, ACL, &list[..len], XattrFlags::empty())?),
+            _ => Ok(()),
         }
-        // SAFETY: the bytes that were just read.
-        done(unsafe { libc::fsetxattr(file.as_raw_fd(), ACL.as_ptr(), list.as_ptr().cast(), len as usize, 0) })
     }
 
     /// Names `file` in the descriptor.
     pub(crate) fn name(&mut self, file: &OwnedFd) -> io::Result<()> {
-        let found = File::from(file.try_clone()?).metadata()?.ino();
+        let found = fstat(file)?.st_ino;
         match &mut self.descriptor.object {
             Object::Memfd { fd, inode, .. } => (*fd, *inode) = (file.as_raw_fd() as u32, found),
             Object::Named { inode, .. } => *inode = found,
@@ -99,40 +96,8 @@ impl Honest {
 }
 
 /// A memfd of `len` bytes of zeros, without seals.
-pub(crate) fn memfd(len: u64, flags: libc::c_uint) -> io::Result<OwnedFd> {
-    // SAFETY: a terminated literal.
-    let fd = unsafe { libc::memfd_create(c"forged".as_ptr(), libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC | flags) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: just opened, nobody else's.
-    let file = unsafe { OwnedFd::from_raw_fd(fd) };
-    truncate(&file, len)?;
+pub(crate) fn memfd(len: u64, flags: MemfdFlags) -> io::Result<OwnedFd> {
+    let file = memfd_create("forged", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC | flags)?;
+    ftruncate(&file, len)?;
     Ok(file)
-}
-
-pub(crate) fn truncate(file: &OwnedFd, len: u64) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    done(unsafe { libc::ftruncate(file.as_raw_fd(), len as libc::off_t) })
-}
-
-pub(crate) fn seal(file: &OwnedFd, seals: libc::c_int) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    done(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })
-}
-
-pub(crate) fn chmod(file: &OwnedFd, mode: libc::mode_t) -> io::Result<()> {
-    // SAFETY: plain numbers.
-    done(unsafe { libc::fchmod(file.as_raw_fd(), mode) })
-}
-
-/// Punches the bytes out: they become zero.
-pub(crate) fn punch(file: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: plain numbers.
-    done(unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as libc::off_t, len as libc::off_t) })
-}
-
-fn done(answer: libc::c_int) -> io::Result<()> {
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

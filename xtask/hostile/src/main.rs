@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! attacks! { "ring/tail-zero" (Untrusted, BOTH): "sets tail to 0" => zero_victim, zero_attacker; }
-//! fn zero_attacker(process: &mut Process) -> Done { process.edit(|raw| raw.put(TAIL, 0)) }
+//! fn zero_attacker(process: &mut Process) -> Done { process.edit(|raw| raw.store(TAIL, 0)) }
 //! fn zero_victim(victim: &mut Victim<'_>) -> Done { let segment = victim.join()?; victim.let_attack()?;
 //!     victim.call("consumer", AT_ONCE, &["Corrupt"], || segment.consumer()); Ok(()) }
 //! ```

@@ -52,8 +52,8 @@ pub(crate) struct Process {
     pub(crate) address: String,
     listener: Option<UnixListener>,
     socket: Option<UnixStream>,
-    /// An attacker's last segment: it stays attached until the attacker joins another, else the attacker would look dead.
-    kept: Option<Segment>,
+    /// An attacker's last segment. It stays attached until the attacker joins another, else its slot would be free.
+    attached: Option<Segment>,
 }
 
 impl Process {
@@ -70,8 +70,8 @@ impl Process {
         }
         let (cell, side) = (scenario.cell, scenario.side);
         let random = Random::of(scenario.seed, &[cell.index() as u64, role as u64]);
-        let (address, listener, socket, kept) = (address.to_owned(), None, None, None);
-        Ok(Self { role, cell, side, users, random, report, other, third, address, listener, socket, kept })
+        let (address, listener, socket, attached) = (address.to_owned(), None, None, None);
+        Ok(Self { role, cell, side, users, random, report, other, third, address, listener, socket, attached })
     }
 
     /// Becomes the role's user. A victim listens from then on, so that the kernel names that user to who connects.
@@ -133,24 +133,24 @@ impl Process {
             self.attach().receive(&socket)?
         };
         if self.role != Role::Victim {
-            self.keep(segment.clone());
+            self.stay_attached(segment.clone());
         }
         Ok(segment)
     }
 
-    /// Keeps a segment attached until the next one comes.
-    pub(crate) fn keep(&mut self, segment: Segment) {
-        self.kept = Some(segment);
+    /// Stays attached to a segment until the next one comes.
+    pub(crate) fn stay_attached(&mut self, segment: Segment) {
+        self.attached = Some(segment);
     }
 
-    /// The segment that is kept.
+    /// The segment that this process has stayed attached to.
     pub(crate) fn segment(&self) -> io::Result<Segment> {
-        Ok(self.kept.as_ref().ok_or(io::ErrorKind::NotFound)?.clone())
+        Ok(self.attached.as_ref().ok_or(io::ErrorKind::NotFound)?.clone())
     }
 
     /// Leaves the segment attached for good: its memory must not be touched again.
     pub(crate) fn abandon(&mut self) {
-        std::mem::forget(self.kept.take());
+        std::mem::forget(self.attached.take());
     }
 
     /// Lets the other go on.
@@ -175,12 +175,12 @@ impl Process {
 
     /// Notes that the attack, or a part of it, was done.
     pub(crate) fn acted(&mut self) {
-        self.report.tell(&Event::Acted);
+        self.report.send(&Event::Acted);
     }
 
     /// Reports what is wrong.
     pub(crate) fn fault(&mut self, text: &str) {
-        self.report.tell(&Event::Fault(text.into()));
+        self.report.send(&Event::Fault(text.into()));
     }
 
     /// Waits until the victim's part is over. The runner does so at the end of every attacker's part.
@@ -217,8 +217,8 @@ impl Process {
         Ok(self.signal()?)
     }
 
-    /// Edits segment after segment as fast as it can, until the victim is gone: `prepare` once for each, then `edit` with
-    /// random numbers and the segment's number, from `let_attack` to the victim's next signal.
+    /// Edits segment after segment as fast as it can, until the victim is gone: `prepare` once for each, then `edit`
+    /// with random numbers and the segment's number, from `let_attack` to the victim's next signal.
     pub(crate) fn race(&mut self, prepare: impl Fn(&Raw), edit: impl Fn(&Raw, u64, u64)) -> Done {
         for round in 0.. {
             let Ok(segment) = self.join() else { break };

@@ -91,7 +91,7 @@ impl Raw {
     }
 
     /// Loads a field.
-    pub(crate) fn get(&self, field: Field) -> u64 {
+    pub(crate) fn load_field(&self, field: Field) -> u64 {
         match field.width {
             4 => self.word32(field.offset).load(Ordering::SeqCst).into(),
             _ => self.word64(field.offset).load(Ordering::SeqCst),
@@ -99,7 +99,7 @@ impl Raw {
     }
 
     /// Stores to a field.
-    pub(crate) fn set(&self, field: Field, value: u64) {
+    pub(crate) fn store_field(&self, field: Field, value: u64) {
         match field.width {
             4 => self.word32(field.offset).store(value as u32, Ordering::SeqCst),
             _ => self.word64(field.offset).store(value, Ordering::SeqCst),
@@ -107,12 +107,12 @@ impl Raw {
     }
 
     /// Stores to a 64-bit word.
-    pub(crate) fn put(&self, offset: usize, value: u64) {
+    pub(crate) fn store(&self, offset: usize, value: u64) {
         self.word64(offset).store(value, Ordering::SeqCst);
     }
 
     /// Loads a 64-bit word.
-    pub(crate) fn at(&self, offset: usize) -> u64 {
+    pub(crate) fn load(&self, offset: usize) -> u64 {
         self.word64(offset).load(Ordering::SeqCst)
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Reporter(pub(crate) File);
 
 impl Reporter {
     /// Reports an event.
-    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+    pub(crate) fn send(&mut self, event: &Event<'_>) {
         let shortened = match event {
             Event::Fault(text) => &Event::Fault(text.chars().take(TEXT_MAX).collect()),
             other => other,

@@ -88,8 +88,8 @@ impl<'a> Victim<'a> {
         self.await_signal()
     }
 
-    /// Does `call`, which shall end within `limit`, and judges its answer: the name of the error's kind, or `Ok`, must be
-    /// among `allowed`. Answers the value, if there is one.
+    /// Does `call`, which shall end within `limit`, and judges its answer: the name of the error's kind, or `Ok`, must
+    /// be among `allowed`. Answers the value, if there is one.
     pub(crate) fn call<T>(
         &mut self,
         what: &'static str,
@@ -165,7 +165,7 @@ impl<'a> Victim<'a> {
     fn timed<T>(&mut self, what: &'static str, limit: Duration, call: impl FnOnce() -> T) -> T {
         if self.at != what {
             self.at = what;
-            self.report.tell(&Event::At(what.into()));
+            self.report.send(&Event::At(what.into()));
         }
         let (ready_before, begin) = (self.time_ready(), Instant::now());
         let answer = call();
@@ -259,9 +259,9 @@ impl<'a> Victim<'a> {
             self.fault(format!("left behind or closed: {}", left.join(", ")));
         }
         let report = &mut self.process.report;
-        self.answers.iter().for_each(|(answer, count)| report.tell(&Event::Answer(answer.into(), *count)));
-        report.tell(&Event::Late(self.late, self.late_at.into()));
-        report.tell(&Event::End);
+        self.answers.iter().for_each(|(answer, count)| report.send(&Event::Answer(answer.into(), *count)));
+        report.send(&Event::Late(self.late, self.late_at.into()));
+        report.send(&Event::End);
     }
 }
 

@@ -45,7 +45,7 @@ fn edited_victim(victim: &mut Victim<'_>) -> Done {
 
 fn edited_attacker(process: &mut Process) -> Done {
     let mut ends = ENDS.iter().chain(&ENDS);
-    ends.try_for_each(|(end, _)| process.edit(|raw| raw.put(CDATA_END, *end)))
+    ends.try_for_each(|(end, _)| process.edit(|raw| raw.store(CDATA_END, *end)))
 }
 
 /// Allocates, and writes to what came.
@@ -75,8 +75,8 @@ fn racing_attacker(process: &mut Process) -> Done {
     let edit = |raw: &Raw, number: u64, _| {
         // Mostly near what can be, else every call would be refused at its first check.
         let near = HEADER_LEN as u64 + number % (SIZE as u64 - HEADER_LEN as u64);
-        raw.put(CDATA_END, if number >> 60 == 0 { number } else { near });
-        raw.put(BEGIN, near & !127);
+        raw.store(CDATA_END, if number >> 60 == 0 { number } else { near });
+        raw.store(BEGIN, near & !127);
         raw.word32(RING_FROZEN).store((number >> 40) as u32 & 1, Ordering::SeqCst);
     };
     process.race(|_| {}, edit)
@@ -109,7 +109,7 @@ fn filled_attacker(process: &mut Process) -> Done {
     }
     // Beyond the segment's size: only objects of its own could be made larger.
     let raw = Raw::of(&segment)?;
-    (HEADER_LEN..raw.len()).step_by(4096).for_each(|offset| raw.put(offset & !7, 0xaaaa_aaaa));
+    (HEADER_LEN..raw.len()).step_by(4096).for_each(|offset| raw.store(offset & !7, 0xaaaa_aaaa));
     process.acted();
     Ok(process.signal()?)
 }

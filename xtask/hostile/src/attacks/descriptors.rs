@@ -48,17 +48,17 @@ const FORGERIES: &[Forgery] = &[
     ("the largest set id", |d, _| sem_id(d, |_| i32::MAX), &["Gone"]),
 ];
 
-fn set<T>(place: &mut T, value: T) -> bool {
-    *place = value;
+fn set<T>(field: &mut T, value: T) -> bool {
+    *field = value;
     true
 }
 
-fn add(place: &mut u64, value: u64) -> bool {
-    set(place, place.wrapping_add(value))
+fn add(field: &mut u64, value: u64) -> bool {
+    set(field, field.wrapping_add(value))
 }
 
-fn flip(place: &mut u8) -> bool {
-    set(place, *place ^ 0x10)
+fn flip(field: &mut u8) -> bool {
+    set(field, *field ^ 0x10)
 }
 
 fn lock(descriptor: &mut Descriptor, lock: LockKind) -> bool {

@@ -38,7 +38,7 @@ const COUNTS: [(usize, &Answers); 7] = [
     (10, &["Protocol"]),
     (16, &["Protocol"]),
     (17, &["Protocol"]),
-    (frame::FDS_MAX, &["Protocol"]),
+    (frame::MOST_FDS, &["Protocol"]),
 ];
 
 fn fds_victim(victim: &mut Victim<'_>) -> Done {

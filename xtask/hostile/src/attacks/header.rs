@@ -21,19 +21,19 @@ attacks! {
 /// What a word is edited to.
 const EDITS: u64 = 7;
 
-/// Each word by its place in [`FIELDS`], with the number of each edit.
+/// Each word by its index in [`FIELDS`], with the number of each edit.
 fn edits() -> impl Iterator<Item = (usize, u64)> {
-    (0..FIELDS.len()).flat_map(|place| (0..EDITS).map(move |number| (place, number)))
+    (0..FIELDS.len()).flat_map(|index| (0..EDITS).map(move |number| (index, number)))
 }
 
 /// Edits a word; to `otherwise` where the edit would leave it as it is.
-fn edit(raw: &Raw, place: usize, number: u64, otherwise: u64) {
-    let field = FIELDS[place];
-    let old = raw.get(field);
-    let neighbour = raw.get(FIELDS[(place + 1) % FIELDS.len()]);
+fn edit(raw: &Raw, index: usize, number: u64, otherwise: u64) {
+    let field = FIELDS[index];
+    let old = raw.load_field(field);
+    let neighbour = raw.load_field(FIELDS[(index + 1) % FIELDS.len()]);
     let most = if field.width == 4 { u32::MAX.into() } else { u64::MAX };
     let new = [0, 1, u64::MAX, old.wrapping_add(1), old.wrapping_sub(1), old ^ 128, neighbour][number as usize] & most;
-    raw.set(field, if new == old { otherwise } else { new });
+    raw.store_field(field, if new == old { otherwise } else { new });
 }
 
 /// Words that are checked when a process attaches, and never read again.
@@ -48,8 +48,8 @@ fn is_read_later(field: Field) -> bool {
 }
 
 fn early_victim(victim: &mut Victim<'_>) -> Done {
-    for (place, number) in edits() {
-        let field = FIELDS[place];
+    for (index, number) in edits() {
+        let field = FIELDS[index];
         victim.case(format!("{} {number}", field.name));
         // `ring_floor` may be any that leaves room: a creator may reserve what it likes.
         let allowed: &Answers = match field.name {
@@ -67,9 +67,9 @@ fn early_victim(victim: &mut Victim<'_>) -> Done {
 
 fn early_attacker(process: &mut Process) -> Done {
     let socket = process.socket()?;
-    for (place, number) in edits() {
+    for (index, number) in edits() {
         let segment = process.builder().create()?;
-        edit(&Raw::of(&segment)?, place, number, 0xdead_beef);
+        edit(&Raw::of(&segment)?, index, number, 0xdead_beef);
         process.acted();
         // Whether it was refused is the victim's to judge.
         let _ = segment.send(&socket, DEFAULT_TIMEOUT);
@@ -79,21 +79,21 @@ fn early_attacker(process: &mut Process) -> Done {
 }
 
 fn late_victim(victim: &mut Victim<'_>, used: bool) -> Done {
-    for (place, number) in edits() {
-        victim.case(format!("{} {number}", FIELDS[place].name));
+    for (index, number) in edits() {
+        victim.case(format!("{} {number}", FIELDS[index].name));
         let segment = victim.join()?;
         if used {
             segment.alloc(Layout::new::<u64>())?;
             segment.unguarded_ring()?.append(b"before the attack")?;
         }
         victim.let_attack()?;
-        use_all(victim, &segment, is_read_later(FIELDS[place]))?;
+        use_all(victim, &segment, is_read_later(FIELDS[index]))?;
     }
     Ok(())
 }
 
 fn late_attacker(process: &mut Process) -> Done {
-    edits().try_for_each(|(place, number)| process.edit(|raw| edit(raw, place, number, 2)))
+    edits().try_for_each(|(index, number)| process.edit(|raw| edit(raw, index, number, 2)))
 }
 
 /// How often the whole header is overwritten.
@@ -129,7 +129,7 @@ fn whole_attacker(process: &mut Process) -> Done {
             2 => u64::MAX,
             _ => random.next(),
         };
-        process.edit(|raw| (0..HEADER_LEN).step_by(8).for_each(|offset| raw.put(offset, word())))?;
+        process.edit(|raw| (0..HEADER_LEN).step_by(8).for_each(|offset| raw.store(offset, word())))?;
         process.random.next();
     }
     Ok(())

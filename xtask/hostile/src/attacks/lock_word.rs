@@ -18,8 +18,8 @@ attacks! {
     "lock-word/dirty" (SysvSem, BOTH): "writes each value class into the dirty word" => dirty_victim, dirty_attacker;
 }
 
-/// What the attacker writes: the class's name, the word for the tags of victim and attacker; what the contract says that
-/// `lock_timeout` answers; and what a release answers when the word was changed under the holder.
+/// What the attacker writes: the name of the class; the word, for the tags of victim and attacker; what the contract
+/// says that `lock_timeout` answers; and what a release answers when the word was changed under the holder.
 type Class = (&'static str, fn(u32, u32) -> u32, &'static Answers, &'static Answers);
 
 /// A slot that nobody has: dead, as far as the kernel knows.
@@ -135,7 +135,7 @@ fn slots_victim(victim: &mut Victim<'_>) -> Done {
 }
 
 fn slots_attacker(process: &mut Process) -> Done {
-    process.race(|_| {}, |raw, number, _| raw.put(SLOTS + (number % 128) as usize * 8, number))
+    process.race(|_| {}, |raw, number, _| raw.store(SLOTS + (number % 128) as usize * 8, number))
 }
 
 /// The dirty word of a System V lock, and what the next acquisition is told.

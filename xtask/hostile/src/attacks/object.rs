@@ -4,10 +4,13 @@
 //! What is wrong in the descriptor's own fields is the subject of `descriptors`.
 
 use super::*;
-use crate::forge::{self, SEALS};
+use crate::forge::{SEALS, memfd};
 use crate::runner::pipe;
 use monshm::Segment;
 use monshm_core::Object;
+use rustix::fs::{
+    FallocateFlags, FileType, MemfdFlags, Mode, SealFlags, fallocate, fchmod, fcntl_add_seals, ftruncate, mknodat,
+};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -39,16 +42,16 @@ const LEN: u64 = SIZE as u64;
 
 const FORGED: &[Forged] = &[
     ("an honest copy", |honest| copy(honest, LEN, SEALS), &["Ok", "Gone"]),
-    ("no seals", |honest| copy(honest, LEN, 0), &["Unsealed"]),
-    ("only grow", |honest| copy(honest, LEN, libc::F_SEAL_GROW), &["Unsealed"]),
-    ("no seal on seals", |honest| copy(honest, LEN, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW), &["Unsealed"]),
-    ("future write sealed", |honest| copy(honest, LEN, SEALS | libc::F_SEAL_FUTURE_WRITE), &["SealedAgainstWriting"]),
-    ("write sealed", |honest| copy(honest, LEN, SEALS | libc::F_SEAL_WRITE), &["SealedAgainstWriting"]),
+    ("no seals", |honest| copy(honest, LEN, SealFlags::empty()), &["Unsealed"]),
+    ("only grow", |honest| copy(honest, LEN, SealFlags::GROW), &["Unsealed"]),
+    ("no seal on seals", |honest| copy(honest, LEN, SealFlags::SHRINK | SealFlags::GROW), &["Unsealed"]),
+    ("future write sealed", |honest| copy(honest, LEN, SEALS | SealFlags::FUTURE_WRITE), &["SealedAgainstWriting"]),
+    ("write sealed", |honest| copy(honest, LEN, SEALS | SealFlags::WRITE), &["SealedAgainstWriting"]),
     ("a page short", |honest| copy(honest, LEN - 4096, SEALS), &["ObjectSize"]),
     ("a byte short", |honest| copy(honest, LEN - 1, SEALS), &["ObjectSize"]),
     ("empty", |honest| copy(honest, 0, SEALS), &["ObjectSize"]),
     ("a page long", |honest| copy(honest, LEN + 4096, SEALS), &["ObjectSize"]),
-    ("huge pages", |honest| Ok(honest.memfd(2 << 20, libc::MFD_HUGETLB, SEALS).ok()), &["HandleType"]),
+    ("huge pages", |honest| Ok(honest.memfd(2 << 20, MemfdFlags::HUGETLB, SEALS).ok()), &["HandleType"]),
     ("all zero", all_zero, &["Header"]),
     ("read only", |honest| reopened(honest, 0), &["HandleType"]),
     ("a path only", |honest| reopened(honest, libc::O_PATH), &["HandleType"]),
@@ -65,14 +68,14 @@ fn some(file: impl Into<OwnedFd>) -> Made {
     Ok(Some(file.into()))
 }
 
-fn copy(honest: &mut Honest, len: u64, seals: libc::c_int) -> Made {
-    some(honest.memfd(len, 0, seals)?)
+fn copy(honest: &mut Honest, len: u64, seals: SealFlags) -> Made {
+    some(honest.memfd(len, MemfdFlags::empty(), seals)?)
 }
 
 fn all_zero(honest: &mut Honest) -> Made {
-    let file = forge::memfd(LEN, 0)?;
+    let file = memfd(LEN, MemfdFlags::empty())?;
     honest.let_in(&file)?;
-    forge::seal(&file, SEALS)?;
+    fcntl_add_seals(&file, SEALS)?;
     honest.name(&file)?;
     some(file)
 }
@@ -84,7 +87,7 @@ fn reopened(honest: &Honest, flags: libc::c_int) -> Made {
 
 fn open_to_all(honest: &mut Honest) -> Made {
     let fd = honest.fd.take().ok_or("no descriptor")?;
-    forge::chmod(&fd, 0o666)?;
+    fchmod(&fd, Mode::from(0o666))?;
     some(fd)
 }
 
@@ -120,7 +123,7 @@ fn memfd_attacker(process: &mut Process) -> Done {
 }
 
 /// What a name leads to when the victim opens it.
-const PLACES: [(&str, &Answers); 8] = [
+const NAMES: [(&str, &Answers); 8] = [
     ("nothing", &["Gone"]),
     ("a link to itself", &["HandleType"]),
     ("a link to a private file", &["HandleType"]),
@@ -132,7 +135,7 @@ const PLACES: [(&str, &Answers); 8] = [
 ];
 
 fn named_victim(victim: &mut Victim<'_>) -> Done {
-    for (name, answers) in PLACES {
+    for (name, answers) in NAMES {
         victim.case(name);
         victim.await_signal()?;
         victim.receive(answers)?;
@@ -141,13 +144,13 @@ fn named_victim(victim: &mut Victim<'_>) -> Done {
 }
 
 fn named_attacker(process: &mut Process) -> Done {
-    for (name, _) in PLACES {
+    for (name, _) in NAMES {
         let mut honest = Honest::new(process)?;
-        let Object::Named { name: place, .. } = honest.descriptor.object else {
+        let Object::Named { name: object, .. } = honest.descriptor.object else {
             return Err("no name".into());
         };
-        let path = format!("/dev/shm{place}");
-        let kept = honest.fd.take().ok_or("no descriptor")?;
+        let path = format!("/dev/shm{object}");
+        let own = honest.fd.take().ok_or("no descriptor")?;
         if !matches!(name, "a file open to all" | "an honest object, shortened") {
             fs::remove_file(&path)?;
         }
@@ -158,12 +161,12 @@ fn named_attacker(process: &mut Process) -> Done {
             "a folder" => fs::create_dir(&path)?,
             "another file" => {
                 let file: OwnedFd = File::create(&path)?.into();
-                forge::truncate(&file, LEN)?;
-                honest.fd = Some(kept.try_clone()?);
+                ftruncate(&file, LEN)?;
+                honest.fd = Some(own.try_clone()?);
                 honest.let_in(&file)?;
             }
-            "a file open to all" => forge::chmod(&kept, 0o666)?,
-            "an honest object, shortened" => forge::truncate(&kept, LEN - 4096)?,
+            "a file open to all" => fchmod(&own, Mode::from(0o666))?,
+            "an honest object, shortened" => ftruncate(&own, LEN - 4096)?,
             _ => {}
         }
         process.signal()?;
@@ -177,11 +180,7 @@ fn named_attacker(process: &mut Process) -> Done {
 }
 
 fn make_pipe(path: &str) -> io::Result<()> {
-    let name = std::ffi::CString::new(path)?;
-    // SAFETY: a terminated string.
-    if unsafe { libc::mkfifo(name.as_ptr(), 0o600) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR, 0)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
 }
 
@@ -197,7 +196,7 @@ fn join_with_file(process: &mut Process) -> Fallible<(Segment, OwnedFd)> {
         let fd = fd.ok_or("no descriptor came")?;
         let segment = process.attach().decode(&bytes, Some(fd.try_clone()?))?;
         frame::send(&socket, &frame::acknowledgement(0), &[])?;
-        process.keep(segment.clone());
+        process.stay_attached(segment.clone());
         (segment, fd)
     };
     process.await_signal()?;
@@ -217,12 +216,12 @@ fn seal_victim(victim: &mut Victim<'_>) -> Done {
 fn seal_attacker(process: &mut Process) -> Done {
     let (_segment, fd) = join_with_file(process)?;
     let changes = [
-        forge::truncate(&fd, 0),
-        forge::truncate(&fd, LEN - 4096),
-        forge::truncate(&fd, LEN * 2),
-        forge::seal(&fd, libc::F_SEAL_FUTURE_WRITE),
-        forge::seal(&fd, libc::F_SEAL_WRITE),
-        forge::seal(&fd, libc::F_SEAL_SEAL),
+        ftruncate(&fd, 0),
+        ftruncate(&fd, LEN - 4096),
+        ftruncate(&fd, LEN * 2),
+        fcntl_add_seals(&fd, SealFlags::FUTURE_WRITE),
+        fcntl_add_seals(&fd, SealFlags::WRITE),
+        fcntl_add_seals(&fd, SealFlags::SEAL),
     ];
     process.acted();
     process.signal()?;
@@ -232,8 +231,8 @@ fn seal_attacker(process: &mut Process) -> Done {
 }
 
 fn punch_victim(victim: &mut Victim<'_>) -> Done {
-    for place in ["all", "the header", "the ring"] {
-        victim.case(place);
+    for part in ["all", "the header", "the ring"] {
+        victim.case(part);
         for used in [false, true] {
             let segment = victim.join()?;
             if used {
@@ -242,7 +241,7 @@ fn punch_victim(victim: &mut Victim<'_>) -> Done {
             victim.let_attack()?;
             use_all(victim, &segment, true)?;
             // Never taken for a fresh segment: nobody new gets in.
-            if place != "the ring" && victim.creates() {
+            if part != "the ring" && victim.creates() {
                 if let Ok(encoded) = segment.encode() {
                     victim.decode(&encoded.bytes, encoded.fd, &["Header"]);
                 }
@@ -256,7 +255,7 @@ fn punch_attacker(process: &mut Process) -> Done {
     for (offset, len) in [(0, LEN), (0, 4096), (4096, LEN - 4096)] {
         for _ in [false, true] {
             let (_segment, fd) = join_with_file(process)?;
-            forge::punch(&fd, offset, len)?;
+            fallocate(&fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)?;
             process.acted();
             process.signal()?;
         }
@@ -290,12 +289,12 @@ fn truncated_attacker(process: &mut Process) -> Done {
     for cut in CUTS {
         for _ in [false, true] {
             let (_segment, fd) = join_with_file(process)?;
-            forge::truncate(&fd, cut)?;
+            ftruncate(&fd, cut)?;
             process.acted();
             process.signal()?;
             process.await_signal()?;
             // Long again, so that our own handle can be released.
-            forge::truncate(&fd, LEN)?;
+            ftruncate(&fd, LEN)?;
         }
     }
     Ok(())
@@ -318,8 +317,8 @@ fn racing_attacker(process: &mut Process) -> Done {
     for _ in 0..30 {
         let (_segment, fd) = join_with_file(process)?;
         while !process.is_signalled() {
-            forge::truncate(&fd, CUTS[process.random.below(3) as usize])?;
-            forge::truncate(&fd, LEN)?;
+            ftruncate(&fd, CUTS[process.random.below(3) as usize])?;
+            ftruncate(&fd, LEN)?;
         }
         process.acted();
         process.await_signal()?;

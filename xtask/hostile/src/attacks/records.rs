@@ -1,4 +1,4 @@
-//! Records as no producer writes them: lengths, flags and padding that cannot be, floods, and bits that flip while read.
+//! Records as no producer writes them: lengths, flags and padding that cannot be, floods, bits that flip while read.
 
 use super::*;
 use crate::raw::{BEGIN, TAIL};
@@ -74,10 +74,10 @@ fn headers_victim(victim: &mut Victim<'_>) -> Done {
 fn headers_attacker(process: &mut Process) -> Done {
     CASES.iter().try_for_each(|(_, _, header, published, _)| {
         process.edit(|raw| {
-            let (begin, tail) = (raw.at(BEGIN), raw.at(TAIL));
-            raw.put(tail as usize, *header);
+            let (begin, tail) = (raw.load(BEGIN), raw.load(TAIL));
+            raw.store(tail as usize, *header);
             let after = tail + published;
-            raw.put(TAIL, if after < SIZE as u64 { after } else { after - SIZE as u64 + begin });
+            raw.store(TAIL, if after < SIZE as u64 { after } else { after - SIZE as u64 + begin });
         })
     })
 }
@@ -107,15 +107,15 @@ fn padding_victim(victim: &mut Victim<'_>) -> Done {
 /// Padding at every place that a consumer can come to, each one that goes to the ring's end; and tail runs around.
 fn padding_attacker(process: &mut Process) -> Done {
     let prepare = |raw: &Raw| {
-        for offset in (raw.at(BEGIN) as usize..SIZE).step_by(8) {
-            raw.put(offset, RECORD | PADDING | (SIZE - offset - 8) as u64);
+        for offset in (raw.load(BEGIN) as usize..SIZE).step_by(8) {
+            raw.store(offset, RECORD | PADDING | (SIZE - offset - 8) as u64);
         }
     };
     process.race(prepare, |raw, number, _| {
         // Wherever head is: to the end of the ring, and one word further.
-        let begin = raw.at(BEGIN);
-        raw.put(TAIL, begin);
-        raw.put(TAIL, begin + 8 * (number % 64));
+        let begin = raw.load(BEGIN);
+        raw.store(TAIL, begin);
+        raw.store(TAIL, begin + 8 * (number % 64));
     })
 }
 
@@ -145,12 +145,12 @@ fn race(victim: &mut Victim<'_>, len: usize, allowed: &Answers) -> Done {
 fn flips_attacker(process: &mut Process) -> Done {
     // Records of 8 bytes all over the ring: a header at every other word.
     let prepare = |raw: &Raw| {
-        for offset in (raw.at(BEGIN) as usize..SIZE).step_by(16) {
-            raw.put(offset, RECORD | 8);
+        for offset in (raw.load(BEGIN) as usize..SIZE).step_by(16) {
+            raw.store(offset, RECORD | 8);
         }
     };
     process.race(prepare, |raw, number, _| {
-        let begin = raw.at(BEGIN) as usize;
+        let begin = raw.load(BEGIN) as usize;
         let place = begin + (number >> 20) as usize % (SIZE - begin) / 16 * 16;
         let header = if number % 16 == 0 { RECORD | ((number >> 40) % 4096) } else { RECORD | 8 };
         raw.word64(place).store(header, Ordering::Relaxed);

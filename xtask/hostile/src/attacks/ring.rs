@@ -53,11 +53,11 @@ fn edit_index(process: &mut Process, offset: usize, edits: &[Edit]) -> Done {
         let segment = process.join()?;
         let raw = Raw::of(&segment)?;
         process.await_signal()?;
-        let begin = raw.at(BEGIN);
-        raw.put(offset, begin + 64);
+        let begin = raw.load(BEGIN);
+        raw.store(offset, begin + 64);
         process.signal()?;
         process.await_signal()?;
-        raw.put(offset, new(begin, SIZE as u64, begin + 64));
+        raw.store(offset, new(begin, SIZE as u64, begin + 64));
         process.acted();
         process.signal()?;
     }
@@ -145,9 +145,9 @@ fn locked_victim(victim: &mut Victim<'_>) -> Done {
 fn locked_attacker(process: &mut Process) -> Done {
     PAIRS.iter().try_for_each(|(head, tail, _)| {
         process.edit(|raw| {
-            let begin = raw.at(BEGIN);
-            raw.put(HEAD, begin.wrapping_add_signed(*head));
-            raw.put(TAIL, begin.wrapping_add_signed(*tail));
+            let begin = raw.load(BEGIN);
+            raw.store(HEAD, begin.wrapping_add_signed(*head));
+            raw.store(TAIL, begin.wrapping_add_signed(*tail));
         })
     })
 }

@@ -91,13 +91,13 @@ const OWNER: usize = LOCK_AREA + 8;
 
 fn list_attacker(process: &mut Process) -> Done {
     process.edit(|raw| {
-        raw.put(PREVIOUS, (&raw const PRIVATE[5]).addr() as u64);
-        raw.put(NEXT, (&raw const PRIVATE[2]).addr() as u64);
+        raw.store(PREVIOUS, (&raw const PRIVATE[5]).addr() as u64);
+        raw.store(NEXT, (&raw const PRIVATE[2]).addr() as u64);
     })
 }
 
 fn wild_attacker(process: &mut Process) -> Done {
-    process.edit(|raw| [PREVIOUS, NEXT].iter().for_each(|offset| raw.put(*offset, 0x1000)))
+    process.edit(|raw| [PREVIOUS, NEXT].iter().for_each(|offset| raw.store(*offset, 0x1000)))
 }
 
 fn waiting_victim(victim: &mut Victim<'_>) -> Done {

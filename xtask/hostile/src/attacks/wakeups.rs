@@ -138,7 +138,7 @@ fn ring_attacker(process: &mut Process) -> Done {
         let raw = Raw::of(&segment)?;
         requeue(&raw, CONSUMER_WAITING);
         let there_ns = now_ns();
-        raw.put(TAIL, raw.at(TAIL) + 16);
+        raw.store(TAIL, raw.load(TAIL) + 16);
         process.acted();
         process.send_number(there_ns)?;
     }
