@@ -1,79 +1,14 @@
-//! Attach slots, and the question whether the process that took one still lives.
+//! The question whether the process that took an attach slot still lives.
 //!
-//! An owner is named by its slot, never by a pid or tid: two PID namespaces may use the same number, and numbers are
-//! reused. How the kernel keeps the answer (a file lock, a semaphore raised with `SEM_UNDO`) is the backend's work.
+//! How the kernel keeps the answer (a file lock, a semaphore raised with `SEM_UNDO`) is the backend's work.
 
-use core::fmt;
+use crate::layout::Slot;
 
-/// How many processes can be attached to one segment at a time, the creator included.
-pub const SLOT_COUNT: u32 = 32;
-
-/// The place of one attached handle in the segment: 0 for the creator, up to [`SLOT_COUNT`] − 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Slot(u8);
-
-impl Slot {
-    /// The creator's slot.
-    pub const CREATOR: Self = Self(0);
-
-    /// The slot with this index, if it is below [`SLOT_COUNT`].
-    pub const fn new(index: u32) -> Option<Self> {
-        if index < SLOT_COUNT { Some(Self(index as u8)) } else { None }
-    }
-
-    /// The index, below [`SLOT_COUNT`].
-    pub const fn index(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// The value that stands for this slot in a shared word where 0 means nobody: index + 1.
-    #[inline]
-    pub const fn tag(self) -> u32 {
-        self.index() + 1
-    }
-
-    /// The slot that a shared word names; `None` for nobody and for a number that no honest process writes.
-    pub const fn from_tag(tag: u32) -> Option<Self> {
-        if tag == 0 { None } else { Self::new(tag - 1) }
-    }
-
-    /// Every slot.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..SLOT_COUNT).filter_map(Self::new)
-    }
-
-    /// Every slot that a peer may take: all but the creator's.
-    pub fn peers() -> impl Iterator<Item = Self> {
-        Self::all().skip(1)
-    }
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "slot {}", self.0)
-    }
-}
-
-/// Tells from the kernel's own books whether the process that took a slot is still there.
+/// Tells, as the kernel reports it, whether the process that took a slot is still there.
 pub trait Liveness: Send + Sync {
     /// Whether the process that holds `slot` lives. A slot nobody ever took is not alive.
     ///
     /// When the kernel cannot answer, the slot counts as alive: a lock is then waited for until the deadline, never
     /// taken from a holder that may still be writing.
     fn is_alive(&self, slot: Slot) -> bool;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_name_slots_and_nothing_else() {
-        assert_eq!(Slot::from_tag(0), None);
-        assert_eq!(Slot::from_tag(1), Some(Slot::CREATOR));
-        assert_eq!(Slot::from_tag(SLOT_COUNT).map(Slot::index), Some(SLOT_COUNT - 1));
-        assert_eq!(Slot::from_tag(SLOT_COUNT + 1), None);
-        assert_eq!(Slot::from_tag(u32::MAX), None);
-        assert_eq!(Slot::peers().count() as u32, SLOT_COUNT - 1);
-    }
 }

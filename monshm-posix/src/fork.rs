@@ -9,10 +9,10 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use monshm_core::error::{Operation, Result};
 use monshm_core::fork;
 use rustix::io::Errno;
 
-use crate::sigbus;
 use crate::sys::{self, Answer, ForkLock};
 
 /// The descriptors to close in a child. Touched only with the lock held; the handlers hold it across the fork, so the
@@ -37,7 +37,7 @@ pub(crate) struct WatchedFd {
 impl WatchedFd {
     /// Opens a descriptor such that no fork comes between its opening and its listing.
     pub(crate) fn open(open: impl FnOnce() -> Answer<OwnedFd>) -> Answer<Self> {
-        register()?;
+        register_handlers()?;
         with_list(|list| {
             list.try_reserve(1).map_err(|_| Errno::NOMEM)?;
             let fd = open()?;
@@ -71,9 +71,24 @@ impl Drop for WatchedFd {
 }
 
 /// Sees to it that forks are noticed. To be called before a handle remembers its generation.
-pub(crate) fn register() -> Answer<()> {
+///
+/// # Errors
+/// `LimitReached` when libc has no memory for the handlers.
+pub(crate) fn register(operation: Operation) -> Result<()> {
+    register_handlers().map_err(|errno| sys::fault(operation, "pthread_atfork", errno))
+}
+
+fn register_handlers() -> Answer<()> {
     static REGISTERED: OnceLock<Answer<()>> = OnceLock::new();
     *REGISTERED.get_or_init(|| sys::at_fork(prepare, parent, child))
+}
+
+/// What another file does in a forked child.
+static CHILD_HOOK: OnceLock<fn()> = OnceLock::new();
+
+/// Has `hook` run in every forked child from now on. It must be async-signal-safe. One hook: the first one stays.
+pub(crate) fn run_in_child(hook: fn()) {
+    CHILD_HOOK.get_or_init(|| hook);
 }
 
 /// Runs `work` such that no fork comes between its beginning and its end, and one thread at a time.
@@ -115,7 +130,9 @@ extern "C" fn child() {
     }
     // Numbers need no drop, and the memory stays: nothing is given back to an allocator here.
     list.clear();
-    sigbus::entered_child();
+    if let Some(hook) = CHILD_HOOK.get() {
+        hook();
+    }
     fork::entered_child();
     // SAFETY: as above.
     unsafe { WATCHED.lock.unlock() };

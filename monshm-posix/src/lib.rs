@@ -2,10 +2,12 @@
 //!
 //! | file | its job |
 //! |------|---------|
-//! | `segment/` | makes, opens, checks and maps the memory |
+//! | `attachment` | what an attachment has, the order of its parts, and its end |
+//! | `mapping`  | the mapped bytes and their slots, which an attachment and its locks share |
+//! | `segment/` | makes, or opens and checks, the memory object |
+//! | `slots`    | attach slots as file locks, and the question who lives |
 //! | `reserve`  | limits, and memory that is there when it is written |
 //! | `access`   | who may open an object, given and checked |
-//! | `liveness` | attach slots as file locks, and the question who lives |
 //! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
 //! | `scan/`    | lists the names, removes those that killed processes left, and lists what is mapped without one |
 //! | `fork`     | what must not follow a child |
@@ -25,13 +27,15 @@
 //!   or ends.
 
 mod access;
+mod attachment;
 mod fork;
-mod liveness;
 mod lock;
+mod mapping;
 mod reserve;
 mod scan;
 mod segment;
 mod sigbus;
+mod slots;
 mod sys;
 
 use std::os::fd::OwnedFd;
@@ -63,7 +67,7 @@ impl Backend for Posix {
     }
 
     fn create(&self, request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
-        Ok(Box::new(segment::create(request)?))
+        Ok(Box::new(attachment::create(request)?))
     }
 
     fn attach(
@@ -71,11 +75,11 @@ impl Backend for Posix {
         descriptor: &Descriptor,
         handle: Option<OwnedFd>,
     ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
-        Ok(Box::new(segment::attach(descriptor, handle)?))
+        Ok(Box::new(attachment::attach(descriptor, handle)?))
     }
 
     fn attach_reader(&self, descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn ReadAttachment>> {
-        Ok(Box::new(segment::attach_reader(descriptor, handle)?))
+        Ok(Box::new(attachment::attach_reader(descriptor, handle)?))
     }
 
     fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>> {

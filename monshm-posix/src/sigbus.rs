@@ -40,7 +40,7 @@ use crate::sys::{self, Answer, signal};
 const CAPACITY: usize = 4096;
 
 /// How long a detach waits for a handler of another thread, which needs a few microseconds once it runs.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The life of an entry.
 mod state {
@@ -123,7 +123,7 @@ impl Shield {
         self.entry.state.store(state::CLOSING, Ordering::SeqCst);
         let mut until = None;
         while self.entry.handlers.load(Ordering::SeqCst) != 0 {
-            if Instant::now() > *until.get_or_insert_with(|| Instant::now() + PATIENCE) {
+            if Instant::now() > *until.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT) {
                 return false;
             }
             std::thread::yield_now();
@@ -177,8 +177,8 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// Says that this process is a forked child. To be called from an atfork child handler only; async-signal-safe.
-pub(crate) fn entered_child() {
+/// What is done in a forked child. Async-signal-safe.
+fn entered_child() {
     for entry in used() {
         // A handler that was at work in another thread of the parent is not here to end.
         entry.handlers.store(0, Ordering::Relaxed);
@@ -192,6 +192,7 @@ fn used() -> &'static [Entry] {
 /// Puts our handler in force, if it never was or the default has come back since.
 fn install() -> Answer<()> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
+    fork::run_in_child(entered_child);
     let current = signal::action(libc::SIGBUS)?;
     let is_handler = ![libc::SIG_DFL, libc::SIG_IGN].contains(&current.sa_sigaction);
     // Relaxed: `undisturbed` lets one thread at a time in here.

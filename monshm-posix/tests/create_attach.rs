@@ -11,7 +11,7 @@ use monshm_core::backend::Backend;
 use monshm_core::descriptor::Object;
 use monshm_core::error::ErrorKind;
 use monshm_core::kind::{LockKind, MemoryKind};
-use monshm_core::liveness::{SLOT_COUNT, Slot};
+use monshm_core::layout::{SLOT_COUNT, Slot};
 use monshm_posix::Posix;
 use support::{Helper, MEMORIES, SIZE, Segment, attach, attach_given, create, own_uid, request, share, word};
 

@@ -8,7 +8,7 @@ use harness::Link;
 use harness::process::Outcome;
 use harness::test::alone;
 use monshm_core::kind::{LockKind, MemoryKind};
-use monshm_core::liveness::Slot;
+use monshm_core::layout::Slot;
 use support::{Helper, MEMORIES, attach, attach_given, create, given, own_uid, share};
 
 fn is_alive(segment: &support::Segment, slot: u32) -> bool {

@@ -31,7 +31,7 @@ pub(crate) fn check(found: &Permissions, owner: Identity) -> Result<(), ErrorKin
     if found.creator_uid != owner.uid {
         return Err(ErrorKind::WrongOwner { expected: owner.uid, found: found.creator_uid });
     }
-    let known_owner = found.owner_uid == owner.uid || found.owner_uid == sys::effective_uid();
+    let known_owner = found.owner_uid == owner.uid || found.owner_uid == sys::own_uid();
     if found.mode != 0o600 || !known_owner {
         return Err(ErrorKind::OpenToOthers { mode: found.mode });
     }
@@ -42,7 +42,7 @@ pub(crate) fn check(found: &Permissions, owner: Identity) -> Result<(), ErrorKin
 pub(crate) fn refused(Errno(errno): Errno, what: &'static str) -> Error {
     let kind = match errno {
         libc::EINVAL | libc::EIDRM => ErrorKind::Gone { what: "no object has this id" },
-        libc::EACCES | libc::EPERM => ErrorKind::NoAccess { uid: sys::effective_uid() },
+        libc::EACCES | libc::EPERM => ErrorKind::NoAccess { uid: sys::own_uid() },
         libc::ENOMEM | libc::EMFILE | libc::ENOSPC => ErrorKind::LimitReached { what: "mappings or memory" },
         libc::ENOSYS => ErrorKind::Unsupported { what: "System V IPC" },
         _ => ErrorKind::System { what },
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn only_the_creator_and_we_are_let_in() {
-        let us = sys::effective_uid();
+        let us = sys::own_uid();
         let creator = us + 1;
         let owner = Identity { uid: creator, gid: 0 };
         let good = Permissions { creator_uid: creator, owner_uid: us, mode: 0o600 };

@@ -16,9 +16,9 @@ extern "C" fn in_child() {
 ///
 /// # Errors
 /// `LimitReached` when libc has no memory for the handler.
-pub(crate) fn watch(operation: Operation) -> Result<()> {
-    static WATCHED: OnceLock<Result<(), Errno>> = OnceLock::new();
-    WATCHED.get_or_init(|| sys::at_fork_in_child(in_child)).map_err(|Errno(errno)| {
+pub(crate) fn register(operation: Operation) -> Result<()> {
+    static REGISTERED: OnceLock<Result<(), Errno>> = OnceLock::new();
+    REGISTERED.get_or_init(|| sys::at_fork_in_child(in_child)).map_err(|Errno(errno)| {
         Error::new(operation, ErrorKind::LimitReached { what: "fork handlers" }).with_os_error(errno)
     })
 }

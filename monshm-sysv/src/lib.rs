@@ -6,12 +6,14 @@
 //!
 //! | file | its job |
 //! |------|---------|
-//! | `attachment` | the backend's entry points; what an attachment and its locks share, and its end |
-//! | `segment`  | makes, checks and maps the memory |
+//! | `attachment` | what an attachment has, the order of its parts, and its end |
+//! | `mapping`  | the mapped bytes and their slots, which an attachment and its locks share |
+//! | `segment`  | makes, or opens and checks, the memory object |
+//! | `slots`    | attach slots as semaphores, and the question who lives |
 //! | `reserve`  | limits, and memory that is there when it is written |
-//! | `key`      | keys by which what is left behind can be found |
+//! | `key`      | keys by which a stale object can be found |
+//! | `turnstile` | one thread at a time looks for a free range of addresses |
 //! | `access`   | who may reach an object, given and checked |
-//! | `liveness` | the semaphore set: attach slots, and the question who lives |
 //! | `lock/`    | semaphore with a dirty word, futex word |
 //! | `fork`     | that a forked child is noticed |
 //! | `scan`     | lists the objects, and removes those that killed processes left |
@@ -41,17 +43,60 @@ mod access;
 mod attachment;
 mod fork;
 mod key;
-mod liveness;
 mod lock;
+mod mapping;
 mod reserve;
 mod scan;
 mod segment;
+mod slots;
 mod sys;
-mod turn;
+mod turnstile;
+
+use std::os::fd::OwnedFd;
+
+use monshm_core::attachment::Attachment;
+use monshm_core::backend::{Backend, Request};
+use monshm_core::descriptor::Descriptor;
+use monshm_core::error::Result;
+use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
+use monshm_core::scan::{Cleanup, ScanEntry};
 
 pub use key::KEY_PREFIX;
-pub use liveness::SET_MARK;
+pub use slots::SET_MARK;
 
-/// The System V backend, as the facade's table names it.
+/// The System V backend, as the facade's table names it. Everything is reached through [`Backend`].
 #[derive(Debug, Clone, Copy)]
 pub struct Sysv;
+
+impl Backend for Sysv {
+    /// Ids suffice; nothing travels beside the bytes.
+    type Handle = OwnedFd;
+
+    fn kind(&self) -> BackendKind {
+        BackendKind::Sysv
+    }
+
+    fn locks(&self) -> &'static [LockKind] {
+        lock::KINDS
+    }
+
+    fn memories(&self) -> &'static [MemoryKind] {
+        segment::MEMORIES
+    }
+
+    fn create(&self, request: &Request) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+        Ok(Box::new(attachment::create(request)?))
+    }
+
+    fn attach(
+        &self,
+        descriptor: &Descriptor,
+        handle: Option<OwnedFd>,
+    ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
+        Ok(Box::new(attachment::attach(descriptor, handle)?))
+    }
+
+    fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
+        scan::scan(cleanup)
+    }
+}

@@ -38,7 +38,7 @@ mod imp {
     use monshm_core::{Error, ErrorKind, Operation, Result};
 
     use super::{Cleanup, ScanEntry, ScanObject, ScanState};
-    use crate::liveness::{COUNT, SET_MARK, Set};
+    use crate::slots::{COUNT, SET_MARK, Slots};
     use crate::sys::Errno;
     use crate::{key, sys};
 
@@ -81,7 +81,7 @@ mod imp {
     }
 
     pub(super) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
-        let us = sys::effective_uid();
+        let us = sys::own_uid();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
         let mut all = judged(&table("/proc/sysvipc/shm")?, |row| segment(row, us, now));
         all.extend(judged(&table("/proc/sysvipc/sem")?, |row| set(row, us, now)));
@@ -165,7 +165,7 @@ mod imp {
             _ => found(ScanState::Failed { errno }, Vec::new()),
         };
         let state = if row.number("otime")? != 0 {
-            match Set::from_id(id).mark() {
+            match Slots::from_id(id).mark() {
                 Ok(mark) if mark == u32::from(SET_MARK) => ScanState::Stale,
                 Ok(_) => return None,
                 Err(errno) => return failed(errno),
@@ -174,7 +174,7 @@ mod imp {
             // The first use takes the creator's slot: before it, free slots say nothing.
             row.by_age(now)?
         };
-        match Set::from_id(id).holders() {
+        match Slots::from_id(id).holders() {
             Ok(pids) if pids.is_empty() => found(state, pids),
             Ok(pids) => found(ScanState::InUse { holders: pids.len() as u32 }, pids),
             Err(errno) => failed(errno),

@@ -7,20 +7,24 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use monshm_core::error::Choices;
 use monshm_core::{
-    Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, MappedBytes, Operation,
-    Result,
+    BackendKind, Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, MappedBytes,
+    MemoryKind, Object, Operation, Result,
 };
 
 use crate::sys::{self, Errno};
-use crate::turn::Turn;
+use crate::turnstile::Turnstile;
 use crate::{access, key, reserve};
+
+/// The kinds of memory, the default first.
+pub(crate) const MEMORIES: &[MemoryKind] = &[MemoryKind::SysvShm];
 
 /// Whether a segment can be attached to after `IPC_RMID`.
 const REMOVE_EARLY: bool = cfg!(target_os = "linux");
 
-/// How often an address is chosen anew when another thread has mapped something there. Threads that attach take turns, but
-/// others map what they like.
+/// How often an address is chosen anew when another thread has mapped something there. Threads that attach pass one
+/// by one, but others map what they like.
 const ADDRESSES: u32 = 64;
 
 /// A mapped segment.
@@ -127,6 +131,20 @@ impl Drop for Segment {
     }
 }
 
+/// The ids of the objects that `descriptor` names, as `shmat` and `semop` take them.
+pub(crate) fn ids(descriptor: &Descriptor) -> Result<(i32, i32)> {
+    match descriptor.object {
+        Object::Sysv { shm_id, sem_id } => Ok((shm_id, sem_id)),
+        object => Err(not_ours(Operation::Attach, object.memory())),
+    }
+}
+
+#[cold]
+fn not_ours(operation: Operation, memory: MemoryKind) -> Error {
+    let (backend, choices) = (BackendKind::Sysv, Choices(MEMORIES));
+    Error::new(operation, ErrorKind::MemoryNotOfBackend { memory, backend, choices }).on("sysv")
+}
+
 /// Compares the object with its descriptor.
 fn check(id: i32, descriptor: &Descriptor) -> Result<()> {
     let name = || format!("sysv segment {id}");
@@ -147,7 +165,7 @@ fn check(id: i32, descriptor: &Descriptor) -> Result<()> {
 fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
     let name = || format!("sysv segment {id}");
     let unit = 4 * sys::page_size();
-    let _turn = Turn::take();
+    let _turnstile = Turnstile::enter();
     for _ in 0..ADDRESSES {
         let free = sys::free_range(len + 4 * unit).map_err(|errno| access::refused(errno, "mmap").on(name()))?;
         let address = (free.addr().get().div_ceil(unit) | 1) * unit;

@@ -144,7 +144,7 @@ pub(crate) fn shm_status(id: i32) -> Result<ShmStatus, Errno> {
 pub(crate) fn shm_give(id: i32, uid: u32) -> Result<(), Errno> {
     // SAFETY: plain integers, for which zero is valid.
     let mut status: libc::shmid_ds = unsafe { MaybeUninit::zeroed().assume_init() };
-    (status.shm_perm.uid, status.shm_perm.gid, status.shm_perm.mode) = (uid, effective_gid(), 0o600);
+    (status.shm_perm.uid, status.shm_perm.gid, status.shm_perm.mode) = (uid, own_gid(), 0o600);
     // SAFETY: IPC_SET reads one shmid_ds from the pointer.
     retry(|| unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut status) }).map(drop)
 }
@@ -220,7 +220,7 @@ pub(crate) fn sem_last_pid(id: i32, number: u16) -> Result<i32, Errno> {
 pub(crate) fn sem_give(id: i32, uid: u32) -> Result<(), Errno> {
     // SAFETY: plain integers, for which zero is valid.
     let mut status: SemidDs = unsafe { MaybeUninit::zeroed().assume_init() };
-    (status.perm.uid, status.perm.gid, status.perm.mode) = (uid, effective_gid(), 0o600);
+    (status.perm.uid, status.perm.gid, status.perm.mode) = (uid, own_gid(), 0o600);
     // SAFETY: IPC_SET reads one semid_ds from the pointer.
     retry(|| unsafe { libc::semctl(id, 0, libc::IPC_SET, Semun { buf: &raw mut status }) }).map(drop)
 }
@@ -315,13 +315,13 @@ pub(crate) fn random(bytes: &mut [u8; 4]) {
 }
 
 /// The effective user id, which System V checks.
-pub(crate) fn effective_uid() -> u32 {
+pub(crate) fn own_uid() -> u32 {
     // SAFETY: takes no pointer and cannot fail.
     unsafe { libc::geteuid() }
 }
 
 /// The effective group id.
-pub(crate) fn effective_gid() -> u32 {
+pub(crate) fn own_gid() -> u32 {
     // SAFETY: takes no pointer and cannot fail.
     unsafe { libc::getegid() }
 }

@@ -12,7 +12,7 @@ use std::process::Command;
 use monshm::capi::{MonBuffer, MonIpcCreds, MonShmDesc, MonShmRecord};
 use monshm::{BackendKind, LockKind};
 use monshm_core::Header;
-use monshm_core::layout::RingWords;
+use monshm_core::layout::{RingWords, offset};
 
 /// Name in C and value in Rust; the name is printed as `sizeof`, `offsetof` or a constant by the C program.
 type Expected = Vec<(&'static str, i128)>;
@@ -43,9 +43,18 @@ fn expected() -> Expected {
         "is_master" = is_master, "destroy" = destroy, "lock" = lock, "unlock" = unlock, "trylock" = trylock,
         "encode" = encode, "refcnt" = refcnt, "lock_kind" = lock_kind));
     all.extend(places!("mon_shm_record" = MonShmRecord: "len" = len, "tag" = tag, "kind" = kind, "flags" = flags));
-    all.extend(places!("mon_shm_header" = Header:
-        "size" = size, "cdata_begin" = cdata_begin, "cdata_end" = cdata_end, "rbuf" = ring));
-    all.extend(places!("mon_shm_rbuf" = RingWords: "begin" = begin, "end" = end, "head" = head, "tail" = tail));
+    let at = |offset: usize| offset as i128;
+    let in_ring = |offset: usize| at(offset - offset::RING);
+    all.extend([
+        ("offsetof(mon_shm_header, size)", at(offset::SIZE)),
+        ("offsetof(mon_shm_header, cdata_begin)", at(offset::CDATA_BEGIN)),
+        ("offsetof(mon_shm_header, cdata_end)", at(offset::CDATA_END)),
+        ("offsetof(mon_shm_header, rbuf)", at(offset::RING)),
+        ("offsetof(mon_shm_rbuf, begin)", in_ring(offset::RING_BEGIN)),
+        ("offsetof(mon_shm_rbuf, end)", in_ring(offset::RING_END)),
+        ("offsetof(mon_shm_rbuf, head)", in_ring(offset::RING_HEAD)),
+        ("offsetof(mon_shm_rbuf, tail)", in_ring(offset::RING_TAIL)),
+    ]);
     let lock = |kind: LockKind| i128::from(kind.wire());
     let backend = |kind: BackendKind| i128::from(kind.wire());
     all.extend([

@@ -39,7 +39,6 @@ macro_rules! mount {
             mod create;
             mod decode;
             mod encode;
-            mod endpoint;
             mod fork;
             mod handover;
             mod lifetime;

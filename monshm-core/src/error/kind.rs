@@ -7,7 +7,7 @@ use core::fmt;
 use crate::descriptor::DescriptorFault;
 use crate::kind::{BackendKind, LockKind, MemoryKind};
 use crate::layout::HeaderFault;
-use crate::liveness::SLOT_COUNT;
+use crate::layout::SLOT_COUNT;
 use crate::region::OutOfBounds;
 
 /// What went wrong, to `match` on. The numbers are bytes unless they say otherwise.

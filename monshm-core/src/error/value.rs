@@ -39,10 +39,6 @@ pub enum Operation {
     Address,
     /// Using the ring.
     Ring,
-    /// Publishing to a one-way segment.
-    Publish,
-    /// Reading a one-way segment.
-    Read,
     /// Removing a segment.
     Remove,
 }
@@ -163,8 +159,6 @@ impl fmt::Display for Operation {
             Self::Allocate => "allocate",
             Self::Address => "address",
             Self::Ring => "ring",
-            Self::Publish => "publish",
-            Self::Read => "read",
             Self::Remove => "remove",
         })
     }

@@ -31,7 +31,7 @@ use crossbeam_utils::Backoff;
 
 use super::PreviousHolder;
 use crate::error::ErrorKind;
-use crate::liveness::{SLOT_COUNT, Slot};
+use crate::layout::{SLOT_COUNT, Slot};
 
 const OWNER: u32 = 0xffff;
 const ASKER_SHIFT: u32 = 16;

@@ -15,7 +15,7 @@ use super::word::{self, TIMED_OUT, WaitContext, Word};
 use super::{Deadline, PreviousHolder, RawLock};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::kind::LockKind;
-use crate::liveness::Slot;
+use crate::layout::Slot;
 use crate::region::MappedBytes;
 
 /// What the word lock asks of the system. A backend has one for each way to sleep.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use monshm_core::kind::LockKind;
-use monshm_core::liveness::{Liveness, Slot};
+use monshm_core::layout::Slot;
+use monshm_core::liveness::Liveness;
 use monshm_core::lock::word_lock::{Parker, WordLock};
 
-use crate::segment::Mapping;
+use crate::mapping::Mapping;
 use crate::sys;
 
 /// Sleeps on the word itself.

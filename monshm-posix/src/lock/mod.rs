@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use monshm_core::error::{Choices, Error, ErrorKind, Operation, Result};
 use monshm_core::kind::{BackendKind, LockKind};
-use monshm_core::liveness::Slot;
+use monshm_core::layout::Slot;
 use monshm_core::lock::RawLock;
 
-use crate::segment::Mapping;
+use crate::mapping::Mapping;
 
 /// The lock kinds of this build, the default first.
 pub(crate) const KINDS: &[LockKind] = &[

@@ -19,12 +19,12 @@ use std::time::Duration;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use monshm_core::kind::LockKind;
 use monshm_core::layout::LOCK_AREA_SIZE;
-use monshm_core::liveness::Slot;
+use monshm_core::layout::Slot;
 use monshm_core::lock::word::{LAST_SLICE, TIMED_OUT};
 use monshm_core::lock::{Deadline, PreviousHolder, RawLock};
 use rustix::io::Errno;
 
-use crate::segment::Mapping;
+use crate::mapping::Mapping;
 use crate::sys;
 use crate::sys::mutex::{Left, Mutex};
 

@@ -16,10 +16,11 @@ use std::sync::atomic::AtomicU32;
 use monshm_core::error::{Operation, Result};
 use monshm_core::kind::LockKind;
 use monshm_core::layout::LOCK_AREA_SIZE;
-use monshm_core::liveness::{Liveness, SLOT_COUNT, Slot};
+use monshm_core::layout::{SLOT_COUNT, Slot};
+use monshm_core::liveness::Liveness;
 use monshm_core::lock::word_lock::{Parker, WordLock};
 
-use crate::segment::Mapping;
+use crate::mapping::Mapping;
 use crate::sys;
 
 /// Where the `sem_t` stands in the lock area, in bytes.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use monshm_core::descriptor::Name;
 use monshm_core::scan::{ScanEntry, ScanObject, ScanState};
 
-use crate::segment::PLACE;
+use crate::segment::SHM_FOLDER;
 use crate::sys;
 
 /// What /proc shows behind the path of a file without a name.
@@ -50,7 +50,7 @@ fn mapping(line: &str) -> Option<(u64, ScanObject, u64)> {
     let object = if path == "/memfd:monshm" {
         ScanObject::Memfd { inode }
     } else {
-        let name = Name::new(path.strip_prefix(PLACE)?)?;
+        let name = Name::new(path.strip_prefix(SHM_FOLDER)?)?;
         if name.as_str().len() != Name::MAX_LEN || !name.as_str().starts_with(Name::PREFIX) {
             return None;
         }

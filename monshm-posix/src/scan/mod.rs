@@ -14,12 +14,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use monshm_core::descriptor::Name;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
-use monshm_core::liveness::Slot;
+use monshm_core::layout::Slot;
 use monshm_core::scan::{Cleanup, ScanEntry, ScanObject, ScanState};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::segment::{PLACE, TMPFS_MAGIC};
+use crate::segment::{SHM_FOLDER, TMPFS_MAGIC};
 use crate::sys;
 
 /// How long a creator may take between making the name and locking its slot, in seconds.
@@ -32,7 +32,7 @@ pub(crate) use anonymous::list_anonymous;
 /// # Errors
 /// `Unsupported` where there is no `/dev/shm` to be read. An object that vanishes meanwhile is left out.
 pub(crate) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
-    let entries = sys::read_folder(PLACE).map_err(|error| {
+    let entries = sys::read_folder(SHM_FOLDER).map_err(|error| {
         Error::new(Operation::Remove, ErrorKind::Unsupported { what: "a /dev/shm that can be read" })
             .on("posix")
             .with_os_error(error.raw_os_error().unwrap_or(0))
@@ -47,7 +47,7 @@ fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
     if name.as_str().len() != Name::MAX_LEN || !name.as_str().starts_with(Name::PREFIX) {
         return None;
     }
-    let path = format!("{PLACE}{name}");
+    let path = format!("{SHM_FOLDER}{name}");
     let first = sys::stat_path(&path).ok()?;
     // What is no file is not opened: a pipe or a device could notice. Nor is what is open to all: another program's.
     if FileType::from_raw_mode(first.st_mode) != FileType::RegularFile || first.st_mode & 0o007 != 0 {
@@ -121,13 +121,13 @@ mod tests {
     }
 
     fn exists(name: Name) -> bool {
-        sys::stat_path(&format!("{PLACE}{name}")).is_ok()
+        sys::stat_path(&format!("{SHM_FOLDER}{name}")).is_ok()
     }
 
     fn abandoned(mode: u32) -> (Name, OwnedFd) {
         let name = Name::from_random(sys::random_bits().unwrap());
         let flags = OFlags::CREATE | OFlags::EXCL;
-        let file = sys::open(&format!("{PLACE}{name}"), flags, Mode::from_raw_mode(0o600)).unwrap();
+        let file = sys::open(&format!("{SHM_FOLDER}{name}"), flags, Mode::from_raw_mode(0o600)).unwrap();
         sys::set_mode(&file, mode).unwrap();
         (name, file)
     }
@@ -155,11 +155,11 @@ mod tests {
     fn what_is_open_to_all_is_another_programs() {
         let (name, _file) = abandoned(0o666);
         assert_eq!(judge(name, later(), Cleanup::Remove), None);
-        sys::unlink(&format!("{PLACE}{name}")).unwrap();
+        sys::unlink(&format!("{SHM_FOLDER}{name}")).unwrap();
         let other = Name::new("/mon-short").unwrap();
-        std::fs::write(format!("{PLACE}{other}"), "").unwrap();
+        std::fs::write(format!("{SHM_FOLDER}{other}"), "").unwrap();
         assert_eq!(judge(other, later(), Cleanup::Remove), None);
-        sys::unlink(&format!("{PLACE}{other}")).unwrap();
+        sys::unlink(&format!("{SHM_FOLDER}{other}")).unwrap();
     }
 
     #[test]
@@ -167,11 +167,11 @@ mod tests {
         let peer = Identity { uid: sys::own_uid(), gid: u32::MAX };
         let request =
             Request { size: 65536, memory: MemoryKind::Named, peer, access: Access::Shared, reachable_by_bytes: true };
-        let creator = crate::segment::create(&request).unwrap();
+        let creator = crate::attachment::create(&request).unwrap();
         let base = format!("{:x}-", creator.region().base().as_ptr() as usize);
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let line = maps.lines().find(|line| line.starts_with(&base)).unwrap();
-        let name = Name::new(line.split_once(PLACE).unwrap().1).unwrap();
+        let name = Name::new(line.split_once(SHM_FOLDER).unwrap().1).unwrap();
         assert_eq!(judge(name, later(), Cleanup::Remove), Some(ScanState::InUse { holders: 1 }));
         assert!(exists(name));
     }

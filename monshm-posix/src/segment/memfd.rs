@@ -10,7 +10,7 @@ use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use rustix::fs::{FileType, SealFlags};
 use rustix::io::Errno;
 
-use super::{Opened, check, refusal, what_it_is};
+use super::{check, refusal, what_it_is};
 use crate::{access, reserve, sys};
 
 /// What no peer can do any more: change the size, or seal further (against writing, which would lock us out).
@@ -46,7 +46,7 @@ pub(super) fn create(request: &Request, access: Access) -> Result<OwnedFd> {
 
 /// Leaves what is mapped for writing as it is, and lets nobody map or write any more. For an object that was made with
 /// [`Access::OneWay`], before it is shared.
-pub(super) fn close_for_writing(file: &OwnedFd) -> Result<()> {
+pub(crate) fn close_for_writing(file: &OwnedFd) -> Result<()> {
     sys::add_seals(file, ONE_WAY).map_err(|errno| match errno {
         Errno::INVAL => {
             let what = "memory that only its creator writes (F_SEAL_FUTURE_WRITE, Linux 5.1)";
@@ -59,7 +59,7 @@ pub(super) fn close_for_writing(file: &OwnedFd) -> Result<()> {
 }
 
 /// The object as a descriptor names it.
-pub(super) fn object(file: &OwnedFd, inode: u64) -> Object {
+pub(crate) fn object(file: &OwnedFd, inode: u64) -> Object {
     // Never negative: it is open.
     Object::Memfd { pid: std::process::id(), fd: file.as_raw_fd().unsigned_abs(), inode }
 }
@@ -71,14 +71,14 @@ pub(super) fn open(
     descriptor: &Descriptor,
     handle: Option<OwnedFd>,
     access: Access,
-) -> Result<Opened> {
+) -> Result<OwnedFd> {
     let file = match handle {
         Some(handle) => handle,
         None => open_from_creator(creator, inode, descriptor)?,
     };
     check_seals(&file, descriptor, access)?;
     check(&file, inode, descriptor)?;
-    Ok(Opened { file, name: None })
+    Ok(file)
 }
 
 /// Opens `/proc/PID/fd/N`. What it leads to is looked at before it is opened: descriptor bytes may name anything, and

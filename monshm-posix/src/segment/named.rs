@@ -13,15 +13,15 @@ use monshm_core::fork;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Opened, TMPFS_MAGIC, check, refusal};
+use super::{TMPFS_MAGIC, check, refusal};
 use crate::{access, reserve, sys};
 
 /// Where `shm_open` keeps its objects on Linux.
-pub(crate) const PLACE: &str = "/dev/shm";
+pub(crate) const SHM_FOLDER: &str = "/dev/shm";
 
 /// A name that leads to our object until it is removed. Dropping it removes it, except in a forked child.
 #[derive(Debug)]
-pub(super) struct PublishedName {
+pub(crate) struct Named {
     name: Name,
     inode: u64,
     removed: AtomicBool,
@@ -30,18 +30,18 @@ pub(super) struct PublishedName {
     generation: u32,
 }
 
-impl PublishedName {
+impl Named {
     fn new(name: Name, inode: u64, owned: bool) -> Self {
         Self { name, inode, removed: AtomicBool::new(false), owned, generation: fork::generation() }
     }
 
     /// The object as a descriptor names it.
-    pub(super) fn object(&self) -> Object {
+    pub(crate) fn object(&self) -> Object {
         Object::Named { name: self.name, inode: self.inode }
     }
 
     /// Removes the name if it still leads to our object and this process may. Idempotent.
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         // Relaxed: only saves a second try.
         if self.generation != fork::generation() || self.removed.load(Ordering::Relaxed) {
             return;
@@ -59,7 +59,7 @@ impl PublishedName {
     }
 }
 
-impl Drop for PublishedName {
+impl Drop for Named {
     fn drop(&mut self) {
         if self.owned {
             self.remove();
@@ -68,7 +68,7 @@ impl Drop for PublishedName {
 }
 
 /// Makes the object: reserved, open to us and to the peer. The name goes with the value that is answered.
-pub(super) fn create(request: &Request) -> Result<(OwnedFd, PublishedName)> {
+pub(super) fn create(request: &Request) -> Result<(OwnedFd, Named)> {
     reserve::check_limits(request.size)?;
     let fault = |what| move |errno| sys::fault(Operation::Create, what, errno);
     let bits = sys::random_bits().map_err(fault("getrandom"))?;
@@ -90,19 +90,24 @@ pub(super) fn create(request: &Request) -> Result<(OwnedFd, PublishedName)> {
             return Err(sys::fault(Operation::Create, "fstat", errno));
         }
     };
-    let published = PublishedName::new(name, stat.st_ino, true);
+    let published = Named::new(name, stat.st_ino, true);
     let (magic, _) = sys::file_system(&file).map_err(fault("fstatfs"))?;
     if magic != TMPFS_MAGIC {
         let kind = ErrorKind::Unsupported { what: "a tmpfs on /dev/shm" };
         return Err(Error::new(Operation::Create, kind).on("posix"));
     }
-    reserve::reserve(&file, request.size, PLACE, || sys::file_system(&file).ok().map(|(_, free)| free))?;
+    reserve::reserve(&file, request.size, SHM_FOLDER, || sys::file_system(&file).ok().map(|(_, free)| free))?;
     access::grant_named(&file, request.peer)?;
     Ok((file, published))
 }
 
 /// Takes the handle that came, or opens the name; checks it in either case.
-pub(super) fn open(name: Name, inode: u64, descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Opened> {
+pub(super) fn open(
+    name: Name,
+    inode: u64,
+    descriptor: &Descriptor,
+    handle: Option<OwnedFd>,
+) -> Result<(OwnedFd, Named)> {
     let file = match handle {
         Some(handle) => handle,
         None => {
@@ -124,7 +129,7 @@ pub(super) fn open(name: Name, inode: u64, descriptor: &Descriptor, handle: Opti
         }
     };
     check(&file, inode, descriptor)?;
-    Ok(Opened { file, name: Some(PublishedName::new(name, inode, false)) })
+    Ok((file, Named::new(name, inode, false)))
 }
 
 #[cold]
@@ -134,5 +139,5 @@ fn no_inodes() -> Error {
 }
 
 fn path_of(name: Name) -> String {
-    format!("{PLACE}{name}")
+    format!("{SHM_FOLDER}{name}")
 }

@@ -9,31 +9,31 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use monshm_core::lock::word_lock::{Parker, WordLock};
 use monshm_core::{Error, LockKind, Operation, Slot};
 
-use crate::attachment::Shares;
-use crate::liveness;
 use crate::lock::failed;
+use crate::mapping::Mapping;
+use crate::slots;
 use crate::sys::{self, Errno};
 
 /// Sleeps on the word itself.
 #[derive(Debug)]
 pub(super) struct Futex {
-    shares: Arc<Shares>,
+    mapping: Arc<Mapping>,
     me: Slot,
     /// The errno by which the set was found to be gone, 0 before: nobody can tell any more who lives.
     gone: AtomicI32,
 }
 
 /// The lock of a segment in which our slot is taken.
-pub(super) fn lock(shares: &Arc<Shares>) -> WordLock<Futex> {
-    let me = shares.slot();
-    let parker = Futex { shares: Arc::clone(shares), me, gone: AtomicI32::new(0) };
+pub(super) fn lock(mapping: &Arc<Mapping>) -> WordLock<Futex> {
+    let me = mapping.slot();
+    let parker = Futex { mapping: Arc::clone(mapping), me, gone: AtomicI32::new(0) };
     // SAFETY: the parker owns a share of what keeps the segment mapped.
-    unsafe { WordLock::new(&shares.region(), parker, LockKind::Futex, me, sys::register_for_fences()) }
+    unsafe { WordLock::new(&mapping.region(), parker, LockKind::Futex, me, sys::register_for_fences()) }
 }
 
 impl Parker for Futex {
     fn name(&self) -> String {
-        self.shares.name()
+        self.mapping.name()
     }
 
     fn sleep(&self, word: &AtomicU32, expected: u32, until_ns: u64) {
@@ -54,8 +54,8 @@ impl Parker for Futex {
 
     fn is_alive(&self, slot: Slot) -> bool {
         slot == self.me
-            || self.shares.set().lives(slot).unwrap_or_else(|errno| {
-                if liveness::is_gone(errno) {
+            || self.mapping.slots().is_taken(slot).unwrap_or_else(|errno| {
+                if slots::is_gone(errno) {
                     // Relaxed, here and below: a note of this process to itself.
                     self.gone.store(errno.0, Ordering::Relaxed);
                 }
@@ -66,7 +66,7 @@ impl Parker for Futex {
     fn gone(&self) -> Option<Error> {
         match self.gone.load(Ordering::Relaxed) {
             0 => None,
-            errno => Some(failed(Operation::Lock, self.shares.set(), Errno(errno))),
+            errno => Some(failed(Operation::Lock, self.mapping.slots(), Errno(errno))),
         }
     }
 }

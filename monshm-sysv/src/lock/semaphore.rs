@@ -27,9 +27,9 @@ use libc::{IPC_NOWAIT, SEM_UNDO};
 use monshm_core::lock::word::TIMED_OUT;
 use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result, Slot};
 
-use crate::attachment::Shares;
-use crate::liveness::LOCK;
 use crate::lock::failed;
+use crate::mapping::Mapping;
+use crate::slots::LOCK;
 use crate::sys::{self, Errno, SemOp};
 
 /// The longest uninterrupted sleep. The kernel loses no wake-up here; the slice bounds the damage should it ever do.
@@ -43,31 +43,31 @@ const GIVE: SemOp = SemOp::new(LOCK, 1, SEM_UNDO | IPC_NOWAIT);
 /// The semaphore lock as one handle sees it.
 #[derive(Debug)]
 pub(super) struct SysvSem {
-    shares: Arc<Shares>,
+    mapping: Arc<Mapping>,
     tag: u32,
 }
 
 impl SysvSem {
     /// The lock of a segment in which our slot is taken.
-    pub(super) fn new(shares: &Arc<Shares>) -> Self {
-        Self { tag: shares.slot().tag(), shares: Arc::clone(shares) }
+    pub(super) fn new(mapping: &Arc<Mapping>) -> Self {
+        Self { tag: mapping.slot().tag(), mapping: Arc::clone(mapping) }
     }
 
     /// The same, after a look whether somebody let go of it more often than it was taken.
-    pub(super) fn open(shares: &Arc<Shares>) -> Result<Self> {
-        let set = shares.set();
+    pub(super) fn open(mapping: &Arc<Mapping>) -> Result<Self> {
+        let set = mapping.slots();
         let value = sys::sem_value(set.id(), LOCK).map_err(|errno| failed(Operation::Attach, set, errno))?;
         if value > 1 {
             return Err(failed(Operation::Attach, set, Errno(libc::ERANGE)));
         }
-        Ok(Self::new(shares))
+        Ok(Self::new(mapping))
     }
 
     /// The semaphore is ours: marks the segment and finds out what the last holder left.
     #[inline]
     fn entered(&self) -> Result<PreviousHolder> {
-        self.shares.enter();
-        let dirty = self.shares.header().dirty();
+        self.mapping.enter();
+        let dirty = self.mapping.header().dirty();
         // Acquire: pairs with the Release in `release`; also keeps the caller's writes behind the mark.
         let left = dirty.swap(self.tag, Ordering::Acquire);
         if left == 0 { Ok(PreviousHolder::Released) } else { self.entered_after_death(left) }
@@ -76,19 +76,19 @@ impl SysvSem {
     #[cold]
     fn entered_after_death(&self, left: u32) -> Result<PreviousHolder> {
         if Slot::from_tag(left).is_some() {
-            self.shares.set_unrepaired(true);
+            self.mapping.set_unrepaired(true);
             return Ok(PreviousHolder::Died);
         }
-        self.shares.header().dirty().store(left, Ordering::Relaxed);
+        self.mapping.header().dirty().store(left, Ordering::Relaxed);
         self.give(Operation::Lock)?;
         let kind = ErrorKind::Corrupt { what: "the dirty word names no slot" };
-        Err(Error::new(Operation::Lock, kind).on(self.shares.set().to_string()))
+        Err(Error::new(Operation::Lock, kind).on(self.mapping.slots().to_string()))
     }
 
     #[inline]
     fn give(&self, operation: Operation) -> Result<()> {
-        self.shares.leave();
-        let set = self.shares.set();
+        self.mapping.leave();
+        let set = self.mapping.slots();
         sys::sem_op(set.id(), GIVE).map_err(|errno| match errno {
             // Only a value at the kernel's maximum makes it wait or fail.
             Errno(errno @ libc::EAGAIN) => failed(operation, set, Errno(libc::ERANGE)).with_os_error(errno),
@@ -104,7 +104,7 @@ impl RawLock for SysvSem {
 
     #[inline]
     fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
-        let set = self.shares.set();
+        let set = self.mapping.slots();
         match sys::sem_op(set.id(), TAKE_NOW) {
             Ok(()) => self.entered().map(Some),
             Err(Errno(libc::EAGAIN)) => Ok(None),
@@ -113,7 +113,7 @@ impl RawLock for SysvSem {
     }
 
     fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
-        let set = self.shares.set();
+        let set = self.mapping.slots();
         while let Some(remaining) = deadline.remaining(sys::now_ns()) {
             match sys::sem_op_timeout(set.id(), TAKE, remaining.min(SLICE)) {
                 Ok(()) => return self.entered(),
@@ -129,16 +129,16 @@ impl RawLock for SysvSem {
     }
 
     fn repaired(&self) -> Result<()> {
-        self.shares.set_unrepaired(false);
+        self.mapping.set_unrepaired(false);
         Ok(())
     }
 
     #[inline]
     fn release(&self) -> Result<()> {
         // What was not repaired stays marked, and the next holder is told again.
-        let ours = self.shares.is_unrepaired() || {
+        let ours = self.mapping.is_unrepaired() || {
             // Release: pairs with the Acquire in `entered`; keeps the caller's writes before the mark's end.
-            let dirty = self.shares.header().dirty();
+            let dirty = self.mapping.header().dirty();
             dirty.compare_exchange(self.tag, 0, Ordering::Release, Ordering::Relaxed).is_ok()
         };
         // The semaphore is given back in any case: we took it, and nobody else can.
@@ -147,6 +147,6 @@ impl RawLock for SysvSem {
             return Ok(());
         }
         let kind = ErrorKind::Corrupt { what: "the dirty word was changed while the lock was held" };
-        Err(Error::new(Operation::Unlock, kind).on(self.shares.set().to_string()))
+        Err(Error::new(Operation::Unlock, kind).on(self.mapping.slots().to_string()))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fault::{Fault, Outcome, coded, or_errno};
 use super::places::find;
 use super::types::MonShmDesc;
-use crate::lock::Guard;
+use crate::locking::Guard;
 
 /// `mon_shm_lock`.
 ///

@@ -10,7 +10,7 @@ use super::fault::{Fault, Outcome, invalid, or_errno};
 use super::places::{self, Place};
 
 /// Where `rbuf` stands in every segment, in bytes from the base.
-const RING_AT: usize = std::mem::offset_of!(monshm_core::Header, ring);
+const RING_AT: usize = monshm_core::layout::offset::RING;
 
 /// The segment that `rbuf` is the ring of.
 #[inline(always)]

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
 use super::*;
-use crate::liveness::SLOT_COUNT;
+use crate::layout::SLOT_COUNT;
 
 /// A world in which nobody else moves: waits take their slice at once.
 #[derive(Default)]

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
-use monshm_core::liveness::{Liveness, Slot};
+use monshm_core::layout::Slot;
+use monshm_core::liveness::Liveness;
 use rustix::io::Errno;
 
 use crate::fork::WatchedFd;
@@ -99,9 +100,9 @@ impl Slots {
     }
 }
 
-/// Looks whether a description of our own can be had at all, which is not needed before the object is shared: a choice of
+/// Checks that a description of our own can be had at all, which is not needed before the object is shared: a choice of
 /// backends must know it while there is a choice.
-pub(crate) fn can_be_asked(operation: Operation) -> Result<()> {
+pub(crate) fn check_available(operation: Operation) -> Result<()> {
     sys::find_proc().map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR => no_proc(operation, errno),
         errno => sys::fault(operation, "looking for /proc", errno),

@@ -1,4 +1,4 @@
-//! The semaphore set: how it is made, which slot lives, who removes it.
+//! Attach slots as semaphores of one set: how it is made, which slot is taken, who removes it.
 //!
 //! The kernel lowers what a process raised with `SEM_UNDO` when that process ends, however it ends; so a slot's
 //! semaphore is true liveness, without pids. All changes of more than one semaphore are one `semop`: all or nothing.
@@ -29,7 +29,7 @@ const _: () = assert!(SET_MARK <= 32_767);
 
 /// A semaphore set, by its id. Dropping it does nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Set(i32);
+pub(crate) struct Slots(i32);
 
 /// The semaphore that stands for `slot`.
 const fn number(slot: Slot) -> u16 {
@@ -41,7 +41,7 @@ pub(crate) fn is_gone(errno: Errno) -> bool {
     matches!(errno.0, libc::EIDRM | libc::EINVAL)
 }
 
-impl Set {
+impl Slots {
     /// Makes a set with the lock free and the creator's slot taken, which `peer` can reach.
     pub(crate) fn create(peer: Identity, us: u32) -> Result<Self> {
         let id = key::with_fresh(|key| sys::sem_create(key, COUNT)).map_err(not_made)?;
@@ -95,13 +95,13 @@ impl Set {
         sys::sem_value(self.0, MARK)
     }
 
-    /// Whether the process that took `slot` lives.
-    pub(crate) fn lives(self, slot: Slot) -> Result<bool, Errno> {
+    /// Whether a process that lives has `slot`.
+    pub(crate) fn is_taken(self, slot: Slot) -> Result<bool, Errno> {
         sys::sem_value(self.0, number(slot)).map(|value| value != 0)
     }
 
     /// Takes the first free slot of a peer, if the creator lives.
-    pub(crate) fn take_slot(self) -> Result<Slot> {
+    pub(crate) fn claim_peer(self) -> Result<Slot> {
         let refused = |errno, what| access::refused(errno, what).on(self.to_string());
         let error = |kind| Error::new(Operation::Attach, kind).on(self.to_string());
         for slot in Slot::peers() {
@@ -117,7 +117,7 @@ impl Set {
             }
             // After the claim: a creator that left before it has either seen our slot and left the set to us, or has
             // removed the set, and then the claim failed.
-            match self.lives(Slot::CREATOR) {
+            match self.is_taken(Slot::CREATOR) {
                 Ok(true) => return Ok(slot),
                 Ok(false) => {
                     self.leave(slot, false);
@@ -149,14 +149,14 @@ impl Set {
     /// Whether this is still the set that this user made, with another mark.
     fn lost_its_mark(self) -> bool {
         let ours = |status: sys::SemStatus| {
-            status.count == u64::from(COUNT) && status.permissions.creator_uid == sys::effective_uid()
+            status.count == u64::from(COUNT) && status.permissions.creator_uid == sys::own_uid()
         };
         self.mark().is_ok_and(|mark| mark != SET_MARK.into()) && sys::sem_status(self.0).is_ok_and(ours)
     }
 
     /// Removes the set if nobody is left in it. To be called when the creator's slot was taken once.
     ///
-    /// Who enters now finds no creator and leaves again, see [`Set::take_slot`]: a set that is empty stays useless.
+    /// Who enters now finds no creator and leaves again, see [`Slots::claim_peer`]: a set that is empty stays useless.
     pub(crate) fn remove_if_left(self) {
         // EINVAL and EIDRM of the removal: another one that left at the same time was faster.
         match self.is_stale() {
@@ -189,7 +189,7 @@ impl Set {
         holders.map(|pid| pid.map(|pid| u32::try_from(pid).unwrap_or(0))).collect()
     }
 
-    /// The pid of the process that has the slot of this semaphore; see [`Set::is_left`].
+    /// The pid of the process that has the slot of this semaphore; see [`Slots::is_left`].
     fn holder(self, semaphore: u16) -> Result<Option<i32>, Errno> {
         if sys::sem_value(self.0, semaphore)? == 0 {
             return Ok(None);
@@ -209,21 +209,21 @@ impl Set {
     }
 }
 
-impl Liveness for Set {
+impl Liveness for Slots {
     fn is_alive(&self, slot: Slot) -> bool {
-        self.lives(slot).unwrap_or(true)
+        self.is_taken(slot).unwrap_or(true)
     }
 }
 
-impl fmt::Display for Set {
+impl fmt::Display for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sysv semaphores {}", self.0)
     }
 }
 
-impl fmt::Debug for Set {
+impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Set({})", self.0)
+        write!(f, "Slots({})", self.0)
     }
 }
 
