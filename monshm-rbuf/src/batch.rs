@@ -78,6 +78,12 @@ impl<M: Memory> WriteBatch<'_, M> {
         self.published = self.producer.tail();
     }
 
+    /// The producer whose batch it is.
+    #[inline]
+    pub fn producer(&self) -> &Producer<M> {
+        self.producer
+    }
+
     #[cold]
     fn flush(&mut self, refusal: Result<(), Error>) -> Result<(), Error> {
         self.publish();
@@ -165,6 +171,12 @@ impl<M: Memory, P: Policy> ReadBatch<'_, M, P> {
     pub fn release(&mut self) {
         self.consumer.release();
         self.released = self.consumer.head();
+    }
+
+    /// The consumer whose batch it is.
+    #[inline]
+    pub fn consumer(&self) -> &Consumer<M, P> {
+        self.consumer
     }
 
     #[cold]

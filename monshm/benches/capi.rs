@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
+use monshm::Label;
 use monshm::capi::{MonBuffer, MonIpcCreds, MonShmDesc, MonShmRecord};
-use monshm::rbuf::Label;
 use monshm::{BackendKind, Segment};
 
 const ROUNDS: usize = 41;
@@ -57,7 +57,6 @@ library! {
     mon_shm_unlock: fn(Desc) -> c_int;
     mon_shm_trylock: fn(Desc) -> c_int;
     mon_shm_lock_timeout: fn(Desc, c_uint) -> c_int;
-    mon_shm_owner_died: fn(Desc) -> c_int;
     mon_shm_encode: fn(Desc, *mut MonBuffer) -> c_int;
     mon_shm_decode: fn(*mut MonBuffer, usize) -> Desc;
     mon_shm_addr: fn(Desc, usize) -> *mut c_void;
@@ -210,13 +209,6 @@ unsafe fn addresses(c: &Library) -> bool {
             repeat!((c.mon_shm_addr)(desc, black_box(4096))),
         );
         good &= compare(
-            "owner_died",
-            1,
-            50_000,
-            repeat!(black_box(&segment).owner_died()),
-            repeat!((c.mon_shm_owner_died)(desc)),
-        );
-        good &= compare(
             "ref, done",
             2,
             50_000,
@@ -239,7 +231,7 @@ unsafe fn addresses(c: &Library) -> bool {
 
 unsafe fn ring(c: &Library) -> bool {
     let segment = Segment::builder(1 << 16).create().unwrap();
-    let ring = segment.ring().unwrap();
+    let ring = segment.unguarded_ring().unwrap();
     let (src, mut dst) = ([7_u8; 4096], [0_u8; 4096]);
     let mut good = true;
     // SAFETY: see `main`.
@@ -301,9 +293,9 @@ unsafe fn ends(c: &Library) -> bool {
             2,
             20_000,
             repeat!({
-                producer.write_wait(black_box(&src), Duration::ZERO).unwrap();
+                producer.write(black_box(&src), Duration::ZERO).unwrap();
                 let room = std::slice::from_raw_parts_mut(black_box(out), 64);
-                consumer.read_wait(room, Duration::ZERO).unwrap()
+                consumer.read_partial(room, Duration::ZERO).unwrap()
             }),
             repeat!({
                 (c.mon_shm_write)(desc, black_box(src.as_ptr().cast()), 64, 0, null_mut());
@@ -317,9 +309,9 @@ unsafe fn ends(c: &Library) -> bool {
             2,
             20_000,
             repeat!({
-                producer.push_wait(black_box(label), black_box(&src), Duration::ZERO).unwrap();
+                producer.push(black_box(label), black_box(&src), Duration::ZERO).unwrap();
                 let room = std::slice::from_raw_parts_mut(black_box(out), 64);
-                consumer.pop_wait(room, Duration::ZERO).unwrap()
+                consumer.pop(room, Duration::ZERO).unwrap()
             }),
             repeat!({
                 let written = (c.mon_shm_record_write)(desc, &raw const record, src.as_ptr().cast(), 0);

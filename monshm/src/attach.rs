@@ -1,19 +1,17 @@
 //! How a segment that another process made is attached to: what is expected of it, and the order of the checks.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use monshm_core::{Descriptor, Error, ErrorKind, Identity, Operation, Result, Slot};
 
-use crate::DEFAULT_TIMEOUT;
 use crate::backends::{AnyBackend, find};
-use crate::builder::whole_pages;
 use crate::creds::PeerCreds;
-use crate::handover;
-use crate::locking::Locking;
-use crate::one_way::Reader;
-use crate::segment::{Segment, kept};
-use crate::select::{Selection, lock_missing};
+use crate::health::check_memory;
+use crate::lock::state::LockState;
+use crate::segment::Segment;
+use crate::select::{Selection, lock_missing, whole_pages};
+use crate::sys::DEFAULT_TIMEOUT;
 
 /// An attach that is being asked for. [`Segment::decode`] and [`Segment::receive`] are its short forms.
 #[derive(Debug, Clone)]
@@ -23,6 +21,20 @@ pub struct AttachOptions {
     trust_peer: bool,
     refuse_truncatable: bool,
     pub(crate) timeout: Duration,
+}
+
+impl Segment {
+    /// Attaches to the segment that descriptor bytes name. `fd` is the file descriptor that came with them, if one did;
+    /// `expected_size_bytes` the size that was asked for: it matches when, rounded up to pages, it is the segment's.
+    ///
+    /// Object, owner, seals, size, header and token are checked before the first byte is written. Who sent the bytes is
+    /// for the caller to know: [`Segment::receive`] asks the socket. [`AttachOptions`] has more to choose.
+    ///
+    /// # Errors
+    /// As [`AttachOptions::decode`].
+    pub fn decode(bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>, expected_size_bytes: usize) -> Result<Self> {
+        AttachOptions::new(expected_size_bytes).decode(bytes, fd)
+    }
 }
 
 impl AttachOptions {
@@ -66,42 +78,6 @@ impl AttachOptions {
         self.attach(&descriptor, fd, None)
     }
 
-    /// As [`AttachOptions::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
-    ///
-    /// # Errors
-    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`AttachOptions::decode`].
-    pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
-        let descriptor = monshm_proto::decode(bytes.as_ref())
-            .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
-        self.attach_reader(&descriptor, fd, None)
-    }
-
-    /// As [`AttachOptions::receive`], to a one-way segment, as its reader.
-    ///
-    /// # Errors
-    /// As [`AttachOptions::receive`] and [`AttachOptions::decode_reader`].
-    pub fn receive_reader(&self, socket: impl AsFd) -> Result<Reader> {
-        handover::receive_with(socket.as_fd(), self.timeout, |descriptor, fd, sender| {
-            self.attach_reader(descriptor, fd, Some(sender))
-        })
-    }
-
-    fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
-        let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
-        let entry = self.check_object(descriptor, sender).map_err(refuse)?;
-        let reading = entry.attach_reader(descriptor, fd)?;
-        let region = reading.region();
-        let geometry = region.check_header(descriptor.lock);
-        let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
-        if !region.knows_token(descriptor.token) {
-            return Err(refuse(ErrorKind::TokenSpent));
-        }
-        if !reading.liveness().is_alive(Slot::CREATOR) {
-            return Err(refuse(ErrorKind::Gone { what: "its creator has let go of it" }));
-        }
-        Reader::new(reading, &geometry, sender)
-    }
-
     /// Attaches to what `descriptor` names. `sender` is who vouches for it, where that is known.
     pub(crate) fn attach(
         &self,
@@ -117,7 +93,7 @@ impl AttachOptions {
         let header = region.header();
         // Nothing has been written so far, and nothing is before header and token are found in order.
         let checked = header.check(region.len() as u64, lock);
-        kept(attachment.truncation(), Operation::Attach)?;
+        check_memory(attachment.truncation(), Operation::Attach)?;
         let geometry = checked.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
         if !header.knows_token(descriptor.token) {
             return Err(refuse(ErrorKind::TokenSpent));
@@ -133,12 +109,12 @@ impl AttachOptions {
         let ours = PeerCreds::ours();
         header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let raw = attachment.open_lock(lock)?;
-        kept(attachment.truncation(), Operation::Attach)?;
+        check_memory(attachment.truncation(), Operation::Attach)?;
         // The creator then knows that we need the name no more.
         header.count_attach();
         attachment.remove_name();
         let selection = Selection::of_descriptor(attachment.memory(), lock);
-        Ok(Segment::assemble(attachment, Locking::new(raw), geometry, selection, sender, 0))
+        Ok(Segment::assemble(attachment, LockState::new(raw), geometry, selection, sender, false))
     }
 
     /// Checks what needs no kernel object: size, owner, and that this build has the parts and may trust them.
@@ -157,7 +133,7 @@ impl AttachOptions {
     }
 
     /// The part of it that does not speak of the lock.
-    fn check_object(
+    pub(crate) fn check_object(
         &self,
         descriptor: &Descriptor,
         sender: Option<PeerCreds>,

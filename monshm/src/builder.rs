@@ -1,19 +1,16 @@
 //! How a segment is asked for.
 
-use monshm_core::{
-    BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation, Result,
-};
+use monshm_core::{BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result};
 
 use crate::creds::PeerCreds;
-use crate::one_way::Publisher;
 use crate::segment::Segment;
-use crate::select::{self, Wanted};
+use crate::select::{self, Wanted, whole_pages};
 
 /// A segment that is being asked for; made by [`Segment::builder`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is made before `create`"]
 pub struct Builder {
-    size: usize,
+    pub(crate) size: usize,
     backend: BackendKind,
     memory: Option<MemoryKind>,
     lock: Option<LockKind>,
@@ -21,11 +18,30 @@ pub struct Builder {
     trust_peer: bool,
     reachable_by_bytes: bool,
     refuse_truncatable: bool,
-    common_data: usize,
+    pub(crate) common_data: usize,
+}
+
+impl Segment {
+    /// Asks for a new segment of `size_bytes`, rounded up to whole pages.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "sysv")] {
+    /// use monshm::{BackendKind, Segment};
+    ///
+    /// let segment = Segment::builder(100_000).backend(BackendKind::Sysv).common_data(4096).create()?;
+    /// assert_eq!(segment.size() % 4096, 0);
+    /// println!("{}", segment.selection());
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
+    pub fn builder(size_bytes: usize) -> Builder {
+        Builder::new(size_bytes)
+    }
 }
 
 impl Builder {
-    pub(crate) fn new(size: usize) -> Self {
+    fn new(size: usize) -> Self {
         Self {
             size,
             backend: BackendKind::Auto,
@@ -101,37 +117,7 @@ impl Builder {
         self.make(false)
     }
 
-    /// Makes a one-way segment: we publish, and the peer can read and not write, by whatever means. It needs memory that
-    /// can be sealed so, a memfd. What was asked for as common data is of no effect: all of the segment serves.
-    ///
-    /// # Errors
-    /// `NotOneWay` where the memory or backend asked for cannot; `NoRoom` for less than 4096 bytes; else as
-    /// [`Builder::create`].
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
-    /// use std::time::Duration;
-    /// use monshm::{AttachOptions, Segment};
-    ///
-    /// let mut publisher = Segment::builder(64 * 1024).create_publisher()?;
-    /// let descriptor = publisher.encode()?;
-    /// let reader = AttachOptions::new(64 * 1024).decode_reader(&descriptor.bytes, descriptor.fd)?;
-    ///
-    /// publisher.publish(b"measured: 42")?;
-    /// let mut bytes = Vec::new();
-    /// assert_eq!(reader.read(&mut bytes, Duration::from_millis(10))?, 1);
-    /// assert_eq!(bytes, b"measured: 42");
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn create_publisher(mut self) -> Result<Publisher> {
-        let size = whole_pages(self.size).map_err(|kind| Error::new(Operation::Create, kind))?;
-        self.common_data = usize::try_from(Publisher::common_data(size)).unwrap_or(usize::MAX);
-        Publisher::new(self.make(true)?)
-    }
-
-    fn make(self, one_way: bool) -> Result<Segment> {
+    pub(crate) fn make(self, one_way: bool) -> Result<Segment> {
         let refuse = |kind| Error::new(Operation::Create, kind);
         let size = whole_pages(self.size).map_err(refuse)?;
         let common_data = self.common_data as u64;
@@ -154,18 +140,4 @@ impl Builder {
         let (attachment, selection) = select::create(&wanted)?;
         Segment::made(attachment, selection, geometry, peer)
     }
-}
-
-/// Rounds a size that was asked for up to whole pages.
-pub(crate) fn whole_pages(asked: usize) -> Result<u64, ErrorKind> {
-    if asked == 0 {
-        return Err(ErrorKind::ZeroSize);
-    }
-    let asked_bytes = asked as u64;
-    let rounded = asked_bytes.checked_next_multiple_of(rustix::param::page_size() as u64);
-    let rounded = rounded.ok_or(ErrorKind::SizeOverflow { asked: asked_bytes })?;
-    if rounded > MAX_SEGMENT_SIZE {
-        return Err(ErrorKind::SizeOverLimit { asked: asked_bytes, limit: MAX_SEGMENT_SIZE });
-    }
-    Ok(rounded)
 }

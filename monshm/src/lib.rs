@@ -64,42 +64,37 @@
 //! It encrypts nothing, moves nothing between machines, and hides no timing. It does not watch its users' own data in
 //! the common area: after [`PreviousHolder::Died`] that may be torn.
 
-mod address;
 mod attach;
 mod backends;
 mod builder;
 #[cfg(feature = "capi")]
 pub mod capi;
-mod clean;
 mod creds;
-mod encoded;
 pub mod errno;
 mod handover;
-mod locking;
+mod health;
+mod lock;
 mod one_way;
+mod region;
 pub mod ring;
+mod scan;
 mod segment;
 mod select;
-mod wait;
+mod sys;
 
-pub use address::Region;
 pub use attach::AttachOptions;
 pub use builder::Builder;
-pub use clean::{Report, clean, list};
 pub use creds::PeerCreds;
-pub use encoded::Encoded;
-pub use locking::Guard;
+pub use lock::Guard;
 pub use one_way::{Publisher, Reader};
-pub use segment::Segment;
+pub use region::Region;
+pub use ring::{Consumer, Drops, Label, Producer, Record};
+pub use scan::{Report, clean, list};
+pub use segment::{Encoded, Segment};
 pub use select::Selection;
-
-/// How long calls wait that are given no timeout of their own: [`AttachOptions`] for the other side of a socket, and
-/// [`Segment::alloc`] and the first use of a ring for the lock.
-pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+pub use sys::DEFAULT_TIMEOUT;
 
 pub use monshm_core::{
     BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
     PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
 };
-/// The ring's engine, for its types and errors.
-pub use monshm_rbuf as rbuf;

@@ -10,21 +10,23 @@
 //! Version v, if not 0, is in place v mod 2. The publisher writes the other place, then stores v + 1. A reader copies, and
 //! believes its copy if the version is still the one that it began with.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use monshm_core::layout::MIN_RING_SIZE;
 use monshm_core::{
-    Deadline, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, ReadAttachment, Result, Slot,
+    Deadline, Descriptor, Error, ErrorKind, Geometry, HEADER_SIZE, Operation, OutOfBounds, ReadAttachment, Result, Slot,
 };
 use monshm_rbuf::copy;
 
+use crate::attach::AttachOptions;
+use crate::builder::Builder;
 use crate::creds::PeerCreds;
-use crate::encoded::Encoded;
-use crate::segment::Segment;
-use crate::select::Selection;
-use crate::wait::now_ns;
+use crate::handover::receive_with;
+use crate::segment::{Encoded, Segment};
+use crate::select::{Selection, whole_pages};
+use crate::sys::now_ns;
 
 /// What the places and the version are aligned to, in bytes: each on lines of its own.
 const LINE: u64 = 128;
@@ -87,6 +89,76 @@ pub struct Reader {
     publisher: Option<PeerCreds>,
 }
 
+impl Builder {
+    /// Makes a one-way segment: we publish, and the peer can read and not write, by whatever means. It needs memory that
+    /// can be sealed so, a memfd. What was asked for as common data is of no effect: all of the segment serves.
+    ///
+    /// # Errors
+    /// `NotOneWay` where the memory or backend asked for cannot; `NoRoom` for less than 4096 bytes; else as
+    /// [`Builder::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// use std::time::Duration;
+    /// use monshm::{AttachOptions, Segment};
+    ///
+    /// let mut publisher = Segment::builder(64 * 1024).create_publisher()?;
+    /// let descriptor = publisher.encode()?;
+    /// let reader = AttachOptions::new(64 * 1024).decode_reader(&descriptor.bytes, descriptor.fd)?;
+    ///
+    /// publisher.publish(b"measured: 42")?;
+    /// let mut bytes = Vec::new();
+    /// assert_eq!(reader.read(&mut bytes, Duration::from_millis(10))?, 1);
+    /// assert_eq!(bytes, b"measured: 42");
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
+    pub fn create_publisher(mut self) -> Result<Publisher> {
+        let size = whole_pages(self.size).map_err(|kind| Error::new(Operation::Create, kind))?;
+        self.common_data = usize::try_from(Publisher::common_data(size)).unwrap_or(usize::MAX);
+        Publisher::new(self.make(true)?)
+    }
+}
+
+impl AttachOptions {
+    /// As [`AttachOptions::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
+    ///
+    /// # Errors
+    /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`AttachOptions::decode`].
+    pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
+        let descriptor = monshm_proto::decode(bytes.as_ref())
+            .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
+        self.attach_reader(&descriptor, fd, None)
+    }
+
+    /// As [`AttachOptions::receive`], to a one-way segment, as its reader.
+    ///
+    /// # Errors
+    /// As [`AttachOptions::receive`] and [`AttachOptions::decode_reader`].
+    pub fn receive_reader(&self, socket: impl AsFd) -> Result<Reader> {
+        receive_with(socket.as_fd(), self.timeout, |descriptor, fd, sender| {
+            self.attach_reader(descriptor, fd, Some(sender))
+        })
+    }
+
+    fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
+        let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
+        let entry = self.check_object(descriptor, sender).map_err(refuse)?;
+        let reading = entry.attach_reader(descriptor, fd)?;
+        let region = reading.region();
+        let geometry = region.check_header(descriptor.lock);
+        let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
+        if !region.knows_token(descriptor.token) {
+            return Err(refuse(ErrorKind::TokenSpent));
+        }
+        if !reading.liveness().is_alive(Slot::CREATOR) {
+            return Err(refuse(ErrorKind::Gone { what: "its creator has let go of it" }));
+        }
+        Reader::new(reading, &geometry, sender)
+    }
+}
+
 impl Publisher {
     pub(crate) fn new(segment: Segment) -> Result<Self> {
         let geometry = segment.inner().geometry;
@@ -107,21 +179,27 @@ impl Publisher {
     pub fn publish(&mut self, bytes: &[u8]) -> Result<u64> {
         let (len, capacity) = (bytes.len() as u64, self.places.capacity());
         if len > capacity {
-            return Err(Error::new(Operation::Address, ErrorKind::NoRoom { needed: len, available: capacity }));
+            return Err(Error::new(Operation::Publish, ErrorKind::NoRoom { needed: len, available: capacity }));
         }
         let version = self.version + 1;
-        let place = self.places.of_version(version);
-        let region = self.segment.region(place, (LENGTH + len) as usize)?;
-        // Keeps the bytes behind the last store of the version: who sees a byte of ours sees that the place is not the
-        // one that counts any more. Pairs with the fence in `Reader::read`.
-        fence(Ordering::Release);
-        region.atomic_u64(0)?.store(len, Ordering::Relaxed);
-        region.part(LENGTH as usize, bytes.len())?.copy_from(bytes)?;
-        // Release: pairs with the Acquire in `Reader::read`; who sees the version sees its bytes.
-        let word = self.segment.region(self.places.version(), 8)?;
-        word.atomic_u64(0)?.store(version, Ordering::Release);
+        self.store(version, bytes).map_err(|error| error.during(Operation::Publish))?;
         self.version = version;
         Ok(version)
+    }
+
+    fn store(&self, version: u64, bytes: &[u8]) -> Result<()> {
+        let len = bytes.len() as u64;
+        let place = self.places.of_version(version);
+        let region = self.segment.region(place, (LENGTH + len) as usize)?;
+        // Keeps the bytes behind the last store of the version: a reader that sees a byte of ours sees that the place is
+        // not the current one any more. Pairs with the fence in `Reader::read`.
+        fence(Ordering::Release);
+        region.atomic_u64(0)?.store(len, Ordering::Relaxed);
+        region.subregion(LENGTH as usize, bytes.len())?.copy_from(bytes)?;
+        // Release: pairs with the Acquire in `Reader::read`; a reader that sees the version sees its bytes.
+        let word = self.segment.region(self.places.version(), 8)?;
+        word.atomic_u64(0)?.store(version, Ordering::Release);
+        Ok(())
     }
 
     /// The version that was published last; 0 when nothing was.
@@ -183,9 +261,9 @@ impl Reader {
 
     fn read_until(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<u64> {
         let region = self.reading.region();
-        let refuse = |kind| Err(Error::new(Operation::Address, kind));
+        let refuse = |kind| Err(Error::new(Operation::Read, kind));
         loop {
-            let version = self.version()?;
+            let version = self.version();
             if version == 0 {
                 return refuse(ErrorKind::NoData { asked: 1, available: 0 });
             }
@@ -216,13 +294,11 @@ impl Reader {
         }
     }
 
-    /// The version that was published last; 0 when nothing was. Cheap: one load.
-    ///
-    /// # Errors
-    /// None that can be seen: the place of the version was checked at the attach.
-    pub fn version(&self) -> Result<u64> {
-        // Acquire: pairs with the Release in `Publisher::publish`.
-        self.reading.region().load64(self.places.version(), Ordering::Acquire).map_err(outside)
+    /// The version that was published last; 0 when nothing was. Costs one load.
+    pub fn version(&self) -> u64 {
+        // Acquire: pairs with the Release in `Publisher::publish`. The place of the version was found inside the region at
+        // the attach, so that the load cannot be refused.
+        self.reading.region().load64(self.places.version(), Ordering::Acquire).unwrap_or(0)
     }
 
     /// Whether the process that publishes lives and has not let go, by the kernel's books. In a forked child: yes.
@@ -248,5 +324,5 @@ fn places(geometry: &Geometry, operation: Operation) -> Result<Places> {
 }
 
 fn outside(fault: OutOfBounds) -> Error {
-    Error::new(Operation::Address, ErrorKind::OutOfBounds(fault))
+    Error::new(Operation::Read, ErrorKind::OutOfBounds(fault))
 }

@@ -1,26 +1,24 @@
 //! The segment: made or attached to, shared by reference count, checked at every use.
 //!
-//! Here stand making, attaching, encoding and what a handle knows; locking, addressing, the ring and the hand-over are
-//! in files of their own.
+//! Here are the making, the encoding and what a handle knows. Building, attaching, the lock, regions, the ring and the
+//! handover are in files of their own.
 
-use std::alloc::Layout;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use monshm_core::{
-    Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result, Slot, Token, Truncation,
-    allocator, fork, layout::layout_hash,
+    Descriptor, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result, Slot, Token,
+    layout::layout_hash,
 };
 
-use crate::attach::AttachOptions;
 use crate::backends::AnyAttachment;
-use crate::builder::Builder;
 use crate::creds::PeerCreds;
-use crate::encoded::Encoded;
-use crate::locking::Locking;
+use crate::health::{Health, check_memory};
+use crate::lock::state::LockState;
 use crate::select::Selection;
+use crate::sys;
 
 /// A shared memory segment. Cloning counts a reference (`mon_shm_ref`), dropping gives one back (`mon_shm_done`); the
 /// last one detaches, and the creator's removes the segment's name.
@@ -33,46 +31,21 @@ pub struct Segment(Arc<Inner>);
 /// What the handles of one attachment share. Private memory: no peer can change any of it.
 pub(crate) struct Inner {
     // Before the attachment: the lock's words lie in its mapping.
-    pub(crate) locking: Locking,
+    pub(crate) lock: LockState,
     pub(crate) attachment: AnyAttachment,
     pub(crate) geometry: Geometry,
     /// The bounds of the ring once it is in use, which is once for all.
     pub(crate) ring_bounds: OnceLock<(u64, u64)>,
-    /// Which ends of the ring this process has, by role, so that a claim in our slot's name that we did not make is
+    /// Which endpoints of the ring this process has, by role, so that a claim in our slot's name that we did not make is
     /// known as a dead predecessor's.
-    pub(crate) ends: [AtomicBool; 2],
-    /// The fork generation in which the handle may be used; 0 once it is poisoned; with `NAME_PENDING` while a name
-    /// waits for the peer. One comparison on the fast path tells all three.
-    usable: AtomicU32,
-    /// Whether the memory was taken away; looked at after each use of it.
-    pub(crate) loss: Truncation,
+    pub(crate) endpoints: [AtomicBool; 2],
+    pub(crate) health: Health,
     selection: Selection,
     peer: Option<PeerCreds>,
-    generation: u32,
     tokens_issued: AtomicUsize,
 }
 
-/// Set in `usable` while this process owes the removal of a name: the generation never gets so far.
-const NAME_PENDING: u32 = 1 << 31;
-
 impl Segment {
-    /// Asks for a new segment of `size_bytes`, rounded up to whole pages.
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(feature = "sysv")] {
-    /// use monshm::{BackendKind, Segment};
-    ///
-    /// let segment = Segment::builder(100_000).backend(BackendKind::Sysv).common_data(4096).create()?;
-    /// assert_eq!(segment.size() % 4096, 0);
-    /// println!("{}", segment.selection());
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn builder(size_bytes: usize) -> Builder {
-        Builder::new(size_bytes)
-    }
-
     /// Turns fresh memory into a segment: header, lock, and at last the mark that it is ready.
     pub(crate) fn made(
         attachment: AnyAttachment,
@@ -87,44 +60,29 @@ impl Segment {
         header.record_slot(Slot::CREATOR, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });
         let lock = attachment.create_lock(selection.lock())?;
         header.publish();
-        kept(attachment.truncation(), Operation::Create)?;
-        let pending = if attachment.memory() == MemoryKind::Named { NAME_PENDING } else { 0 };
-        Ok(Self::assemble(attachment, Locking::new(lock), geometry, selection, Some(peer), pending))
-    }
-
-    /// Attaches to the segment that descriptor bytes name. `fd` is the file descriptor that came with them, if one did;
-    /// `expected_size_bytes` the size that was asked for: it matches when, rounded up to pages, it is the segment's.
-    ///
-    /// Object, owner, seals, size, header and token are checked before the first byte is written. Who sent the bytes is
-    /// for the caller to know: [`Segment::receive`] asks the socket. [`AttachOptions`] has more to choose.
-    ///
-    /// # Errors
-    /// As [`AttachOptions::decode`].
-    pub fn decode(bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>, expected_size_bytes: usize) -> Result<Self> {
-        AttachOptions::new(expected_size_bytes).decode(bytes, fd)
+        check_memory(attachment.truncation(), Operation::Create)?;
+        let pending = attachment.memory() == MemoryKind::Named;
+        Ok(Self::assemble(attachment, LockState::new(lock), geometry, selection, Some(peer), pending))
     }
 
     pub(crate) fn assemble(
         attachment: AnyAttachment,
-        locking: Locking,
+        lock: LockState,
         geometry: Geometry,
         selection: Selection,
         peer: Option<PeerCreds>,
-        pending: u32,
+        name_pending: bool,
     ) -> Self {
-        let generation = fork::generation();
-        let loss = attachment.truncation();
+        let health = Health::new(attachment.truncation(), name_pending);
         Self(Arc::new(Inner {
-            locking,
+            lock,
             attachment,
             geometry,
             ring_bounds: OnceLock::new(),
-            ends: [AtomicBool::new(false), AtomicBool::new(false)],
-            usable: AtomicU32::new(generation | pending),
-            loss,
+            endpoints: [AtomicBool::new(false), AtomicBool::new(false)],
+            health,
             selection,
             peer,
-            generation,
             tokens_issued: AtomicUsize::new(0),
         }))
     }
@@ -149,7 +107,7 @@ impl Segment {
         let token = random_token().map_err(|error| error.on(shared.object.to_string()))?;
         let region = inner.attachment.region();
         region.header().issue_token(inner.tokens_issued.fetch_add(1, Ordering::Relaxed), token);
-        inner.kept(Operation::Encode)?;
+        inner.health.check_memory(Operation::Encode)?;
         let lock = self.lock_kind();
         let descriptor = Descriptor {
             lock,
@@ -163,29 +121,13 @@ impl Segment {
         Ok((Encoded { bytes, fd: shared.handle }, token))
     }
 
-    /// Takes room for common data and gives its offset in bytes from the base of the segment. Takes the lock itself,
-    /// unless this thread holds it. Room is never given back.
-    ///
-    /// # Errors
-    /// `ZeroSize`; `Misaligned` over 4096; `NoRoom` with both numbers; `Corrupt`; else as [`Segment::lock`].
-    pub fn alloc(&self, layout: Layout) -> Result<u64> {
-        self.locked(Operation::Allocate, || {
-            let inner = self.inner();
-            let region = inner.attachment.region();
-            let offset = allocator::allocate(region.header(), &inner.geometry, layout);
-            let offset = offset.map_err(|kind| inner.noted(Error::new(Operation::Allocate, kind)))?;
-            inner.kept(Operation::Allocate)?;
-            Ok(offset)
-        })
-    }
-
     /// Whether the handle can be used: for those who read words of the segment by themselves, after they did.
     ///
     /// # Errors
     /// `MemoryLost`, `Poisoned`, `Forked`.
     pub fn check(&self) -> Result<()> {
         self.inner().check_usable(Operation::Address)?;
-        self.inner().kept(Operation::Address)
+        self.inner().health.check_memory(Operation::Address)
     }
 
     /// The size of the segment in bytes, whole pages.
@@ -219,12 +161,6 @@ impl Segment {
         self.inner().peer
     }
 
-    /// Whether the lock that is held now was left by a holder that died inside: [`crate::PreviousHolder::Died`] of the last
-    /// acquisition through this handle.
-    pub fn owner_died(&self) -> bool {
-        self.inner().locking.owner_died()
-    }
-
     /// How many handles this process has (`refcnt` of the reference).
     pub fn handle_count(&self) -> usize {
         Arc::strong_count(&self.0)
@@ -237,76 +173,39 @@ impl Segment {
 }
 
 impl Inner {
-    /// Whether the handle may be used: not poisoned, not inherited by a fork.
+    /// Whether the handle may be used: not poisoned, not truncated, not inherited across a fork.
     #[inline]
     pub(crate) fn check_usable(&self, operation: Operation) -> Result<()> {
-        if self.usable.load(Ordering::Relaxed) == fork::generation() { Ok(()) } else { self.explain(operation) }
+        if self.health.is_sound() { Ok(()) } else { self.explain(operation) }
     }
 
     #[cold]
     fn explain(&self, operation: Operation) -> Result<()> {
-        if self.is_forked() {
-            return Err(Error::new(operation, ErrorKind::Forked));
-        }
-        self.kept(operation)?;
-        if self.usable.load(Ordering::Relaxed) == 0 {
-            return Err(Error::new(operation, ErrorKind::Poisoned));
-        }
-        self.settle_name();
+        self.health.explain(operation)?;
+        self.remove_name_if_attached();
         Ok(())
     }
 
-    /// Whether the memory that was just used is still the segment's: to be asked before anything that was seen there is
-    /// believed.
-    #[inline]
-    pub(crate) fn kept(&self, operation: Operation) -> Result<()> {
-        if self.loss.happened() { Err(self.lost(operation)) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn lost(&self, operation: Operation) -> Error {
-        self.usable.store(0, Ordering::Relaxed);
-        Error::new(operation, ErrorKind::MemoryLost)
-    }
-
-    /// Whether this process is a forked child of the one that made the handle.
-    #[inline]
-    pub(crate) fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
-    }
-
     /// Removes the object's name once the peer no longer needs it. Most peers do that themselves; one that may not
-    /// unlink in a directory with the sticky bit leaves it to the creator.
-    pub(crate) fn settle_name(&self) {
+    /// unlink in the directory leaves it to us.
+    pub(crate) fn remove_name_if_attached(&self) {
         if self.attachment.region().header().attaches() != 0 {
             self.attachment.remove_name();
-            // A handle that was poisoned meanwhile stays so.
-            let pending = self.generation | NAME_PENDING;
-            let _ = self.usable.compare_exchange(pending, self.generation, Ordering::Relaxed, Ordering::Relaxed);
+            self.health.name_removed();
         }
     }
+}
 
-    /// Passes an error on; one that speaks of corruption poisons the handle. What was found wrong in memory that was taken
-    /// away is answered as that.
-    pub(crate) fn noted(&self, error: Error) -> Error {
-        if self.loss.happened() {
-            return self.lost(error.operation());
-        }
-        self.note(&error);
-        error
-    }
-
-    pub(crate) fn note(&self, error: &Error) {
-        if matches!(error.kind(), ErrorKind::Corrupt { .. }) {
-            self.usable.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Brings allocator and ring back to their last committed state, after a holder died inside.
-    pub(crate) fn repair(&self) -> Result<()> {
-        let region = self.attachment.region();
-        allocator::repair(region.header(), &self.geometry).map_err(|kind| self.noted(Error::new(Operation::Lock, kind)))
-    }
+/// What a peer needs to attach: the bytes, and the file descriptor that must travel with them.
+///
+/// Each is good for one attach. The bytes let whoever may open the object attach: do not publish them.
+#[derive(Debug)]
+pub struct Encoded {
+    /// XDR, as `monshm-proto` documents it.
+    pub bytes: Vec<u8>,
+    /// The descriptor of the memory object, to be sent with `SCM_RIGHTS`; `None` where bytes are enough. A process of
+    /// the same user, in the same PID namespace, can attach to a memfd without it.
+    pub fd: Option<OwnedFd>,
 }
 
 impl fmt::Debug for Segment {
@@ -320,25 +219,19 @@ impl fmt::Debug for Segment {
     }
 }
 
-/// As [`Inner::kept`], before there is a handle.
-pub(crate) fn kept(loss: Truncation, operation: Operation) -> Result<()> {
-    if loss.happened() { Err(Error::new(operation, ErrorKind::MemoryLost)) } else { Ok(()) }
-}
-
 /// 128 bits that nobody can guess, the first word not 0.
 fn random_token() -> Result<Token> {
     let mut bytes = [0; 16];
     loop {
-        match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-            Ok(len) if len == bytes.len() && Token(bytes).words()[0] != 0 => return Ok(Token(bytes)),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => {
-                let kind = match errno {
-                    rustix::io::Errno::NOSYS => ErrorKind::Unsupported { what: "getrandom(2)" },
-                    _ => ErrorKind::System { what: "getrandom" },
-                };
-                return Err(Error::new(Operation::Encode, kind).with_os_error(errno.raw_os_error()));
-            }
+        if let Err(errno) = sys::fill_random(&mut bytes) {
+            let kind = match errno {
+                rustix::io::Errno::NOSYS => ErrorKind::Unsupported { what: "getrandom(2)" },
+                _ => ErrorKind::System { what: "getrandom" },
+            };
+            return Err(Error::new(Operation::Encode, kind).with_os_error(errno.raw_os_error()));
+        }
+        if Token(bytes).words()[0] != 0 {
+            return Ok(Token(bytes));
         }
     }
 }

@@ -4,10 +4,12 @@ use std::fmt;
 
 use monshm_core::error::Choices;
 use monshm_core::{
-    Access, BackendKind, Error, ErrorKind, Identity, LockKind, MemoryKind, Operation, Refusal, Request, Result,
+    Access, BackendKind, Error, ErrorKind, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation, Refusal,
+    Request, Result,
 };
 
 use crate::backends::{AnyAttachment, AnyBackend, BACKENDS, find};
+use crate::sys;
 
 /// What the caller wants, checked as far as that needs no system.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +87,20 @@ impl fmt::Display for Selection {
         }
         Ok(())
     }
+}
+
+/// Rounds a size that was asked for up to whole pages.
+pub(crate) fn whole_pages(asked: usize) -> Result<u64, ErrorKind> {
+    if asked == 0 {
+        return Err(ErrorKind::ZeroSize);
+    }
+    let asked_bytes = asked as u64;
+    let rounded = asked_bytes.checked_next_multiple_of(sys::page_size());
+    let rounded = rounded.ok_or(ErrorKind::SizeOverflow { asked: asked_bytes })?;
+    if rounded > MAX_SEGMENT_SIZE {
+        return Err(ErrorKind::SizeOverLimit { asked: asked_bytes, limit: MAX_SEGMENT_SIZE });
+    }
+    Ok(rounded)
 }
 
 /// Makes a segment by the first candidate that can.

@@ -39,6 +39,7 @@ macro_rules! mount {
             mod create;
             mod decode;
             mod encode;
+            mod endpoint;
             mod fork;
             mod handover;
             mod lifetime;

@@ -9,8 +9,7 @@ use std::alloc::Layout;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use monshm::rbuf::{Corruption, Label};
-use monshm::{AttachOptions, BackendKind, Encoded, Error, ErrorKind, LockKind, MemoryKind, NextStep, Segment};
+use monshm::{AttachOptions, BackendKind, Encoded, Error, ErrorKind, Label, LockKind, MemoryKind, NextStep, Segment};
 
 const SIZE: usize = 64 << 10;
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,7 +65,7 @@ const CALLS: &[Call] = &[
     ("try_lock", |segment| segment.try_lock().map(drop)),
     ("lock_timeout", |segment| segment.lock_timeout(SECOND).map(drop)),
     ("alloc", |segment| segment.alloc(Layout::new::<u64>()).map(drop)),
-    ("ring", |segment| segment.ring()?.len().map(drop)),
+    ("ring", |segment| segment.unguarded_ring()?.len().map(drop)),
     ("producer", |segment| segment.producer().map(drop)),
     ("consumer", |segment| segment.consumer().map(drop)),
     ("copy_to", |segment| segment.region(8192, 8)?.copy_to(&mut [0; 8])),
@@ -142,56 +141,55 @@ fn bytes_in_pages_that_went_are_not_taken_for_zeros() {
 
     let pair = Pair::new();
     pair.truncate(4096);
-    lost(pair.peer.ring().unwrap().append(&[7; 20_000]), "append");
+    lost(pair.peer.unguarded_ring().unwrap().append(&[7; 20_000]), "append");
 
     let pair = Pair::new();
-    pair.creator.ring().unwrap().append(&[7; 20_000]).unwrap();
+    pair.creator.unguarded_ring().unwrap().append(&[7; 20_000]).unwrap();
     pair.truncate(4096);
-    lost(pair.peer.ring().unwrap().read(&mut [0; 20_000]), "read");
+    lost(pair.peer.unguarded_ring().unwrap().read(&mut [0; 20_000]), "read");
 }
 
 #[test]
 fn the_ends_of_the_ring_are_told_whatever_they_knew() {
     const LABEL: Label = Label::kind(1);
-    let corrupt = monshm::rbuf::Error::Corrupt(Corruption::MemoryLost);
 
     // The consumer knows of more data than it has read, and need not look at the header.
     let pair = Pair::new();
     let mut producer = pair.creator.producer().unwrap();
     let mut consumer = pair.peer.consumer().unwrap();
-    producer.write(&[7; 30_000]).unwrap();
-    consumer.read(&mut [0; 64]).unwrap();
+    producer.try_write(&[7; 30_000]).unwrap();
+    consumer.try_read(&mut [0; 64]).unwrap();
     pair.truncate(4096);
     let mut bytes = [1; 20_000];
-    assert_eq!(consumer.read(&mut bytes), Err(corrupt));
-    assert_eq!(consumer.read(&mut bytes[..1]), Err(corrupt), "from then on");
-    lost(consumer.read_wait(&mut bytes, SECOND).map(drop), "read_wait");
+    lost(consumer.try_read(&mut bytes), "try_read");
+    lost(consumer.try_read(&mut bytes[..1]), "from then on");
+    lost(consumer.read_partial(&mut bytes, SECOND).map(drop), "read_partial");
     // So does the producer of room.
-    assert_eq!(producer.write(&[7; 20_000]), Err(corrupt));
-    lost(producer.write_all(&[7; 20_000], SECOND), "write_all");
+    lost(producer.try_write(&[7; 20_000]), "try_write");
+    lost(producer.write_partial(&[7; 20_000], SECOND).map(drop), "write_partial");
 
     let pair = Pair::new();
     let mut producer = pair.creator.producer().unwrap();
     let mut consumer = pair.peer.consumer().unwrap();
     for _ in 0..4 {
-        producer.push(LABEL, &[7; 6000]).unwrap();
+        producer.try_push(LABEL, &[7; 6000]).unwrap();
     }
     // The header of the first record stays, its payload goes.
     consumer.available().unwrap();
     pair.truncate(4096);
-    assert_eq!(consumer.pop(&mut bytes), Err(corrupt));
-    lost(consumer.pop_wait(&mut bytes, SECOND).map(drop), "pop_wait");
-    lost(producer.push_wait(LABEL, &[7; 6000], SECOND), "push_wait");
+    lost(consumer.try_pop(&mut bytes).map(drop), "try_pop");
+    lost(consumer.pop(&mut bytes, SECOND).map(drop), "pop");
+    lost(producer.push(LABEL, &[7; 6000], SECOND), "push");
 
     // A reader that waits for data, and a writer that waits for room.
     let pair = Pair::new();
     let mut consumer = pair.peer.consumer().unwrap();
     let mut producer = pair.creator.producer().unwrap();
-    while producer.write_partial(&[7; 9000]).unwrap() != 0 {}
-    while consumer.read_partial(&mut bytes).unwrap() != 0 {}
-    producer.write_partial(&[7; 60_000]).unwrap();
+    while producer.try_write_partial(&[7; 9000]).unwrap() != 0 {}
+    while consumer.try_read_partial(&mut bytes).unwrap() != 0 {}
+    producer.try_write_partial(&[7; 60_000]).unwrap();
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| producer.write_all(&[7; 60_000], 10 * SECOND));
+        let writer = scope.spawn(|| producer.write(&[7; 60_000], 10 * SECOND));
         std::thread::sleep(Duration::from_millis(30));
         pair.truncate(0);
         lost(writer.join().unwrap(), "a writer that waits");

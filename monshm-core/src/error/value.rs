@@ -39,6 +39,10 @@ pub enum Operation {
     Address,
     /// Using the ring.
     Ring,
+    /// Publishing to a one-way segment.
+    Publish,
+    /// Reading a one-way segment.
+    Read,
     /// Removing a segment.
     Remove,
 }
@@ -159,6 +163,8 @@ impl fmt::Display for Operation {
             Self::Allocate => "allocate",
             Self::Address => "address",
             Self::Ring => "ring",
+            Self::Publish => "publish",
+            Self::Read => "read",
             Self::Remove => "remove",
         })
     }

@@ -6,8 +6,9 @@
 use crate::arguments::RingUse;
 use crate::talk::Talk;
 use crate::{Failure, Stop};
-use monshm::ring::{Consumer, Producer};
+use monshm::{Consumer, Producer};
 use monshm::{PreviousHolder, Segment};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Longer than any pause of a living peer on a loaded machine.
@@ -30,7 +31,11 @@ pub(crate) enum Outlet<'a> {
 impl<'a> Inlet<'a> {
     pub(crate) fn new(segment: &'a Segment, ring: RingUse) -> Result<Self, Failure> {
         Ok(match ring {
-            RingUse::LockFree => Self::LockFree(Box::new(segment.producer()?)),
+            RingUse::LockFree => {
+                let mut producer = Box::new(segment.producer()?);
+                producer.set_io_timeout(PATIENCE);
+                Self::LockFree(producer)
+            }
             RingUse::Locked => Self::Locked(segment),
         })
     }
@@ -41,12 +46,12 @@ impl<'a> Inlet<'a> {
             Self::LockFree(producer) => {
                 for part in block.chunks(piece) {
                     stop.check()?;
-                    producer.write_all(part, PATIENCE)?;
+                    producer.write_all(part)?;
                 }
                 Ok(())
             }
             Self::Locked(segment) => {
-                let ring = segment.ring()?;
+                let ring = segment.unguarded_ring()?;
                 under_lock(segment, block.len(), stop, talk, |done| {
                     let count = ring.avail()?.min(piece).min(block.len() - done);
                     ring.append(&block[done..done + count])?;
@@ -79,7 +84,7 @@ impl<'a> Outlet<'a> {
                 while done < block.len() {
                     stop.check()?;
                     let end = block.len().min(done + piece);
-                    match consumer.read_wait(&mut block[done..end], PATIENCE)? {
+                    match consumer.read_partial(&mut block[done..end], PATIENCE)? {
                         0 => return Err("the sender has gone in the middle of a block".into()),
                         count => done += count,
                     }
@@ -87,7 +92,7 @@ impl<'a> Outlet<'a> {
                 Ok(())
             }
             Self::Locked(segment) => {
-                let ring = segment.ring()?;
+                let ring = segment.unguarded_ring()?;
                 let length = block.len();
                 under_lock(segment, length, stop, talk, |done| {
                     let count = ring.len()?.min(piece).min(length - done);

@@ -17,9 +17,9 @@ use super::locking::{mon_shm_lock, mon_shm_trylock, mon_shm_unlock};
 use super::message::borrow;
 use super::places::{self, find};
 use super::types::{MonBuffer, MonIpcCreds, MonShmDesc};
-use crate::DEFAULT_TIMEOUT;
 use crate::attach::AttachOptions;
 use crate::segment::Segment;
+use crate::sys::DEFAULT_TIMEOUT;
 
 /// What `mon_shm_data_alloc` aligns to, in bytes.
 const DATA_ALIGN: usize = 16;

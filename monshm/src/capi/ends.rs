@@ -118,10 +118,10 @@ pub unsafe extern "C" fn mon_shm_write(
         let src = unsafe { source(src, srclen) }?;
         find(desc)?.writer.with(|writer| {
             let (count, outcome) = if timeout_ms == 0 {
-                let outcome = writer.write_wait(src, Duration::ZERO);
+                let outcome = writer.write(src, Duration::ZERO);
                 (if outcome.is_ok() { src.len() } else { 0 }, outcome)
             } else {
-                writer.write_part(src, timeout(timeout_ms))
+                writer.write_parts(src, timeout(timeout_ms))
             };
             if let Some(written) = written {
                 *written = count;
@@ -150,8 +150,9 @@ pub unsafe extern "C" fn mon_shm_read(
         // SAFETY: CALLER.
         let dst = unsafe { room(dst, dstlen) }?;
         find(desc)?.reader.with(|reader| {
-            *count =
-                reader.read_wait(dst, timeout(timeout_ms)).map_err(|error| at_once(error, timeout_ms, libc::EAGAIN))?;
+            *count = reader
+                .read_partial(dst, timeout(timeout_ms))
+                .map_err(|error| at_once(error, timeout_ms, libc::EAGAIN))?;
             Ok(())
         })
     })
@@ -194,7 +195,7 @@ pub unsafe extern "C" fn mon_shm_record_write(
         // SAFETY: CALLER.
         let (label, payload) = unsafe { labelled(record, src) }?;
         find(desc)?.writer.with(|writer| {
-            let outcome = writer.push_wait(label, payload, timeout(timeout_ms));
+            let outcome = writer.push(label, payload, timeout(timeout_ms));
             outcome.map_err(|error| at_once(error, timeout_ms, libc::ENOSPC))
         })
     })
@@ -214,7 +215,7 @@ pub unsafe extern "C" fn mon_shm_record_write_or_drop(
         // SAFETY: CALLER.
         let (label, payload) = unsafe { labelled(record, src) }?;
         find(desc)?.writer.with(|writer| {
-            if writer.push_or_drop_waking(label, payload)? {
+            if writer.push_or_drop(label, payload)? {
                 return Ok(());
             }
             Err(Fault::Plain(libc::EAGAIN, "the ring is full: the record was dropped and counted"))
@@ -239,7 +240,7 @@ pub unsafe extern "C" fn mon_shm_record_read(
         let Some(described) = (unsafe { record.as_mut() }) else { return invalid("record is NULL") };
         // SAFETY: CALLER.
         let dst = unsafe { room(dst, size) }?;
-        find(desc)?.reader.with(|reader| match reader.pop_wait(dst, timeout(timeout_ms)) {
+        find(desc)?.reader.with(|reader| match reader.pop(dst, timeout(timeout_ms)) {
             Ok(record) => {
                 *described = record.into();
                 Ok(())
@@ -255,8 +256,8 @@ pub unsafe extern "C" fn mon_shm_record_read(
 
 #[cold]
 fn describe_next(reader: &mut Consumer, described: &mut MonShmRecord) -> Outcome<()> {
-    if let Ok(next) = reader.peek_record() {
-        *described = next.record().into();
+    if let Ok(Some(next)) = reader.peek_record() {
+        *described = next.into();
     }
     Ok(())
 }
@@ -280,7 +281,7 @@ pub unsafe extern "C" fn mon_shm_drops(desc: *mut MonShmDesc, records: *mut u64,
         if records.is_null() || bytes.is_null() {
             return invalid("records or bytes is NULL");
         }
-        let drops = find(desc)?.reader.with(|reader| Ok(reader.take_drops()))?;
+        let drops = find(desc)?.reader.with(|reader| Ok(reader.take_drops()?))?;
         // SAFETY: not NULL, and valid for writing by CALLER.
         unsafe {
             records.write(drops.records);

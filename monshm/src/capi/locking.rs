@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fault::{Fault, Outcome, coded, or_errno};
 use super::places::find;
 use super::types::MonShmDesc;
-use crate::locking::Guard;
+use crate::lock::Guard;
 
 /// `mon_shm_lock`.
 ///

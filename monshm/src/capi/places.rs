@@ -18,7 +18,7 @@ use crate::ring::{Consumer, Producer, Ring};
 use crate::segment::Segment;
 
 /// The engine of a segment's ring.
-type Engine = monshm_rbuf::Ring<monshm_rbuf::Shared>;
+type Engine = monshm_rbuf::Ring<monshm_rbuf::Shared<&'static Segment>>;
 
 /// The most descriptors a process can have. Linux allows about as many mappings (vm.max_map_count).
 const CAPACITY: usize = 1 << 16;
@@ -205,7 +205,7 @@ impl Place {
     #[cold]
     fn first_ring(&'static self) -> Outcome<Option<Ring<'static>>> {
         let errno = get_errno();
-        let ring = self.segment().ring()?;
+        let ring = self.segment().unguarded_ring()?;
         set_errno(errno);
         let (none, busy) = (ring_state::NONE, ring_state::BUSY);
         if self.ring_state.compare_exchange(none, busy, Ordering::Relaxed, Ordering::Relaxed).is_err() {
@@ -237,7 +237,7 @@ impl Place {
         };
         self.writer.owner.store(0, Ordering::Relaxed);
         self.reader.owner.store(0, Ordering::Relaxed);
-        if segment.inner().locking.is_held_here() {
+        if segment.inner().lock.is_held_here() {
             // A peer that waits need not find out that the holder is gone. A refusal has no one to be told to.
             let _ = segment.unlock();
         }
@@ -256,7 +256,7 @@ fn use_ring<T>(
     work: impl FnOnce(&Engine) -> Result<T, monshm_rbuf::Error>,
 ) -> Outcome<T> {
     use monshm_rbuf::Error as Refusal;
-    work(ring.engine()?).map_err(|error| match error {
+    work(ring.usable()?).map_err(|error| match error {
         Refusal::Full { .. } | Refusal::Empty { .. } | Refusal::TooLong { .. } => Fault::Amount(missing, error),
         other => ring.failed(other).into(),
     })
@@ -265,7 +265,7 @@ fn use_ring<T>(
 impl<End> Seat<End> {
     /// Opens the end for the calling thread.
     pub(super) fn open(&self, claim: impl FnOnce() -> Result<End, Error>) -> Outcome<()> {
-        let me = crate::locking::thread_token();
+        let me = crate::lock::state::thread_token();
         // Acquire: pairs with the Release in `close`; the cell is ours.
         if self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(Fault::Plain(libc::EBUSY, "this process has opened that end of the ring already"));
@@ -297,7 +297,7 @@ impl<End> Seat<End> {
     /// Does `work` with the end, if the calling thread has opened it.
     #[inline(always)]
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut End) -> Outcome<T>) -> Outcome<T> {
-        if self.owner.load(Ordering::Relaxed) == crate::locking::thread_token() {
+        if self.owner.load(Ordering::Relaxed) == crate::lock::state::thread_token() {
             // SAFETY: the owner is this thread, by OWNER; `work` cannot come back here, since no call of the interface
             // calls into the program.
             if let Some(end) = unsafe { &mut *self.end.get() } {

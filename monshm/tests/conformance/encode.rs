@@ -60,7 +60,7 @@ fn the_last_sixteen_are_good_and_older_ones_are_void() {
         .collect();
     for peer in &peers {
         let _guard = peer.lock().unwrap();
-        peer.ring().unwrap().append(b"x").unwrap();
+        peer.unguarded_ring().unwrap().append(b"x").unwrap();
     }
-    assert_eq!(segment.ring().unwrap().len().unwrap(), 16);
+    assert_eq!(segment.unguarded_ring().unwrap().len().unwrap(), 16);
 }

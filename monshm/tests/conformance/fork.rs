@@ -21,6 +21,61 @@ fn every_call_on_a_parents_handle_is_refused_in_the_child() {
 }
 
 #[test]
+fn a_parents_endpoints_are_refused_in_the_child_and_left_as_they_were() {
+    let segment = Sut::segment();
+    let helper = Helper::new();
+    helper.take(&segment);
+    helper.ask("claim producer").unwrap();
+    helper.ask("claim consumer").unwrap();
+    helper.ask(format!("write {} 1000", to_hex(b"before"))).unwrap();
+    let words = || {
+        let mut words = [0; 384];
+        segment.region(128, 384).unwrap().copy_to(&mut words).unwrap();
+        words
+    };
+    let before = words();
+    let found = helper.ask("fork endpoints").unwrap();
+    let refused: Vec<&str> = found.split_whitespace().filter(|call| !call.ends_with("=Forked")).collect();
+    assert!(refused.is_empty() && found.contains("try_write=Forked"), "{found}");
+    assert_eq!(words(), before, "nor did dropping them change a word of the ring");
+    helper.ask(format!("write {} 1000", to_hex(b" and after"))).unwrap();
+    helper.ask("release").unwrap();
+    let mut bytes = [0; 16];
+    segment.consumer().unwrap().try_read(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"before and after");
+}
+
+/// What was forked in the middle of a batch is the parent's to publish and to release.
+#[test]
+fn a_childs_copy_of_a_batch_publishes_and_releases_nothing() {
+    let segment = Sut::segment();
+    let (mut producer, mut consumer) = (segment.producer().unwrap(), segment.consumer().unwrap());
+    producer.try_write(b"12345678").unwrap();
+    let mut writes = producer.batch().unwrap();
+    let mut reads = consumer.batch().unwrap();
+    writes.try_write(b"more").unwrap();
+    reads.try_read(&mut [0; 8]).unwrap();
+    let indices = || {
+        let region = segment.region(128, 384).unwrap();
+        [128, 256].map(|index| region.atomic_u64(index).unwrap().load(std::sync::atomic::Ordering::SeqCst))
+    };
+    let before = indices();
+    // SAFETY: the child drops its copies of two batches, which store to the segment or do nothing, and leaves by
+    // `_exit`; no lock that another thread may hold is taken on the way.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            drop((writes, reads));
+            libc::_exit(0);
+        }
+        assert!(child > 0 && libc::waitpid(child, std::ptr::null_mut(), 0) == child);
+    }
+    assert_eq!(indices(), before);
+    drop((writes, reads));
+    assert_eq!(indices().map(|index| index - before[0]), [8, 12]);
+}
+
+#[test]
 fn a_childs_drop_lets_go_of_nothing() {
     let helper = Helper::new();
     let segment = helper.give(Sut::CHOICE, SIZE);
@@ -33,7 +88,7 @@ fn a_childs_drop_lets_go_of_nothing() {
     let (bytes, fd) = helper.encode();
     let other = monshm::Segment::decode(bytes, fd, SIZE).unwrap();
     let _guard = other.lock().unwrap();
-    assert_eq!(other.ring().unwrap().len().unwrap(), 4);
+    assert_eq!(other.unguarded_ring().unwrap().len().unwrap(), 4);
 }
 
 #[test]

@@ -55,11 +55,11 @@ fn copies_are_whole_or_refused() {
 fn parts_stay_inside() {
     let segment = Sut::segment();
     let region = segment.region(5000, 100).unwrap();
-    let part = region.part(90, 10).unwrap();
+    let part = region.subregion(90, 10).unwrap();
     assert_eq!((part.offset(), part.len()), (5090, 10));
-    refused!(region.part(91, 10), ErrorKind::OutOfBounds(_));
-    refused!(region.part(usize::MAX, 2), ErrorKind::OutOfBounds(_));
-    refused!(part.part(0, 11), ErrorKind::OutOfBounds(_));
+    refused!(region.subregion(91, 10), ErrorKind::OutOfBounds(_));
+    refused!(region.subregion(usize::MAX, 2), ErrorKind::OutOfBounds(_));
+    refused!(part.subregion(0, 11), ErrorKind::OutOfBounds(_));
     refused!(part.copy_from(&[0; 11]), ErrorKind::OutOfBounds(_));
 }
 

@@ -258,7 +258,7 @@ impl<'a> Steps<'a> {
         let returned = self.page.words().allocated.load(Ordering::Acquire);
         let len = ALLOCATED_LEN as u64;
         let ours = self.survivor.segment.alloc(Layout::from_size_align(ALLOCATED_LEN, 8)?)?;
-        let begin = self.survivor.segment.ring()?.begin();
+        let begin = self.survivor.segment.unguarded_ring()?.begin();
         let due = self.survivor.pattern + 25 * 8;
         let right = if returned == 0 { ours == due || ours == due + len } else { ours == due + len };
         if !right || (returned != 0 && returned != due) || begin < ours + len {

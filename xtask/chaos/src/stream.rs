@@ -7,8 +7,7 @@ use crate::record;
 use crate::survivor::Survivor;
 use crate::tally::{Fault, Judge};
 use crate::victim::LABEL;
-use monshm::ring::{Consumer, Producer};
-use monshm::{ErrorKind, Result, rbuf};
+use monshm::{Consumer, ErrorKind, Producer, Result};
 use std::sync::atomic::Ordering;
 
 /// The survivor's side.
@@ -35,12 +34,12 @@ impl Stream {
         let mut buffer = vec![0; record::MAX_LEN];
         if let Some(consumer) = &mut self.consumer {
             loop {
-                match consumer.pop(&mut buffer) {
-                    Ok(found) => {
+                match consumer.try_pop(&mut buffer) {
+                    Ok(Some(found)) => {
                         let len = found.len().min(buffer.len());
                         judge_record(&buffer[..len], self.record_len, &mut self.next, &mut self.may_skip, judge);
                     }
-                    Err(rbuf::Error::Empty { .. }) => return Ok(()),
+                    Ok(None) => return Ok(()),
                     Err(error) => {
                         judge.fault(Fault::Corrupted, error);
                         return Ok(());
@@ -48,7 +47,7 @@ impl Stream {
                 }
             }
         }
-        let ring = survivor.segment.ring()?;
+        let ring = survivor.segment.unguarded_ring()?;
         let record = &mut buffer[..self.record_len];
         loop {
             match ring.read(record) {
@@ -81,12 +80,12 @@ impl Stream {
         let mut record = vec![0; self.record_len];
         record::write(&mut record, self.next);
         let room = match &mut self.producer {
-            Some(producer) => match producer.push(LABEL, &record) {
+            Some(producer) => match producer.try_push(LABEL, &record) {
                 Ok(()) => true,
-                Err(rbuf::Error::Full { .. }) => false,
-                Err(_) => return survivor.segment.ring().map(|_| false),
+                Err(error) if matches!(error.kind(), ErrorKind::NoRoom { .. }) => false,
+                Err(_) => return survivor.segment.unguarded_ring().map(|_| false),
             },
-            None => match survivor.segment.ring()?.append(&record) {
+            None => match survivor.segment.unguarded_ring()?.append(&record) {
                 Ok(()) => true,
                 Err(error) if matches!(error.kind(), ErrorKind::NoRoom { .. }) => false,
                 Err(error) => return Err(error),

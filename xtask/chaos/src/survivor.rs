@@ -145,7 +145,7 @@ impl Survivor {
     }
 
     fn use_all(&self, with_peer: bool) -> Result<()> {
-        let ring = self.segment.ring()?;
+        let ring = self.segment.unguarded_ring()?;
         let mut record = [0; record::MIN_LEN];
         {
             let _guard = self.segment.lock_timeout(LOST_AFTER)?;

@@ -8,8 +8,8 @@ use super::target::Target;
 use super::tested::{DEADLINE, LONG, Tested, marked, on_time, timed};
 use super::usage::{prove, prove_pair};
 use harness::product::SIZE;
+use monshm::Label;
 use monshm::Operation::{Allocate, Attach, Create, Decode, Encode, Lock, Receive, Remove, Ring, Send, Unlock};
-use monshm::rbuf::record::Label;
 use monshm::{AttachOptions, DEFAULT_TIMEOUT, Guard, PreviousHolder, Segment};
 use std::alloc::Layout;
 use std::cell::RefCell;
@@ -312,12 +312,12 @@ fn alloc(test: &Tested) -> Outcome {
 
 fn ring(test: &Tested) -> Outcome {
     let segment = test.join()?;
-    test.attempt(|_| segment.ring().map(drop), |()| Ok(()))
+    test.attempt(|_| segment.unguarded_ring().map(drop), |()| Ok(()))
 }
 
 fn append_read(test: &Tested) -> Outcome {
     let segment = test.join()?;
-    let ring = segment.ring()?;
+    let ring = segment.unguarded_ring()?;
     let guard = segment.lock_timeout(LONG)?;
     let attempted = test.attempt(|_| ring.append(&[5; 16]).map(drop), |()| Ok(()));
     ring.read(&mut [0; 16])?;
@@ -334,10 +334,10 @@ fn claim(test: &Tested) -> Outcome {
 fn push(test: &Tested, timeout: Duration) -> Outcome {
     let segment = test.receive()?;
     let mut producer = segment.producer()?;
-    while producer.push_wait(LABEL, &RECORD, Duration::ZERO).is_ok() {}
+    while producer.push(LABEL, &RECORD, Duration::ZERO).is_ok() {}
     test.meet()?;
     let producer = RefCell::new(producer);
-    let push = || producer.borrow_mut().push_wait(LABEL, &RECORD, timeout);
+    let push = || producer.borrow_mut().push(LABEL, &RECORD, timeout);
     if timeout == DEADLINE {
         test.attempt_once(|_| timed(push), on_time, |_| Ok(()))
     } else {
@@ -350,7 +350,7 @@ fn push_waking(test: &Tested) -> Outcome {
     let producer = RefCell::new(segment.producer()?);
     test.meet()?;
     std::thread::sleep(MEANWHILE);
-    test.attempt(|_| producer.borrow_mut().push_wait(LABEL, &RECORD, LONG), |()| Ok(()))
+    test.attempt(|_| producer.borrow_mut().push(LABEL, &RECORD, LONG), |()| Ok(()))
 }
 
 fn pop_after_fault(other: &Counterpart<'_>) -> Outcome {
@@ -358,7 +358,7 @@ fn pop_after_fault(other: &Counterpart<'_>) -> Outcome {
     other.meet(|| Ok(()))?;
     other.wait_for_fault();
     for _ in 0..2 {
-        consumer.pop_wait(&mut [0; 1000], LONGER)?;
+        consumer.pop(&mut [0; 1000], LONGER)?;
     }
     other.wait_for_end();
     Ok(())
@@ -367,7 +367,7 @@ fn pop_after_fault(other: &Counterpart<'_>) -> Outcome {
 fn pop_woken(other: &Counterpart<'_>) -> Outcome {
     let mut consumer = other.send()?.consumer()?;
     other.meet(|| Ok(()))?;
-    consumer.pop_wait(&mut [0; 1000], LONGER)?;
+    consumer.pop(&mut [0; 1000], LONGER)?;
     other.within("the record came")
 }
 
@@ -385,7 +385,7 @@ fn pop(test: &Tested, timeout: Duration) -> Outcome {
     test.meet()?;
     let pop = || {
         let mut record = [0; RECORD.len()];
-        let found = consumer.borrow_mut().pop_wait(&mut record, timeout)?;
+        let found = consumer.borrow_mut().pop(&mut record, timeout)?;
         Ok(found.len() == RECORD.len() && record == RECORD)
     };
     if timeout == DEADLINE {
@@ -398,7 +398,7 @@ fn push_after_fault(other: &Counterpart<'_>) -> Outcome {
     let mut producer = other.send()?.producer()?;
     other.meet(|| Ok(()))?;
     other.wait_for_fault();
-    producer.push_wait(LABEL, &RECORD, LONGER)?;
+    producer.push(LABEL, &RECORD, LONGER)?;
     other.wait_for_end();
     Ok(())
 }

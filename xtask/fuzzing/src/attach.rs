@@ -9,9 +9,9 @@ use std::alloc::Layout;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use monshm::rbuf::Label;
-use monshm::ring::{Consumer, Producer};
+use monshm::Label;
 use monshm::{BackendKind, Error, ErrorKind, Guard, LockKind, MemoryKind, Segment};
+use monshm::{Consumer, Producer};
 
 use crate::decode::crc32c;
 use crate::input::Input;
@@ -260,7 +260,7 @@ impl<'a> Life<'a> {
             self.guard = None;
             let poisoned = |kind| assert_eq!(kind, Some(ErrorKind::Poisoned));
             poisoned(self.peer.try_lock().err().map(|error| error.kind()));
-            poisoned(self.peer.ring().err().map(|error| error.kind()));
+            poisoned(self.peer.unguarded_ring().err().map(|error| error.kind()));
             poisoned(self.peer.producer().err().map(|error| error.kind()));
             poisoned(self.peer.alloc(Layout::new::<u8>()).err().map(|error| error.kind()));
         }
@@ -326,7 +326,7 @@ impl<'a> Life<'a> {
                 region.copy_to(&mut copy).unwrap();
                 assert!(region.copy_to(&mut vec![0; len + 1]).is_err());
                 assert_eq!(region.atomic_u64(0).is_ok(), len >= 8 && offset % 8 == 0);
-                assert!(region.part(1, len).is_err());
+                assert!(region.subregion(1, len).is_err());
                 if offset >= 2048 {
                     region.copy_from(&copy).unwrap();
                 }
@@ -353,7 +353,7 @@ impl<'a> Life<'a> {
 
     fn locked_ring(&mut self, input: &mut Input<'_>) {
         let peer = self.peer;
-        let Some(ring) = self.note(peer.ring()) else { return };
+        let Some(ring) = self.note(peer.unguarded_ring()) else { return };
         assert!(ring.begin() >= 2048 && ring.begin() < ring.end() && ring.end() == peer.size() as u64);
         assert_eq!(ring.capacity() as u64, ring.end() - ring.begin() - 1);
         let len = usize::from(input.byte()) * 8;
@@ -376,9 +376,9 @@ impl<'a> Life<'a> {
         let Some(producer) = producer else { return };
         let bytes = vec![0xA5; usize::from(input.byte()) * 4];
         let outcome = match input.below(3) {
-            0 => producer.write_wait(&bytes, NO_WAIT),
-            1 => producer.write_all(&bytes, NO_WAIT),
-            _ => producer.push_wait(Label::kind(1), &bytes, NO_WAIT),
+            0 => producer.write(&bytes, NO_WAIT),
+            1 => producer.write_partial(&bytes, NO_WAIT).map(drop),
+            _ => producer.push(Label::kind(1), &bytes, NO_WAIT),
         };
         // What writes nothing asks nobody.
         if !(bytes.is_empty() && outcome.is_ok()) {
@@ -391,13 +391,13 @@ impl<'a> Life<'a> {
         let mut bytes = vec![0; usize::from(input.byte()) * 4];
         let len = bytes.len();
         if input.byte() & 1 == 0 {
-            let read = consumer.read_wait(&mut bytes, NO_WAIT);
+            let read = consumer.read_partial(&mut bytes, NO_WAIT);
             // An end that is over reads nothing, whatever else is wrong with it.
             if !(len == 0 || matches!(read, Ok(0))) {
                 let read = self.note(read);
                 assert!(read.is_none_or(|read| read <= len));
             }
-        } else if let Some(record) = self.note(consumer.pop_wait(&mut bytes, NO_WAIT)) {
+        } else if let Some(record) = self.note(consumer.pop(&mut bytes, NO_WAIT)) {
             assert!(record.len() <= len);
         }
     }

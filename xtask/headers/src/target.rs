@@ -5,8 +5,8 @@
 
 use crate::change::{Change, WORDS, Words};
 use harness::Random;
-use monshm::ring::{Consumer, Producer};
-use monshm::{BackendKind, Error, ErrorKind, LockKind, MemoryKind, Segment, rbuf::Label};
+use monshm::{BackendKind, Error, ErrorKind, Label, LockKind, MemoryKind, Segment};
+use monshm::{Consumer, Producer};
 use monshm_core::layout::Header;
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -179,7 +179,7 @@ impl Target {
             ends.unwrap_or_else(|error| panic!("{error}"))
         });
         if ends.is_none() {
-            segment.ring().unwrap_or_else(|error| panic!("{error}"));
+            segment.unguarded_ring().unwrap_or_else(|error| panic!("{error}"));
         }
         self.image = self.header.read();
         self.handle = Some(Handle { segment, ends });
@@ -296,13 +296,13 @@ impl Target {
                 Ok(())
             }),
             4 => self.judge("region", region(segment, wide)),
-            5 | 6 => self.judge("append", segment.ring().and_then(|ring| ring.append(&[7; CHUNK][..len]))),
-            7 | 8 => self.judge("read", segment.ring().and_then(|ring| ring.read(&mut [0; CHUNK][..len]))),
-            9 => self.judge("len", segment.ring().and_then(|ring| held(&ring))),
+            5 | 6 => self.judge("append", segment.unguarded_ring().and_then(|ring| ring.append(&[7; CHUNK][..len]))),
+            7 | 8 => self.judge("read", segment.unguarded_ring().and_then(|ring| ring.read(&mut [0; CHUNK][..len]))),
+            9 => self.judge("len", segment.unguarded_ring().and_then(|ring| held(&ring))),
             10 => self.claim(&mut handle),
             _ => match ends {
                 Some((producer, consumer)) => self.at_ends(choice, producer, consumer, len),
-                None => self.judge("skip", segment.ring().and_then(|ring| ring.skip(len))),
+                None => self.judge("skip", segment.unguarded_ring().and_then(|ring| ring.skip(len))),
             },
         }
         if self.poisoned {
@@ -337,7 +337,7 @@ impl Target {
             Ok(())
         });
         // An end that a word declares taken by the living stays so: go on with a handle that has both.
-        self.poisoned |= handle.ends.is_none() && handle.segment.ring().is_err();
+        self.poisoned |= handle.ends.is_none() && handle.segment.unguarded_ring().is_err();
     }
 
     fn at_ends(&mut self, choice: u64, producer: &mut Producer, consumer: &mut Consumer, len: usize) {
@@ -345,15 +345,15 @@ impl Target {
         // Bytes or records: a handle's ring is for one of them.
         let records = if self.answers.attached & 2 == 0 { 0 } else { 8 };
         match choice >> 4 & 7 | records {
-            0 | 1 => self.judge("write", producer.write_wait(&[5; CHUNK][..len], Duration::ZERO)),
-            2 | 3 => self.judge("write_all", producer.write_all(&[5; CHUNK][..len], Duration::ZERO)),
+            0 | 1 => self.judge("write", producer.write(&[5; CHUNK][..len], Duration::ZERO)),
+            2 | 3 => self.judge("write_partial", producer.write_partial(&[5; CHUNK][..len], Duration::ZERO).map(drop)),
             8..12 => {
-                self.judge("push", producer.push_wait(Label::kind(1), &[5; CHUNK][..len], Duration::ZERO));
+                self.judge("push", producer.push(Label::kind(1), &[5; CHUNK][..len], Duration::ZERO));
             }
-            12.. => self.judge("pop", consumer.pop_wait(&mut bytes, Duration::ZERO).map(drop)),
+            12.. => self.judge("pop", consumer.pop(&mut bytes, Duration::ZERO).map(drop)),
             _ => {
-                let read = consumer.read_wait(&mut bytes[..len], Duration::ZERO);
-                self.judge("read_wait", read.map(|read| assert!(read <= len)));
+                let read = consumer.read_partial(&mut bytes[..len], Duration::ZERO);
+                self.judge("read_partial", read.map(|read| assert!(read <= len)));
             }
         }
     }

@@ -6,8 +6,8 @@ use crate::attack::Done;
 use crate::guarded::Guarded;
 use crate::raw::HEADER_LEN;
 use crate::victim::{AT_ONCE, Answers, Victim};
+use monshm::Label;
 use monshm::Segment;
-use monshm::rbuf::Label;
 use std::alloc::Layout;
 use std::time::Duration;
 
@@ -38,18 +38,18 @@ pub(crate) fn use_all(victim: &mut Victim<'_>, segment: &Segment, disturbed: boo
     // What the locked use left is not of whole records.
     let records = ["Ok", "NoRoom", "Closed", "TimedOut", "Corrupt", "Poisoned", "MixedRing"];
     if let Some(mut producer) = victim.call("producer", AT_ONCE, claims, || segment.producer()) {
-        victim.call("write_wait", WAIT, moves, || producer.write_wait(&bytes.bytes()[..80], WAIT));
+        victim.call("write", WAIT, moves, || producer.write(&bytes.bytes()[..80], WAIT));
     }
     if let Some(mut consumer) = victim.call("consumer", AT_ONCE, claims, || segment.consumer()) {
-        victim.call("read_wait", WAIT, moves, || consumer.read_wait(bytes.bytes(), WAIT));
+        victim.call("read_partial", WAIT, moves, || consumer.read_partial(bytes.bytes(), WAIT));
         if disturbed {
-            victim.call("pop_wait", WAIT, &records, || consumer.pop_wait(bytes.bytes(), WAIT));
+            victim.call("pop", WAIT, &records, || consumer.pop(bytes.bytes(), WAIT));
         }
     }
     if disturbed {
         if let Some(mut producer) = victim.call("producer", AT_ONCE, claims, || segment.producer()) {
             let record = &bytes.bytes()[..33];
-            victim.call("push_wait", WAIT, &records, || producer.push_wait(Label::kind(1), record, WAIT));
+            victim.call("push", WAIT, &records, || producer.push(Label::kind(1), record, WAIT));
         }
     }
     victim.check_guards(&bytes);
@@ -61,7 +61,7 @@ pub(crate) fn use_locked_ring(victim: &mut Victim<'_>, segment: &Segment, distur
     let or = |all: &'static [&'static str]| if disturbed { all } else { &all[..1] };
     let broken = or(&["Ok", "Corrupt", "Poisoned"]);
     // A claim that is edited in looks like a lock-free end in use.
-    let Some(ring) = victim.call("ring", AT_ONCE, broken, || segment.ring()) else { return Ok(()) };
+    let Some(ring) = victim.call("ring", AT_ONCE, broken, || segment.unguarded_ring()) else { return Ok(()) };
     let mut bytes = Guarded::new(200)?;
     let puts = or(&["Ok", "NoRoom", "Claimed", "Corrupt", "Poisoned"]);
     let takes = or(&["Ok", "NoData", "Claimed", "Corrupt", "Poisoned"]);
@@ -84,10 +84,10 @@ pub(crate) fn use_lost(victim: &mut Victim<'_>, segment: &Segment) -> Done {
     victim.unlock(guard, &["Ok", "Corrupt", "MemoryLost"]);
     let mut bytes = Guarded::new(400)?;
     victim.call("alloc", AT_ONCE, &any, || segment.alloc(Layout::new::<u64>()));
-    victim.call("append", AT_ONCE, &any, || segment.ring()?.append(bytes.bytes()));
-    victim.call("read", AT_ONCE, &any, || segment.ring()?.read(bytes.bytes()));
-    victim.call("write_wait", WAIT, &any, || segment.producer()?.write_wait(bytes.bytes(), WAIT));
-    victim.call("read_wait", WAIT, &any, || segment.consumer()?.read_wait(bytes.bytes(), WAIT));
+    victim.call("append", AT_ONCE, &any, || segment.unguarded_ring()?.append(bytes.bytes()));
+    victim.call("read", AT_ONCE, &any, || segment.unguarded_ring()?.read(bytes.bytes()));
+    victim.call("write", WAIT, &any, || segment.producer()?.write(bytes.bytes(), WAIT));
+    victim.call("read_partial", WAIT, &any, || segment.consumer()?.read_partial(bytes.bytes(), WAIT));
     let end = segment.size() as u64;
     let last = ["Ok", "Poisoned", "MemoryLost"];
     victim.call("copy", AT_ONCE, &last, || segment.region(end - 400, 400)?.copy_to(bytes.bytes()));

@@ -12,8 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use monshm::ring::{Consumer, Producer};
-use monshm::{AttachOptions, DEFAULT_TIMEOUT, Error, Guard, PeerCreds, Segment};
+use monshm::{AttachOptions, Consumer, DEFAULT_TIMEOUT, Error, Guard, PeerCreds, Producer, Segment};
 
 use harness::process::Outcome;
 use harness::{Census, Link, users};
@@ -225,13 +224,13 @@ fn with_segment(owned: &mut Possessions, segment: &Segment, words: &[&str]) -> R
             segment.region(number(words[1]), bytes.len())?.copy_to(&mut bytes)?;
             Ok(to_hex(&bytes))
         }
-        "append" => segment.ring()?.append(&from_hex(words[1])).map(|()| String::new()),
+        "append" => segment.unguarded_ring()?.append(&from_hex(words[1])).map(|()| String::new()),
         "read" => {
             let mut bytes = vec![0; number(words[1])];
-            segment.ring()?.read(&mut bytes)?;
+            segment.unguarded_ring()?.read(&mut bytes)?;
             Ok(to_hex(&bytes))
         }
-        "len" => Ok(segment.ring()?.len()?.to_string()),
+        "len" => Ok(segment.unguarded_ring()?.len()?.to_string()),
         "claim" if words[1] == "producer" => {
             owned.producer = Some(segment.producer()?);
             Ok(String::new())
@@ -247,8 +246,8 @@ fn with_segment(owned: &mut Possessions, segment: &Segment, words: &[&str]) -> R
         }
         "write" => {
             let producer = owned.producer.as_mut().unwrap();
-            producer.write_all(&from_hex(words[1]), Duration::from_millis(number(words[2])))?;
-            Ok(String::new())
+            stream::write_whole(producer, &from_hex(words[1]), Duration::from_millis(number(words[2])))
+                .map(|()| String::new())
         }
         "produce" => {
             let sum = stream::produce(&mut segment.producer()?, number(words[1]))?;
@@ -259,7 +258,7 @@ fn with_segment(owned: &mut Possessions, segment: &Segment, words: &[&str]) -> R
             Ok(format!("{count} {sum}"))
         }
         "count" => count(segment, number(words[1]), number(words[2]), number(words[3])),
-        "fork" => Ok(forked(segment, words[1])),
+        "fork" => Ok(forked(segment, owned, words[1])),
         order => panic!("no such order: {order}"),
     }
 }
@@ -288,7 +287,7 @@ pub(crate) fn add_one(number: &AtomicU64) {
 }
 
 /// What a forked child finds when it uses its parent's handle; `linger` gives the pid of a child that stays.
-fn forked(segment: &Segment, what: &str) -> String {
+fn forked(segment: &Segment, owned: &mut Possessions, what: &str) -> String {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     // SAFETY: this process has one thread, so the child is a whole copy of it; it leaves by `_exit` and touches nothing
     // of the parent's but what the test asks for.
@@ -298,6 +297,12 @@ fn forked(segment: &Segment, what: &str) -> String {
         let found = match what {
             "lock" => format!("{:?}", segment.lock().map(drop).map_err(|error| error.kind())),
             "all" => all_calls(segment),
+            "endpoints" => {
+                let found = endpoint_calls(owned.producer.as_mut().unwrap(), owned.consumer.as_mut().unwrap());
+                owned.producer = None;
+                owned.consumer = None;
+                found
+            }
             "drop" => {
                 // SAFETY: the parent's value is not touched: this is the child's copy, which is not used again.
                 drop(unsafe { std::ptr::read(segment) });
@@ -339,11 +344,51 @@ fn all_calls(segment: &Segment) -> String {
         ("encode", kind(segment.encode().map(drop))),
         ("alloc", kind(segment.alloc(Layout::new::<u64>()).map(drop))),
         ("region", kind(segment.region(0, 8).map(drop))),
-        ("ring", kind(segment.ring().map(drop))),
+        ("ring", kind(segment.unguarded_ring().map(drop))),
         ("producer", kind(segment.producer().map(drop))),
         ("consumer", kind(segment.consumer().map(drop))),
     ];
     calls.iter().map(|(call, kind)| format!("{call}={kind} ")).collect()
+}
+
+/// The error kind of each call on endpoints, by name.
+fn endpoint_calls(producer: &mut Producer, consumer: &mut Consumer) -> String {
+    use monshm::Label;
+    let (label, wait) = (Label::kind(1), Duration::from_millis(1));
+    let mut calls: Vec<(&str, Result<(), Error>)> = vec![
+        ("write", producer.write(b"12345678", wait)),
+        ("try_write", producer.try_write(b"12345678")),
+        ("write_partial", producer.write_partial(b"12345678", wait).map(drop)),
+        ("try_write_partial", producer.try_write_partial(b"12345678").map(drop)),
+        ("write_or_drop", producer.write_or_drop(b"12345678").map(drop)),
+        ("push", producer.push(label, b"1", wait)),
+        ("try_push", producer.try_push(label, b"1")),
+        ("push_checked", producer.push_checked(label, b"1", wait)),
+        ("push_or_drop", producer.push_or_drop(label, b"1").map(drop)),
+        ("write batch", producer.batch().map(drop)),
+        ("reserve", producer.reserve(8, wait).map(drop)),
+        ("reserve_record", producer.reserve_record(label, 8, wait).map(drop)),
+        ("room", producer.available().map(drop)),
+    ];
+    calls.extend([
+        ("read", consumer.read(&mut [0; 8], wait)),
+        ("try_read", consumer.try_read(&mut [0; 8])),
+        ("read_partial", consumer.read_partial(&mut [0; 8], wait).map(drop)),
+        ("try_read_partial", consumer.try_read_partial(&mut [0; 8]).map(drop)),
+        ("skip", consumer.skip(8)),
+        ("pop", consumer.pop(&mut [0; 8], wait).map(drop)),
+        ("try_pop", consumer.try_pop(&mut [0; 8]).map(drop)),
+        ("peek_record", consumer.peek_record().map(drop)),
+        ("skip_record", consumer.skip_record().map(drop)),
+        ("read batch", consumer.batch().map(drop)),
+        ("peek", consumer.peek().map(drop)),
+        ("take_drops", consumer.take_drops().map(drop)),
+        ("data", consumer.available().map(drop)),
+    ]);
+    let kind = |outcome: &Result<(), Error>| {
+        outcome.as_ref().map_or_else(|error| format!("{:?}", error.kind()), |()| "Ok".into())
+    };
+    calls.iter().map(|(call, outcome)| format!("{}={} ", call.replace(' ', "_"), kind(outcome))).collect()
 }
 
 fn abstract_address(name: &str) -> SocketAddr {

@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use monshm::Error;
-use monshm::ring::{Consumer, Producer};
+use monshm::{Consumer, Error, Producer};
 
 /// How long one call may wait. Nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,11 +28,20 @@ pub(crate) fn produce(producer: &mut Producer, count: u64) -> Result<u64, Error>
     while place < count {
         let len = (1 + place % 997).min(count - place);
         let bytes: Vec<u8> = (place..place + len).map(byte_at).collect();
-        producer.write_all(&bytes, PATIENCE)?;
+        write_whole(producer, &bytes, PATIENCE)?;
         sum = checksum(sum, &bytes);
         place += len;
     }
     Ok(sum)
+}
+
+/// Writes all of `bytes`, in parts.
+pub(crate) fn write_whole(producer: &mut Producer, bytes: &[u8], timeout: Duration) -> Result<(), Error> {
+    let mut done = 0;
+    while done < bytes.len() {
+        done += producer.write_partial(&bytes[done..], timeout)?;
+    }
+    Ok(())
 }
 
 /// Reads until the other end closes; gives the count and the checksum of what came.
@@ -42,7 +50,7 @@ pub(crate) fn consume(consumer: &mut Consumer) -> Result<(u64, u64), Error> {
     let mut count = 0;
     let mut bytes = [0; 1021];
     loop {
-        let len = consumer.read_wait(&mut bytes, PATIENCE)?;
+        let len = consumer.read_partial(&mut bytes, PATIENCE)?;
         if len == 0 {
             return Ok((count, sum));
         }

@@ -1,15 +1,13 @@
 //! monshm between two processes, as its users have it: a sealed memfd, handed over a socket, with a ring of exactly the
 //! length that the plan says. Bytes, batches of them, records, and the locked ring.
 //!
-//! Polled uses are the engine's calls, blocking ones those of the facade that wait (they look again for some tens of
-//! microseconds before they sleep).
+//! Polled uses are the calls that never wait; blocking ones try again for some tens of microseconds before they sleep.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use monshm::ring::{self, Consumer, Producer};
-use monshm::{DEFAULT_TIMEOUT, ErrorKind, Segment};
-use monshm_rbuf::{Error as Engine, Label, ReadBatch, Shared, WriteBatch};
+use monshm::ring::{ReadBatch, WriteBatch};
+use monshm::{Consumer, DEFAULT_TIMEOUT, ErrorKind, Label, Producer, Segment};
 
 use super::{Mode, Plan, Receiver, Sender, Side, Transport};
 
@@ -43,7 +41,8 @@ impl Link {
             Side::Second => Segment::receive(&self.ends.1, size, DEFAULT_TIMEOUT),
         };
         let segment = opened.map_err(|error| error.to_string())?;
-        let ring_len = segment.ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;
+        let ring_len =
+            segment.unguarded_ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;
         assert_eq!(ring_len as usize, self.ring_len, "a ring of another length");
         Ok(segment)
     }
@@ -67,10 +66,10 @@ fn fits(message_len: usize, overhead: usize, plan: &Plan) -> Result<(), String> 
 
 /// Whether it went through; false when it would have had to wait.
 #[inline(always)]
-fn now(outcome: Result<(), Engine>) -> bool {
+fn now(outcome: monshm::Result<()>) -> bool {
     match outcome {
         Ok(()) => true,
-        Err(Engine::Full { .. } | Engine::Empty { .. }) => false,
+        Err(error) if matches!(error.kind(), ErrorKind::NoRoom { .. } | ErrorKind::NoData { .. }) => false,
         Err(error) => panic!("{error}"),
     }
 }
@@ -106,9 +105,9 @@ impl<const N: usize> Sender<N> for End<Producer> {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
         match self.mode {
-            Mode::Polled => now(self.end.write(message)),
+            Mode::Polled => now(self.end.try_write(message)),
             Mode::Blocking => {
-                self.end.write_wait(message, TIMEOUT).expect("room comes");
+                self.end.write(message, TIMEOUT).expect("room comes");
                 true
             }
         }
@@ -119,11 +118,12 @@ impl<const N: usize> Receiver<N> for End<Consumer> {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         match self.mode {
-            Mode::Polled => now(self.end.read(message)),
+            // The other side writes whole messages: a part of one is never there.
+            Mode::Polled => self.end.try_read_partial(message).expect("an honest ring") == N,
             Mode::Blocking => {
                 let mut done = 0;
                 while done < N {
-                    match self.end.read_wait(&mut message[done..], TIMEOUT).expect("data comes") {
+                    match self.end.read_partial(&mut message[done..], TIMEOUT).expect("data comes") {
                         0 => panic!("the producer has closed"),
                         read => done += read,
                     }
@@ -162,9 +162,9 @@ impl<const N: usize> Sender<N> for RecordEnd<Producer> {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
         match self.0.mode {
-            Mode::Polled => now(self.0.end.push(Label::kind(1), message)),
+            Mode::Polled => now(self.0.end.try_push(Label::kind(1), message)),
             Mode::Blocking => {
-                self.0.end.push_wait(Label::kind(1), message, TIMEOUT).expect("room comes");
+                self.0.end.push(Label::kind(1), message, TIMEOUT).expect("room comes");
                 true
             }
         }
@@ -175,12 +175,11 @@ impl<const N: usize> Receiver<N> for RecordEnd<Consumer> {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         let record = match self.0.mode {
-            Mode::Polled => match self.0.end.pop(message) {
-                Ok(record) => record,
-                Err(Engine::Empty { .. }) => return false,
-                Err(error) => panic!("{error}"),
+            Mode::Polled => match self.0.end.try_pop(message).expect("an honest ring") {
+                Some(record) => record,
+                None => return false,
             },
-            Mode::Blocking => self.0.end.pop_wait(message, TIMEOUT).expect("a record comes"),
+            Mode::Blocking => self.0.end.pop(message, TIMEOUT).expect("a record comes"),
         };
         assert_eq!(record.len(), N, "a record of another length");
         true
@@ -215,8 +214,8 @@ fn leak<T>(end: T) -> &'static mut T {
 }
 
 impl<const N: usize> Transport<N> for Batches {
-    type Sender = Batch<WriteBatch<'static, Shared<ring::End>>>;
-    type Receiver = Batch<ReadBatch<'static, Shared<ring::End>>>;
+    type Sender = Batch<WriteBatch<'static>>;
+    type Receiver = Batch<ReadBatch<'static>>;
 
     fn make(plan: &Plan) -> Result<Self, String> {
         plan.polled_only("a batch")?;
@@ -225,35 +224,35 @@ impl<const N: usize> Transport<N> for Batches {
     }
 
     fn sender(self, side: Side) -> Result<Self::Sender, String> {
-        Ok(Batch::new(leak(self.0.producer(side)?).batch()))
+        Ok(Batch::new(leak(self.0.producer(side)?).batch().map_err(|error| error.to_string())?))
     }
 
     fn receiver(self, side: Side) -> Result<Self::Receiver, String> {
-        Ok(Batch::new(leak(self.0.consumer(side)?).batch()))
+        Ok(Batch::new(leak(self.0.consumer(side)?).batch().map_err(|error| error.to_string())?))
     }
 }
 
-impl<const N: usize> Sender<N> for Batch<WriteBatch<'static, Shared<ring::End>>> {
+impl<const N: usize> Sender<N> for Batch<WriteBatch<'static>> {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
-        let sent = now(self.batch.write(message));
+        let sent = now(self.batch.try_write(message));
         if sent && self.step() {
-            self.batch.publish();
+            self.batch.publish().expect("an honest ring");
         }
         sent
     }
 
     fn flush(&mut self) {
-        self.batch.publish();
+        self.batch.publish().expect("an honest ring");
     }
 }
 
-impl<const N: usize> Receiver<N> for Batch<ReadBatch<'static, Shared<ring::End>>> {
+impl<const N: usize> Receiver<N> for Batch<ReadBatch<'static>> {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
-        let received = now(self.batch.read(message));
+        let received = now(self.batch.try_read(message));
         if received && self.step() {
-            self.batch.release();
+            self.batch.release().expect("an honest ring");
         }
         received
     }
@@ -281,21 +280,11 @@ impl<const N: usize> Transport<N> for Locked {
     }
 }
 
-/// As `now`, of a call of the facade.
-#[inline(always)]
-fn now_locked(outcome: monshm::Result<()>) -> bool {
-    match outcome {
-        Ok(()) => true,
-        Err(error) if matches!(error.kind(), ErrorKind::NoRoom { .. } | ErrorKind::NoData { .. }) => false,
-        Err(error) => panic!("{error}"),
-    }
-}
-
 impl<const N: usize> Sender<N> for Segment {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
         let _guard = self.lock().expect("the lock");
-        now_locked(self.ring().and_then(|ring| ring.append(message)))
+        now(self.unguarded_ring().and_then(|ring| ring.append(message)))
     }
 }
 
@@ -303,6 +292,6 @@ impl<const N: usize> Receiver<N> for Segment {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         let _guard = self.lock().expect("the lock");
-        now_locked(self.ring().and_then(|ring| ring.read(message)))
+        now(self.unguarded_ring().and_then(|ring| ring.read(message)))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{LABEL, TIMEOUT, Victim, WHO};
 use crate::{Outcome, record};
-use monshm::{ErrorKind, Segment, rbuf};
+use monshm::{ErrorKind, Segment};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ impl Victim {
 
     /// Appends records under the lock, without end.
     pub(super) fn append(&self, segment: &Segment) -> Outcome {
-        let ring = segment.ring()?;
+        let ring = segment.unguarded_ring()?;
         self.records(true, |record, begin| {
             let guard = segment.lock_timeout(TIMEOUT)?;
             begin();
@@ -78,7 +78,7 @@ impl Victim {
 
     /// Reads records under the lock, without end.
     pub(super) fn read(&self, segment: &Segment) -> Outcome {
-        let ring = segment.ring()?;
+        let ring = segment.unguarded_ring()?;
         self.records(false, |record, begin| {
             let guard = segment.lock_timeout(TIMEOUT)?;
             begin();
@@ -97,9 +97,9 @@ impl Victim {
         let mut producer = segment.producer()?;
         self.records(true, |record, begin| {
             begin();
-            match producer.push(LABEL, record) {
+            match producer.try_push(LABEL, record) {
                 Ok(()) => Ok(true),
-                Err(rbuf::Error::Full { .. }) => Ok(false),
+                Err(error) if matches!(error.kind(), ErrorKind::NoRoom { .. }) => Ok(false),
                 Err(error) => Err(error.into()),
             }
         })
@@ -110,10 +110,10 @@ impl Victim {
         let mut consumer = segment.consumer()?;
         self.records(false, |record, begin| {
             begin();
-            match consumer.pop(record) {
-                Ok(found) if found.len() == record.len() => Ok(true),
-                Ok(found) => Err(format!("a record of {} bytes", found.len()).into()),
-                Err(rbuf::Error::Empty { .. }) => Ok(false),
+            match consumer.try_pop(record) {
+                Ok(Some(found)) if found.len() == record.len() => Ok(true),
+                Ok(Some(found)) => Err(format!("a record of {} bytes", found.len()).into()),
+                Ok(None) => Ok(false),
                 Err(error) => Err(error.into()),
             }
         })

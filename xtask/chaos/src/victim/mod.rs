@@ -11,7 +11,7 @@ use crate::progress::{Progress, Words, phase};
 use crate::record;
 use harness::product::SIZE;
 use harness::{CELLS, Cell, Link, trace};
-use monshm::{DEFAULT_TIMEOUT, Segment, rbuf};
+use monshm::{DEFAULT_TIMEOUT, Label, Segment};
 use std::alloc::Layout;
 use std::error::Error;
 use std::os::fd::OwnedFd;
@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const ALLOCATED_LEN: usize = 136;
 
 /// The kind of every record here.
-pub(crate) const LABEL: rbuf::record::Label = rbuf::record::Label::kind(1);
+pub(crate) const LABEL: Label = Label::kind(1);
 
 /// The victim's role: one message names the operation, and brings the page and a socket.
 pub(crate) fn serve(link: &Link) -> Outcome {
@@ -128,16 +128,16 @@ const WORKS: [(&str, fn(&Victim, &Segment) -> Outcome); 20] = [
         Ok(())
     }),
     ("freeze", |victim, segment| {
-        victim.marked(|| segment.ring())?;
+        victim.marked(|| segment.unguarded_ring())?;
         Ok(())
     }),
     ("append", |victim, segment| {
-        let ring = segment.ring()?;
+        let ring = segment.unguarded_ring()?;
         let _guard = segment.lock()?;
         victim.once(true, |record| ring.append(record))
     }),
     ("read", |victim, segment| {
-        let ring = segment.ring()?;
+        let ring = segment.unguarded_ring()?;
         let _guard = segment.lock()?;
         victim.once(false, |record| ring.read(record))
     }),
@@ -147,11 +147,11 @@ const WORKS: [(&str, fn(&Victim, &Segment) -> Outcome); 20] = [
     }),
     ("push", |victim, segment| {
         let mut producer = segment.producer()?;
-        victim.once(true, |record| producer.push(LABEL, record))
+        victim.once(true, |record| producer.try_push(LABEL, record))
     }),
     ("pop", |victim, segment| {
         let mut consumer = segment.consumer()?;
-        victim.once(false, |record| consumer.pop(record).map(drop))
+        victim.once(false, |record| consumer.try_pop(record).map(drop))
     }),
 ];
 

@@ -33,7 +33,7 @@ fn edited_victim(victim: &mut Victim<'_>) -> Done {
         for (_, answers) in ENDS {
             let segment = victim.join()?;
             if used {
-                segment.ring()?;
+                segment.unguarded_ring()?;
             }
             victim.let_attack()?;
             fill(victim, &segment, 100, answers);
@@ -89,7 +89,7 @@ fn filled_victim(victim: &mut Victim<'_>) -> Done {
     victim.check(segment.size() == size, "the segment has the size that it was made with");
     fill(victim, &segment, 4096, &["NoRoom"]);
     let guard = victim.lock(&segment, SHORT, &["Clean"]);
-    let ring = segment.ring()?;
+    let ring = segment.unguarded_ring()?;
     victim.call("append", AT_ONCE, &["NoRoom"], || ring.append(&[1; 64]));
     victim.call("skip", AT_ONCE, &["Ok"], || ring.skip(64));
     victim.call("append", AT_ONCE, &["Ok"], || ring.append(&[1; 64]));
@@ -103,7 +103,7 @@ fn filled_attacker(process: &mut Process) -> Done {
     while segment.alloc(Layout::new::<[u8; 64]>()).is_ok() {}
     {
         let _guard = segment.lock()?;
-        let ring = segment.ring()?;
+        let ring = segment.unguarded_ring()?;
         while segment.alloc(Layout::new::<u8>()).is_ok() {}
         ring.append(&vec![0xaa; ring.avail()?])?;
     }

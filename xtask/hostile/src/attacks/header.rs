@@ -84,7 +84,7 @@ fn late_victim(victim: &mut Victim<'_>, used: bool) -> Done {
         let segment = victim.join()?;
         if used {
             segment.alloc(Layout::new::<u64>())?;
-            segment.ring()?.append(b"before the attack")?;
+            segment.unguarded_ring()?.append(b"before the attack")?;
         }
         victim.let_attack()?;
         use_all(victim, &segment, is_read_later(FIELDS[index]))?;
@@ -103,7 +103,7 @@ fn whole_victim(victim: &mut Victim<'_>) -> Done {
     for number in 0..WHOLE {
         let segment = victim.join()?;
         if number % 2 == 0 {
-            segment.ring()?.append(b"before the attack")?;
+            segment.unguarded_ring()?.append(b"before the attack")?;
         }
         victim.let_attack()?;
         let any = ["Clean", "OwnerDied", "TimedOut", "Corrupt", "Poisoned"];

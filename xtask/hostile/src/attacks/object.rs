@@ -236,7 +236,7 @@ fn punch_victim(victim: &mut Victim<'_>) -> Done {
         for used in [false, true] {
             let segment = victim.join()?;
             if used {
-                segment.ring()?.append(b"before the attack")?;
+                segment.unguarded_ring()?.append(b"before the attack")?;
             }
             victim.let_attack()?;
             use_all(victim, &segment, true)?;
@@ -272,7 +272,7 @@ fn truncated_victim(victim: &mut Victim<'_>) -> Done {
             victim.case(format!("to {cut} bytes, ring used: {used}"));
             let segment = victim.join()?;
             if used {
-                segment.ring()?.append(b"before the attack")?;
+                segment.unguarded_ring()?.append(b"before the attack")?;
             }
             victim.let_attack()?;
             use_lost(victim, &segment)?;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::raw::{BEGIN, TAIL};
-use monshm::rbuf::Label;
+use monshm::Label;
 
 attacks! {
     "records/headers" (Untrusted, BOTH): "publishes record headers that cannot be" => headers_victim, headers_attacker;
@@ -54,7 +54,7 @@ fn headers_victim(victim: &mut Victim<'_>) -> Done {
     for (name, at, _, _, answers) in CASES {
         victim.case(*name);
         let segment = victim.join()?;
-        let ring = segment.ring()?;
+        let ring = segment.unguarded_ring()?;
         if *at == At::End {
             let count = (ring.end() - ring.begin() - 16) as usize;
             ring.append(&vec![0; count])?;
@@ -63,7 +63,7 @@ fn headers_victim(victim: &mut Victim<'_>) -> Done {
         let mut bytes = Guarded::new(256)?;
         let mut consumer = victim.consumer(&segment)?;
         victim.let_attack()?;
-        let popped = victim.call("pop_wait", WAIT, answers, || consumer.pop_wait(bytes.bytes(), WAIT));
+        let popped = victim.call("pop", WAIT, answers, || consumer.pop(bytes.bytes(), WAIT));
         victim.check(popped.is_none_or(|record| record.len() <= 256), "a record fits its buffer");
         victim.check_poisoned(&segment, *answers == ["Corrupt"]);
         victim.check_guards(&bytes);
@@ -90,13 +90,13 @@ fn padding_victim(victim: &mut Victim<'_>) -> Done {
     let begin = Instant::now();
     while begin.elapsed() < FLOOD {
         let segment = victim.join()?;
-        segment.ring()?;
+        segment.unguarded_ring()?;
         let mut bytes = Guarded::new(64)?;
         let mut consumer = victim.consumer(&segment)?;
         victim.let_attack()?;
         for _ in 0..4 {
             let any = ["TimedOut", "Corrupt", "Poisoned"];
-            victim.call("pop_wait", DEADLINE, &any, || consumer.pop_wait(bytes.bytes(), DEADLINE));
+            victim.call("pop", DEADLINE, &any, || consumer.pop(bytes.bytes(), DEADLINE));
         }
         victim.check_guards(&bytes);
         victim.signal()?;
@@ -124,13 +124,13 @@ fn race(victim: &mut Victim<'_>, len: usize, allowed: &Answers) -> Done {
     let begin = Instant::now();
     while begin.elapsed() < FLOOD {
         let segment = victim.join()?;
-        segment.ring()?;
+        segment.unguarded_ring()?;
         let mut bytes = Guarded::new(len)?;
         let mut consumer = victim.consumer(&segment)?;
         victim.let_attack()?;
         let part = Instant::now();
         while part.elapsed() < FLOOD / 4 && segment.region(0, 1).is_ok() {
-            let popped = victim.call("pop_wait", WAIT, allowed, || consumer.pop_wait(bytes.bytes(), WAIT));
+            let popped = victim.call("pop", WAIT, allowed, || consumer.pop(bytes.bytes(), WAIT));
             if popped.is_some_and(|record| record.len() > len) {
                 victim.fault("a record is longer than the buffer that it was copied to");
             }
@@ -168,7 +168,7 @@ fn flood_attacker(process: &mut Process) -> Done {
         while !process.is_signalled() {
             for len in [longest.len(), 0, 1, longest.len() / 2] {
                 // A ring that is full is as good a flood.
-                let _ = producer.push(Label::kind(3), &longest[..len]);
+                let _ = producer.try_push(Label::kind(3), &longest[..len]);
             }
         }
         drop(producer);

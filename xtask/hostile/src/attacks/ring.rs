@@ -69,17 +69,17 @@ fn tail_victim(victim: &mut Victim<'_>) -> Done {
         victim.case(*name);
         let segment = victim.join()?;
         let mut bytes = Guarded::new(4096)?;
-        segment.ring()?;
+        segment.unguarded_ring()?;
         let mut consumer = victim.consumer(&segment)?;
         victim.let_attack()?;
-        victim.call("read_wait", WAIT, &["Ok"], || consumer.read_wait(&mut bytes.bytes()[..16], WAIT));
+        victim.call("read_partial", WAIT, &["Ok"], || consumer.read_partial(&mut bytes.bytes()[..16], WAIT));
         victim.let_attack()?;
         // What it knows of already may be read without a look at the index; then comes the edited one.
         let known = consumer.available();
         victim.note(if known.is_ok() { "looked" } else { "refused at once" });
         let any = ["Ok", "TimedOut", "Corrupt", "Poisoned"];
         for _ in 0..3 {
-            if victim.call("read_wait", WAIT, &any, || consumer.read_wait(bytes.bytes(), WAIT)).is_none() {
+            if victim.call("read_partial", WAIT, &any, || consumer.read_partial(bytes.bytes(), WAIT)).is_none() {
                 break;
             }
         }
@@ -95,13 +95,15 @@ fn head_victim(victim: &mut Victim<'_>) -> Done {
         victim.case(*name);
         let segment = victim.join()?;
         let mut bytes = Guarded::new(4096)?;
-        segment.ring()?;
+        segment.unguarded_ring()?;
         let mut producer = victim.producer(&segment)?;
-        while producer.write_partial(bytes.bytes()).map_err(|error| format!("an honest ring answered {error}"))? != 0 {}
+        while producer.try_write_partial(bytes.bytes()).map_err(|error| format!("an honest ring answered {error}"))?
+            != 0
+        {}
         victim.let_attack()?;
-        victim.call("write_wait", WAIT, &["Ok"], || producer.write_wait(&bytes.bytes()[..32], WAIT));
+        victim.call("write", WAIT, &["Ok"], || producer.write(&bytes.bytes()[..32], WAIT));
         victim.let_attack()?;
-        victim.call("write_wait", WAIT, answers, || producer.write_wait(&bytes.bytes()[..64], WAIT));
+        victim.call("write", WAIT, answers, || producer.write(&bytes.bytes()[..64], WAIT));
         victim.check_poisoned(&segment, *answers == ["Corrupt"]);
         victim.check_guards(&bytes);
     }
@@ -124,11 +126,11 @@ fn locked_victim(victim: &mut Victim<'_>) -> Done {
     for (head, tail, corrupt) in PAIRS {
         victim.case(format!("head {head}, tail {tail}"));
         let segment = victim.join()?;
-        segment.ring()?.append(&[1; 100])?;
+        segment.unguarded_ring()?.append(&[1; 100])?;
         victim.let_attack()?;
         let mut bytes = Guarded::new(64)?;
         let guard = victim.lock(&segment, SHORT, &["Clean"]);
-        let Some(ring) = victim.call("ring", AT_ONCE, &["Ok"], || segment.ring()) else { return Ok(()) };
+        let Some(ring) = victim.call("ring", AT_ONCE, &["Ok"], || segment.unguarded_ring()) else { return Ok(()) };
         let or = |honest: &'static Answers, then: &'static Answers| if *corrupt { then } else { honest };
         victim.call("read", AT_ONCE, or(&["Ok", "NoData"], &["Corrupt"]), || ring.read(bytes.bytes()));
         victim.call("append", AT_ONCE, or(&["Ok", "NoRoom"], &["Poisoned"]), || ring.append(bytes.bytes()));
@@ -158,7 +160,7 @@ fn race(victim: &mut Victim<'_>) -> Done {
     let begin = Instant::now();
     while begin.elapsed() < RACE {
         let segment = victim.join()?;
-        segment.ring()?;
+        segment.unguarded_ring()?;
         victim.let_attack()?;
         for _ in 0..20 {
             use_all(victim, &segment, true)?;

@@ -1,7 +1,7 @@
 //! A peer that stops for ever, by SIGSTOP, while it holds something that the victim wants.
 
 use super::*;
-use monshm::rbuf::Label;
+use monshm::Label;
 use std::alloc::Layout;
 
 attacks! {
@@ -76,10 +76,10 @@ fn producing_victim(victim: &mut Victim<'_>) -> Done {
     drop(victim.call("producer", AT_ONCE, &["Claimed"], || segment.producer()));
     let mut bytes = Guarded::new(64)?;
     let mut consumer = victim.consumer(&segment)?;
-    victim.call("pop_wait", AT_ONCE, &["Ok"], || consumer.pop_wait(bytes.bytes(), Duration::from_secs(1)));
+    victim.call("pop", AT_ONCE, &["Ok"], || consumer.pop(bytes.bytes(), Duration::from_secs(1)));
     for wait in DEADLINES {
-        victim.call("pop_wait", wait, &["TimedOut"], || consumer.pop_wait(bytes.bytes(), wait));
-        victim.call("read_wait", wait, &["TimedOut"], || consumer.read_wait(bytes.bytes(), wait));
+        victim.call("pop", wait, &["TimedOut"], || consumer.pop(bytes.bytes(), wait));
+        victim.call("read_partial", wait, &["TimedOut"], || consumer.read_partial(bytes.bytes(), wait));
     }
     victim.check_guards(&bytes);
     Ok(())
@@ -89,7 +89,7 @@ fn producing_attacker(process: &mut Process) -> Done {
     let segment = process.join()?;
     process.await_signal()?;
     let mut producer = segment.producer()?;
-    producer.push(Label::kind(1), b"the last one").map_err(|error| error.to_string())?;
+    producer.try_push(Label::kind(1), b"the last one").map_err(|error| error.to_string())?;
     signal_and_stop(process)
 }
 
@@ -98,10 +98,10 @@ fn consuming_victim(victim: &mut Victim<'_>) -> Done {
     drop(victim.call("consumer", AT_ONCE, &["Claimed"], || segment.consumer()));
     let mut producer = victim.producer(&segment)?;
     let bytes = vec![7; 4096];
-    while producer.write(&bytes).is_ok() {}
+    while producer.try_write_partial(&bytes).map_err(|error| error.to_string())? != 0 {}
     for wait in DEADLINES {
-        victim.call("write_wait", wait, &["TimedOut"], || producer.write_wait(&bytes, wait));
-        victim.call("write_all", wait, &["TimedOut"], || producer.write_all(&vec![7; 1 << 17], wait));
+        victim.call("write", wait, &["TimedOut"], || producer.write(&bytes, wait));
+        victim.call("write_partial", wait, &["TimedOut"], || producer.write_partial(&vec![7; 1 << 17], wait));
     }
     Ok(())
 }

@@ -120,11 +120,11 @@ fn storm_attacker(process: &mut Process) -> Done {
 fn ring_victim(victim: &mut Victim<'_>) -> Done {
     for _ in 0..TIMES {
         let segment = victim.join()?;
-        segment.ring()?;
+        segment.unguarded_ring()?;
         let mut bytes = Guarded::new(64)?;
         let mut consumer = victim.consumer(&segment)?;
         victim.signal()?;
-        victim.call("read_wait", LONG, &["Ok"], || consumer.read_wait(bytes.bytes(), LONG));
+        victim.call("read_partial", LONG, &["Ok"], || consumer.read_partial(bytes.bytes(), LONG));
         note_since_store(victim, RING_SLICE, "read_wait after a lost wake-up")?;
         victim.check_guards(&bytes);
     }
@@ -147,12 +147,12 @@ fn ring_attacker(process: &mut Process) -> Done {
 
 fn ring_storm_victim(victim: &mut Victim<'_>) -> Done {
     let segment = victim.join()?;
-    segment.ring()?;
+    segment.unguarded_ring()?;
     let mut bytes = Guarded::new(64)?;
     let mut consumer = victim.consumer(&segment)?;
     victim.let_attack()?;
     for wait in DEADLINES {
-        victim.call("read_wait", wait, &["TimedOut"], || consumer.read_wait(bytes.bytes(), wait));
+        victim.call("read_partial", wait, &["TimedOut"], || consumer.read_partial(bytes.bytes(), wait));
     }
     victim.check_guards(&bytes);
     Ok(())

@@ -21,14 +21,13 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
-#[cfg(feature = "capi")]
-use crate::DEFAULT_TIMEOUT;
 use crate::attach::AttachOptions;
 use crate::creds::PeerCreds;
-use crate::encoded::Encoded;
 use crate::errno::errno;
-use crate::segment::Segment;
-use crate::wait::now_ns;
+use crate::segment::{Encoded, Segment};
+#[cfg(feature = "capi")]
+use crate::sys::DEFAULT_TIMEOUT;
+use crate::sys::now_ns;
 
 /// The first word of an acknowledgement.
 const ACKNOWLEDGED: [u8; 4] = *b"MSHA";
@@ -61,7 +60,7 @@ impl Segment {
         // Good for this one attach alone: spent by now, or void. A reader of a one-way segment could not spend it.
         self.inner().attachment.region().header().spend_token(token);
         outcome?;
-        self.inner().settle_name();
+        self.inner().remove_name_if_attached();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
-//! Time, and sleeping until a word in the segment changes, in slices.
+//! The facade's calls of the operating system: clock, futex, membarrier, random bytes, page size.
 //!
-//! A wake-up that a peer steals costs a slice, never the wait: whoever sleeps here looks again by itself.
+//! Sockets are called in `handover::frame`, credentials are read in `creds`; nothing else of the facade talks to the
+//! operating system.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -8,7 +9,12 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use rustix::thread::{MembarrierCommand, membarrier};
 
-/// The longest sleep before a waiter looks again by itself.
+/// How long calls wait that are given no timeout of their own: [`AttachOptions`](crate::AttachOptions) for the other side
+/// of a socket, [`Segment::alloc`](crate::Segment::alloc) and the first use of a ring for the lock, and the endpoints of a
+/// ring as [`std::io`] uses them.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest sleep: a wake-up that is lost or stolen costs its sleeper no more than this.
 const SLICE: Duration = Duration::from_millis(5);
 
 /// CLOCK_MONOTONIC in nanoseconds.
@@ -18,9 +24,9 @@ pub(crate) fn now_ns() -> u64 {
     (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
 
-/// Asks that every [`barrier_everywhere`] reach the threads of this process too; whether they do.
+/// Registers this process so that every [`barrier_everywhere`] reaches its threads; tells whether it does.
 #[cfg(target_os = "linux")]
-pub(crate) fn barriers_reach_us() -> bool {
+pub(crate) fn register_for_barriers() -> bool {
     // Once for the process: the kernel keeps it with the address space.
     static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *REGISTERED.get_or_init(|| membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok())
@@ -35,7 +41,7 @@ pub(crate) fn barrier_everywhere() {
 
 /// Barriers are passed by both sides here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn barriers_reach_us() -> bool {
+pub(crate) fn register_for_barriers() -> bool {
     false
 }
 
@@ -45,21 +51,21 @@ pub(crate) fn barrier_everywhere() {}
 
 /// Sleeps while `word` is `expected`, until woken, at most for one slice or `remaining`.
 #[cfg(target_os = "linux")]
-pub(crate) fn sleep_on(word: &AtomicU32, expected: u32, remaining: Duration) {
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, remaining: Duration) {
     use rustix::thread::futex;
     let slice = SLICE.min(remaining);
     let timeout = futex::Timespec { tv_sec: 0, tv_nsec: slice.subsec_nanos().into() };
-    // Not private: the word is shared between processes. Any outcome, error or not, leads to another look.
+    // Not private: the word is shared between processes. After any outcome, error or not, the caller tries again.
     let answer = futex::wait(word, futex::Flags::empty(), expected, Some(&timeout));
     if matches!(answer, Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM)) {
-        // A container that forbids it: without a sleep the caller would look again at once, and so without end.
+        // A container that forbids it: without a sleep here the caller would spin.
         std::thread::sleep(Duration::from_millis(1).min(slice));
     }
 }
 
-/// Wakes who sleeps on `word`.
+/// Wakes one sleeper on `word`.
 #[cfg(target_os = "linux")]
-pub(crate) fn wake(word: &AtomicU32) {
+pub(crate) fn futex_wake(word: &AtomicU32) {
     use rustix::thread::futex;
     // A failure costs the sleeper a slice.
     let _ = futex::wake(word, futex::Flags::empty(), 1);
@@ -67,10 +73,31 @@ pub(crate) fn wake(word: &AtomicU32) {
 
 /// Sleeps for a slice: this system has no futex.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn sleep_on(_: &AtomicU32, _: u32, remaining: Duration) {
+pub(crate) fn futex_wait(_: &AtomicU32, _: u32, remaining: Duration) {
     std::thread::sleep(Duration::from_millis(1).min(SLICE).min(remaining));
 }
 
-/// Nothing to do: sleepers look again by themselves.
+/// Nothing to do: sleepers wake by themselves after a slice.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn wake(_: &AtomicU32) {}
+pub(crate) fn futex_wake(_: &AtomicU32) {}
+
+/// The size of a page in bytes.
+pub(crate) fn page_size() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// Fills `bytes` with random bytes that nobody can guess.
+///
+/// # Errors
+/// The errno value of getrandom(2).
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), rustix::io::Errno> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(len) => filled += len,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -3,37 +3,55 @@
 //! No slice and no plain reference is lent; other processes write the bytes at any time. What is read may be torn
 //! unless the lock is held by all who write.
 
+use std::alloc::Layout;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use monshm_core::{Error, ErrorKind, Operation, OutOfBounds, Result, Truncation};
+use monshm_core::{Error, ErrorKind, Operation, OutOfBounds, Result, Truncation, allocator};
 use monshm_rbuf::copy;
 
-use crate::segment::{Segment, kept};
+use crate::health::check_memory;
+use crate::segment::Segment;
 
 /// A piece of a segment, checked to lie inside it.
 #[derive(Clone, Copy)]
 pub struct Region<'a> {
     segment: monshm_core::MappedBytes,
-    loss: Truncation,
+    truncation: Truncation,
     offset: u64,
     len: usize,
     _mapped: PhantomData<&'a Segment>,
 }
 
 impl Segment {
+    /// Takes room for common data and gives its offset in bytes from the base of the segment. Takes the lock itself,
+    /// unless this thread holds it. Room is never given back.
+    ///
+    /// # Errors
+    /// `ZeroSize`; `Misaligned` over 4096; `NoRoom` with both numbers; `Corrupt`; else as [`Segment::lock`].
+    pub fn alloc(&self, layout: Layout) -> Result<u64> {
+        self.locked(Operation::Allocate, || {
+            let inner = self.inner();
+            let region = inner.attachment.region();
+            let offset = allocator::allocate(region.header(), &inner.geometry, layout);
+            let offset = offset.map_err(|kind| inner.health.record(Error::new(Operation::Allocate, kind)))?;
+            inner.health.check_memory(Operation::Allocate)?;
+            Ok(offset)
+        })
+    }
+
     /// The `len` bytes at `offset`, both in bytes from the base of the segment.
     ///
     /// # Errors
     /// `OutOfBounds` when they do not lie in the segment; `MemoryLost`, `Poisoned`, `Forked`.
     pub fn region(&self, offset: u64, len: usize) -> Result<Region<'_>> {
         self.inner().check_usable(Operation::Address)?;
-        self.inner().kept(Operation::Address)?;
+        self.inner().health.check_memory(Operation::Address)?;
         let segment = self.inner().attachment.region();
         segment.at(offset, len as u64, 1).map_err(outside)?;
-        Ok(Region { segment, loss: self.inner().loss, offset, len, _mapped: PhantomData })
+        Ok(Region { segment, truncation: self.inner().health.truncation(), offset, len, _mapped: PhantomData })
     }
 
     /// The address of the byte at `offset` in this process (`mon_shm_addr`). It is valid while a handle to the segment
@@ -71,7 +89,7 @@ impl<'a> Region<'a> {
         // SAFETY: `inside` gave dst.len() mapped bytes, which stay mapped while 'a borrows the segment; dst is private
         // memory and cannot overlap them.
         unsafe { copy::read_from(from.as_ptr(), dst) };
-        kept(self.loss, Operation::Address)
+        check_memory(self.truncation, Operation::Address)
     }
 
     /// Copies all of `src` to its start.
@@ -82,14 +100,14 @@ impl<'a> Region<'a> {
         let to = self.inside(0, src.len(), 1)?;
         // SAFETY: as in `copy_to`, for writing.
         unsafe { copy::write_to(to.as_ptr(), src) };
-        kept(self.loss, Operation::Address)
+        check_memory(self.truncation, Operation::Address)
     }
 
     /// The piece of `len` bytes at `offset` bytes from its start.
     ///
     /// # Errors
     /// `OutOfBounds` when that does not lie in the region.
-    pub fn part(&self, offset: usize, len: usize) -> Result<Region<'a>> {
+    pub fn subregion(&self, offset: usize, len: usize) -> Result<Region<'a>> {
         self.inside(offset, len, 1)?;
         Ok(Region { offset: self.offset + offset as u64, len, ..*self })
     }

@@ -1,6 +1,6 @@
-//! Claiming an end of the ring: one process at a time, once in a process, and from the dead.
+//! The claim of an endpoint: one process at a time, once in a process, and from a dead claimant.
 //!
-//! What is done with an end is `ring`'s and `waiting`'s.
+//! What is done with a claimed endpoint is in `endpoint`.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
@@ -11,10 +11,10 @@ use monshm_rbuf::memory::Field32;
 
 use crate::segment::Segment;
 
-/// How often a claim is looked at that only a hostile peer changes each time.
+/// How many claims are tried; only a hostile peer takes an endpoint over and releases it again each time.
 const CLAIM_TRIES: u32 = 8;
 
-/// Which end.
+/// Which endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Producer = 0,
@@ -51,43 +51,46 @@ impl Role {
     }
 }
 
-/// What an end of the ring keeps: the mapping, and the knowledge that this process has the role.
+/// This process's own claim of a role, beside the shared word: it keeps the segment mapped and a second endpoint away.
 #[derive(Debug)]
-pub struct End {
+pub(super) struct LocalClaim {
     pub(super) segment: Segment,
     pub(super) role: Role,
 }
 
-impl Drop for End {
+/// The memory of a claimed endpoint.
+pub(super) type ClaimedMemory = Shared<LocalClaim>;
+
+impl Drop for LocalClaim {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `claim`.
-        self.segment.inner().ends[self.role as usize].store(false, Ordering::Release);
+        // Release: pairs with the Acquire in `claim_locally`.
+        self.segment.inner().endpoints[self.role as usize].store(false, Ordering::Release);
     }
 }
 
 impl Segment {
-    /// Claims `role`, or takes it over from the dead. Who finds that somebody else took it over meanwhile and has let go
-    /// of it again looks anew.
-    pub(super) fn seat<E>(
+    /// Claims `role`, or takes it over from a dead claimant. If another process took it over meanwhile and has released
+    /// it again, the claim is tried again.
+    pub(super) fn claim_endpoint<E>(
         &self,
         role: Role,
-        claim: fn(Shared<End>, NonZeroU32) -> Result<E, monshm_rbuf::Error>,
-        take_over: fn(Shared<End>, NonZeroU32, NonZeroU32) -> Result<E, monshm_rbuf::Error>,
+        claim: fn(ClaimedMemory, NonZeroU32) -> Result<E, monshm_rbuf::Error>,
+        take_over: fn(ClaimedMemory, NonZeroU32, NonZeroU32) -> Result<E, monshm_rbuf::Error>,
     ) -> Result<E> {
-        let me = self.claimant();
-        let mut by = me;
+        let claimant = self.claimant();
+        let mut by = claimant;
         for _ in 0..CLAIM_TRIES {
-            let (memory, dead) = self.claim(role)?;
-            let seat = match dead {
-                None => claim(memory, me),
+            let (memory, dead) = self.claim_locally(role)?;
+            let claimed = match dead {
+                None => claim(memory, claimant),
                 Some(dead) => {
                     by = dead;
-                    take_over(memory, dead, me)
+                    take_over(memory, dead, claimant)
                 }
             };
-            match seat {
+            match claimed {
                 Err(monshm_rbuf::Error::NotClaimed) => {}
-                seat => return seat.map_err(|error| self.ring_error(role.name(), error)),
+                claimed => return claimed.map_err(|error| self.ring_error(role.name(), error)),
             }
         }
         Err(Error::new(Operation::Ring, ErrorKind::Claimed { role: role.name(), by: by.get() }))
@@ -98,17 +101,19 @@ impl Segment {
         NonZeroU32::new(self.inner().attachment.slot().tag()).unwrap_or(NonZeroU32::MIN)
     }
 
-    /// Makes sure that this process may claim `role`, and tells whose it was if that one is dead.
-    fn claim(&self, role: Role) -> Result<(Shared<End>, Option<NonZeroU32>)> {
+    /// Makes sure that this process may claim `role`, and tells whose claim it was if that claimant is dead.
+    fn claim_locally(&self, role: Role) -> Result<(ClaimedMemory, Option<NonZeroU32>)> {
         let inner = self.inner();
         inner.check_usable(Operation::Ring)?;
         let claimed = |by| Error::new(Operation::Ring, ErrorKind::Claimed { role: role.name(), by });
-        // Acquire: pairs with the Release in `End::drop`, so that one thread's end is over before another's begins.
-        if inner.ends[role as usize].swap(true, Ordering::Acquire) {
+        // Acquire: pairs with the Release in `LocalClaim::drop`: one endpoint is over before another begins.
+        if inner.endpoints[role as usize].swap(true, Ordering::Acquire) {
             return Err(claimed(self.claimant().get()));
         }
-        // From here on dropping the memory, on any way out, gives the role back to this process.
-        let memory = self.memory_of_ring(End { segment: self.clone(), role })?;
+        // From here on dropping the claim, on any way out, gives the role back to this process.
+        let claim = LocalClaim { segment: self.clone(), role };
+        // SAFETY: the claim owns a handle to the segment.
+        let memory = unsafe { self.ring_memory(claim) }?;
         let by = memory.word32(role.claim_word()).load(Ordering::Acquire);
         let Some(holder) = NonZeroU32::new(by) else { return Ok((memory, None)) };
         // A claim in our name that we did not make is that of a dead process whose slot came to us.
