@@ -3,8 +3,8 @@
 //! The C functions are taken from the installed shared library, as a C program gets them (`cargo xtask capi` first; the
 //! path of the library is the argument, or `target/capi/lib/libmonshm.so`). One thread, no contention. Rounds of both
 //! forms take turns; a line shows the median of each form's rounds with the least and the greatest, in nanoseconds for
-//! one call, or for one pair of calls where two are named. It judges by medians: at most 1.1 times the Rust form, or 2 ns
-//! more for each call.
+//! one call, or for one pair of calls where two are named. It judges by medians: at most 1.1 times the Rust form, or 2
+//! ns more for each call.
 
 use std::alloc::Layout;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};

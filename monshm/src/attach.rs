@@ -52,8 +52,8 @@ impl AttachOptions {
     }
 
     /// Refuses memory that a peer can truncate ([`MemoryKind::can_be_truncated`](crate::MemoryKind::can_be_truncated)),
-    /// so that no SIGBUS handler is installed in this process. With `false` (the default) such memory is guarded by one:
-    /// see [Truncation](crate#truncation).
+    /// so that no SIGBUS handler is installed in this process. With `false` (the default) such memory is guarded by
+    /// one: see [Truncation](crate#truncation).
     pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
         self.refuse_truncatable = refuse;
         self
@@ -70,8 +70,9 @@ impl AttachOptions {
     ///
     /// # Errors
     /// `Descriptor` with the fault; `SizeMismatch`; `BackendNotBuilt`, `LockNotBuilt`; `HandleMissing`,
-    /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`, `ObjectSize`,
-    /// `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The fd is closed; nothing is left mapped.
+    /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`,
+    /// `ObjectSize`, `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The
+    /// fd is closed; nothing is left mapped.
     pub fn decode(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Segment> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;

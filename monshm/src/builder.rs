@@ -92,8 +92,9 @@ impl Builder {
         self
     }
 
-    /// Refuses memory that a peer can truncate ([`MemoryKind::can_be_truncated`]), so that no SIGBUS handler is installed
-    /// in this process. With `false` (the default) such memory is guarded by one: see [Truncation](crate#truncation).
+    /// Refuses memory that a peer can truncate ([`MemoryKind::can_be_truncated`]), so that no SIGBUS handler is
+    /// installed in this process. With `false` (the default) such memory is guarded by one: see
+    /// [Truncation](crate#truncation).
     pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
         self.refuse_truncatable = refuse;
         self
@@ -109,10 +110,9 @@ impl Builder {
     /// Makes the segment.
     ///
     /// # Errors
-    /// `ZeroSize`, `SizeOverflow`, `SizeOverLimit`, `CommonDataOverSize`, `Disabled`, `BackendNotBuilt`, `LockNotBuilt`,
-    /// `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `Truncatable`, `NoAccessForPeer`, `NoSpace`,
-    /// `LimitReached`;
-    /// `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
+    /// `ZeroSize`, `SizeOverflow`, `SizeOverLimit`, `CommonDataOverSize`, `Disabled`, `BackendNotBuilt`,
+    /// `LockNotBuilt`, `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `Truncatable`, `NoAccessForPeer`,
+    /// `NoSpace`, `LimitReached`; `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
     pub fn create(self) -> Result<Segment> {
         self.make(false)
     }

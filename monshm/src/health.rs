@@ -4,7 +4,7 @@
 //! | `state` | meaning | next, by whom |
 //! |---|---|---|
 //! | G, the fork generation in which the handle was made | usable | 0, by whoever finds corruption or truncation |
-//! | G with `NAME_PENDING` | usable, and a name waits to be removed | G, by whoever finds the peer attached; 0 as above |
+//! | G with `NAME_PENDING` | usable, and owes a name's removal | G, by whoever finds the peer attached; 0 as above |
 //! | 0 | poisoned | nothing |
 //!
 //! In a forked child the process's generation is another, so that no state is usable there. One comparison with the

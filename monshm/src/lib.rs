@@ -22,18 +22,19 @@
 //! No function lends a slice or a plain reference into a segment: bytes are copied in and out.
 //!
 //! # Truncation
-//! A named POSIX object cannot be sealed: whoever may write to it can truncate it, and the next access behind its new end
-//! is a SIGBUS. The first mapping of such an object installs a SIGBUS handler in this process, which puts private zeros in
-//! the place of the whole mapping; the call that was interrupted, and all later ones of that handle, answer
-//! [`ErrorKind::MemoryLost`]: give up that peer. Every other SIGBUS goes where it went before. A program that installs a
-//! SIGBUS handler later must pass on to the one that it replaces what is not its own; threads that use such a segment must not block
-//! SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`], [`AttachOptions::refuse_truncatable`].
-//! A memfd and System V memory cannot be truncated, and no handler is installed for them.
+//! A named POSIX object cannot be sealed: whoever may write to it can truncate it, and the next access behind its new
+//! end is a SIGBUS. The first mapping of such an object installs a SIGBUS handler in this process, which puts private
+//! zeros in the place of the whole mapping; the call that was interrupted, and all later ones of that handle, answer
+//! [`ErrorKind::MemoryLost`]: give up that peer. Every other SIGBUS goes where it went before. A program that installs
+//! a SIGBUS handler later must pass on to the one that it replaces what is not its own; threads that use such a segment
+//! must not block SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`],
+//! [`AttachOptions::refuse_truncatable`]. A memfd and System V memory cannot be truncated, and no handler is installed
+//! for them.
 //!
 //! # One way
-//! [`Builder::publisher`] makes a segment that its peers can read and not write, not even by scribbling: a memfd that is
-//! sealed after its creator has mapped it. What is published is read whole or not at all. Two of them, one for each direction,
-//! let each side write only its own object.
+//! [`Builder::create_publisher`] makes a segment that its peers can read and not write, not even by scribbling: a memfd
+//! that is sealed after its creator has mapped it. What is published is read whole or not at all. Two of them, one for
+//! each direction, let each side write only its own object.
 //!
 //! # Example
 //! The creator and the peer, here in one process:
@@ -45,16 +46,12 @@
 //! let creator = Segment::builder(64 * 1024).create()?;
 //! let descriptor = creator.encode()?;
 //!
-//! // The bytes and the file descriptor travel over a socket: see `handover`, which does all of it.
+//! // The bytes and the file descriptor travel over a socket: [`Segment::send`] does all of it.
 //! let peer = Segment::decode(&descriptor.bytes, descriptor.fd, 64 * 1024)?;
 //!
-//! {
-//!     let _guard = peer.lock()?;
-//!     peer.ring()?.append(b"measured: 42")?;
-//! }
-//! let _guard = creator.lock()?;
+//! peer.lock()?.ring()?.append(b"measured: 42")?;
 //! let mut bytes = [0; 12];
-//! creator.ring()?.read(&mut bytes)?;
+//! creator.lock()?.ring()?.read(&mut bytes)?;
 //! assert_eq!(&bytes, b"measured: 42");
 //! # }
 //! # Ok::<(), monshm::Error>(())
@@ -98,3 +95,8 @@ pub use monshm_core::{
     BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
     PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
 };
+
+/// The program of the README is a test.
+#[cfg(all(doctest, any(feature = "posix", feature = "sysv")))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -2,13 +2,14 @@
 //!
 //! The memory is a memfd that was sealed against future writing after its creator had mapped it. What is published is
 //! whole: two places take turns, and a number tells which one counts, so that a publisher that is killed at any
-//! instruction leaves what it published before. There is no lock, no ring and no slot for the reader. It waits for nobody.
+//! instruction leaves what it published before. There is no lock, no ring and no slot for the reader. It waits for
+//! nobody.
 //!
 //! ```text
 //! common data: version u64 │ place 0: length u64, bytes │ place 1: length u64, bytes
 //! ```
-//! Version v, if not 0, is in place v mod 2. The publisher writes the other place, then stores v + 1. A reader copies, and
-//! believes its copy if the version is still the one that it began with.
+//! Version v, if not 0, is in place v mod 2. The publisher writes the other place, then stores v + 1. A reader copies,
+//! and believes its copy if the version is still the one that it began with.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
@@ -67,7 +68,7 @@ impl Places {
     }
 }
 
-/// The writing side of a one-way segment; made by [`Builder::publisher`](crate::Builder::publisher).
+/// The writing side of a one-way segment; made by [`Builder::create_publisher`].
 ///
 /// Dropping it ends the segment for new readers; those that are attached go on with what was published last.
 #[derive(Debug)]
@@ -78,8 +79,9 @@ pub struct Publisher {
     version: u64,
 }
 
-/// The reading side of a one-way segment; made by [`AttachOptions::decode_reader`](crate::AttachOptions::decode_reader) and
-/// [`AttachOptions::receive_reader`](crate::AttachOptions::receive_reader). May be used by several threads at a time.
+/// The reading side of a one-way segment; made by [`AttachOptions::decode_reader`]
+/// and [`AttachOptions::receive_reader`]. May be used by several threads at a
+/// time.
 ///
 /// It takes no slot: any number of readers may attach, and the publisher does not know how many there are.
 #[derive(Debug)]
@@ -90,8 +92,8 @@ pub struct Reader {
 }
 
 impl Builder {
-    /// Makes a one-way segment: we publish, and the peer can read and not write, by whatever means. It needs memory that
-    /// can be sealed so, a memfd. What was asked for as common data is of no effect: all of the segment serves.
+    /// Makes a one-way segment: we publish, and the peer can read and not write, by whatever means. It needs memory
+    /// that can be sealed so, a memfd. What was asked for as common data is of no effect: all of the segment serves.
     ///
     /// # Errors
     /// `NotOneWay` where the memory or backend asked for cannot; `NoRoom` for less than 4096 bytes; else as
@@ -122,7 +124,8 @@ impl Builder {
 }
 
 impl AttachOptions {
-    /// As [`AttachOptions::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not matter.
+    /// As [`AttachOptions::decode`], to a one-way segment, as its reader. Which lock the publisher's build has does not
+    /// matter.
     ///
     /// # Errors
     /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`AttachOptions::decode`].
@@ -171,8 +174,8 @@ impl Publisher {
         Places::common_data(size)
     }
 
-    /// Publishes `bytes` in the place of what was published before, and gives its version: 1 for the first, and one more
-    /// each time. Waits for no reader; killed at any instruction, it leaves the old bytes or the new ones.
+    /// Publishes `bytes` in the place of what was published before, and gives its version: 1 for the first, and one
+    /// more each time. Waits for no reader; killed at any instruction, it leaves the old bytes or the new ones.
     ///
     /// # Errors
     /// `NoRoom` with both numbers when `bytes` is longer than [`Publisher::capacity`]; `Forked` in a child.
@@ -191,8 +194,8 @@ impl Publisher {
         let len = bytes.len() as u64;
         let place = self.places.of_version(version);
         let region = self.segment.region(place, (LENGTH + len) as usize)?;
-        // Keeps the bytes behind the last store of the version: a reader that sees a byte of ours sees that the place is
-        // not the current one any more. Pairs with the fence in `Reader::read`.
+        // Keeps the bytes behind the last store of the version: a reader that sees a byte of ours sees that the place
+        // is not the current one any more. Pairs with the fence in `Reader::read`.
         fence(Ordering::Release);
         region.atomic_u64(0)?.store(len, Ordering::Relaxed);
         region.subregion(LENGTH as usize, bytes.len())?.copy_from(bytes)?;
@@ -212,8 +215,8 @@ impl Publisher {
         self.places.capacity() as usize
     }
 
-    /// Makes a descriptor for a reader. It stays good until 16 more were made, or it was handed over: a reader cannot write,
-    /// and so cannot spend it.
+    /// Makes a descriptor for a reader. It stays good until 16 more were made, or it was handed over: a reader cannot
+    /// write, and so cannot spend it.
     ///
     /// # Errors
     /// As [`Segment::encode`].
@@ -245,12 +248,13 @@ impl Reader {
         Ok(Self { reading, places, publisher })
     }
 
-    /// Copies what was published last to `into`, whose old contents are dropped, and gives its version. Never a mixture of
-    /// two publications of an honest publisher; a hostile one can publish what it likes, and no more.
+    /// Copies what was published last to `into`, whose old contents are dropped, and gives its version. Never a mixture
+    /// of two publications of an honest publisher; a hostile one can publish what it likes, and no more.
     ///
     /// # Errors
     /// `NoData` when nothing was published yet; `TimedOut` when the publisher went on publishing faster than this could
-    /// copy, or played with the version, for all of `timeout`; `Corrupt` when the length cannot be. `into` is empty then.
+    /// copy, or played with the version, for all of `timeout`; `Corrupt` when the length cannot be. `into` is empty
+    /// then.
     pub fn read(&self, into: &mut Vec<u8>, timeout: Duration) -> Result<u64> {
         let outcome = self.read_until(into, Deadline::after(now_ns(), timeout));
         if outcome.is_err() {
@@ -274,8 +278,8 @@ impl Reader {
             if fits {
                 into.resize(len as usize, 0);
                 let from = region.at(place + LENGTH, len).map_err(outside)?;
-                // SAFETY: `at` gave `len` bytes that stay mapped for reading while `self` lives; `into` is private memory
-                // of that length.
+                // SAFETY: `at` gave `len` bytes that stay mapped for reading while `self` lives; `into` is private
+                // memory of that length.
                 unsafe { copy::read_from(from, into) };
             }
             // Keeps the copy before the second look; pairs with the fence in `Publisher::publish`.
@@ -296,8 +300,8 @@ impl Reader {
 
     /// The version that was published last; 0 when nothing was. Costs one load.
     pub fn version(&self) -> u64 {
-        // Acquire: pairs with the Release in `Publisher::publish`. The place of the version was found inside the region at
-        // the attach, so that the load cannot be refused.
+        // Acquire: pairs with the Release in `Publisher::publish`. The place of the version was found inside the region
+        // at the attach, so that the load cannot be refused.
         self.reading.region().load64(self.places.version(), Ordering::Acquire).unwrap_or(0)
     }
 

@@ -18,10 +18,10 @@ pub struct Report {
 /// Removes what belongs to nobody alive, as nearly as the kernel can tell; with `dry_run`, only reports it.
 ///
 /// A single death leaves nothing: the survivor removes what the kernel does not. Two SIGKILLs can leave a name in
-/// `/dev/shm`, a System V segment that was being made, or a semaphore set. Each is removed when it has monshm's form, no
-/// process holds a slot in it, and it is old enough (ten seconds) not to be under creation. What a living process has or
-/// makes, what another program made, and what another user made (unless we are root) is left alone; the report says why.
-/// It may run at any time, and twice at a time.
+/// `/dev/shm`, a System V segment that was being made, or a semaphore set. Each is removed when it has monshm's form,
+/// no process holds a slot in it, and it is old enough (ten seconds) not to be under creation. What a living process
+/// has or makes, what another program made, and what another user made (unless we are root) is left alone; the report
+/// says why. It may run at any time, and twice at a time.
 ///
 /// # Examples
 /// ```

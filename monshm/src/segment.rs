@@ -36,8 +36,8 @@ pub(crate) struct Inner {
     pub(crate) geometry: Geometry,
     /// The bounds of the ring once it is in use, which is once for all.
     pub(crate) ring_bounds: OnceLock<(u64, u64)>,
-    /// Which endpoints of the ring this process has, by role, so that a claim in our slot's name that we did not make is
-    /// known as a dead predecessor's.
+    /// Which endpoints of the ring this process has, by role, so that a claim in our slot's name that we did not make
+    /// is known as a dead predecessor's.
     pub(crate) endpoints: [AtomicBool; 2],
     pub(crate) health: Health,
     selection: Selection,

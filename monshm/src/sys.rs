@@ -9,9 +9,9 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use rustix::thread::{MembarrierCommand, membarrier};
 
-/// How long calls wait that are given no timeout of their own: [`AttachOptions`](crate::AttachOptions) for the other side
-/// of a socket, [`Segment::alloc`](crate::Segment::alloc) and the first use of a ring for the lock, and the endpoints of a
-/// ring as [`std::io`] uses them.
+/// How long calls wait that are given no timeout of their own: [`AttachOptions`](crate::AttachOptions) for the other
+/// side of a socket, [`Segment::alloc`](crate::Segment::alloc) and the first use of a ring for the lock, and the
+/// endpoints of a ring as [`std::io`] uses them.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest sleep: a wake-up that is lost or stolen costs its sleeper no more than this.

@@ -1,5 +1,5 @@
-//! The header is the library's: sizes, places and constants as the C compiler sees them in `monitor/monitor.h` are those
-//! of the Rust side, so that neither can drift.
+//! The header is the library's: sizes, places and constants as the C compiler sees them in `monitor/monitor.h` are
+//! those of the Rust side, so that neither can drift.
 //!
 //! What the functions do is tested from C, see `tests/c`.
 #![cfg(feature = "capi")]

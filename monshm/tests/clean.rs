@@ -56,7 +56,8 @@ fn state(report: &Report, object: ScanObject) -> Option<ScanState> {
     report.found().find(|(_, found)| found.object == object).map(|(_, found)| found.state)
 }
 
-/// A pair of killed processes, and what they leave: the peer of a System V segment had attached, that of a name had not.
+/// A pair of killed processes, and what they leave: the peer of a System V segment had attached, that of a name had
+/// not.
 fn killed(choice: Choice) -> ScanObject {
     let creator = Helper::new();
     creator.create(choice, SIZE);

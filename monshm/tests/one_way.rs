@@ -1,5 +1,5 @@
-//! One-way segments: what is published is read whole; the reader's process can write to none of it by any means; a hostile
-//! or dead publisher costs the reader its deadline at most.
+//! One-way segments: what is published is read whole; the reader's process can write to none of it by any means; a
+//! hostile or dead publisher costs the reader its deadline at most.
 
 #![cfg(all(feature = "posix", feature = "futex"))]
 
@@ -236,8 +236,8 @@ fn a_hostile_publisher_costs_the_deadline_and_no_more() {
             }
             late += u32::from(began.elapsed() > Duration::from_millis(70));
         }
-        // With no time at all, the first change that it sees ends it. Long data, so that it sees one soon, also where both
-        // threads share a processor.
+        // With no time at all, the first change that it sees ends it. Long data, so that it sees one soon, also where
+        // both threads share a processor.
         word(&fd, second).store(publisher.capacity() as u64, Ordering::Relaxed);
         let (began, mut timed_out) = (Instant::now(), false);
         while !timed_out && began.elapsed() < Duration::from_secs(10) {

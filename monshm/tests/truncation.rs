@@ -1,5 +1,5 @@
-//! What the handles of a segment answer once a peer has truncated it: `MemoryLost`, from the call that was interrupted on,
-//! whichever that was; never zeros for data. And how such memory is refused beforehand.
+//! What the handles of a segment answer once a peer has truncated it: `MemoryLost`, from the call that was interrupted
+//! on, whichever that was; never zeros for data. And how such memory is refused beforehand.
 //!
 //! How the process survives is tested in `monshm-posix`.
 

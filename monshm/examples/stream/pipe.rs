@@ -136,8 +136,8 @@ struct Idle {
 }
 
 impl Idle {
-    /// Waits a little: first on the processor, then beside it, then asleep, with a look whether the other process lives:
-    /// the lock alone does not tell of one that died outside of it.
+    /// Waits a little: first on the processor, then beside it, then asleep, with a look whether the other process
+    /// lives: the lock alone does not tell of one that died outside of it.
     fn pause(&mut self, talk: &mut Talk<'_>) -> Result<(), Failure> {
         self.rounds = self.rounds.saturating_add(1);
         match self.rounds {

@@ -17,8 +17,8 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Bytes between two readings of the clock. Far more than a cache, so that the bytes are moved from memory to memory, and
-/// than what the socket's wake-up costs; small beside the memory of any machine.
+/// Bytes between two readings of the clock. Far more than a cache, so that the bytes are moved from memory to memory,
+/// and than what the socket's wake-up costs; small beside the memory of any machine.
 const BLOCK: usize = 64 << 20;
 
 /// How long the receiver may take to start.

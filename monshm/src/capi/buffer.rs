@@ -33,8 +33,8 @@ const LEAST_ROOM: usize = 128;
 
 /// A buffer that was found in order.
 ///
-/// *Invariant ROOM*: `begin <= end <= size <= isize::MAX`, and `data` is valid for `size` bytes (for reading alone where
-/// the kind is FULL), or NULL with `size` 0. `Buffer::of` checks what can be told; the init functions and CALLER
+/// *Invariant ROOM*: `begin <= end <= size <= isize::MAX`, and `data` is valid for `size` bytes (for reading alone
+/// where the kind is FULL), or NULL with `size` 0. `Buffer::of` checks what can be told; the init functions and CALLER
 /// see to the rest.
 pub(super) struct Buffer<'a>(&'a mut MonBuffer);
 

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use monshm_core::{BackendKind, Error, ErrorKind, LockKind, Operation};
 
+use super::arena::{self, find};
 use super::buffer::Buffer;
 use super::fault::{Fault, NO_DESCRIPTOR, Outcome, coded, invalid, or_errno, set_errno};
-use super::locking::{mon_shm_lock, mon_shm_trylock, mon_shm_unlock};
+use super::lock::{mon_shm_lock, mon_shm_trylock, mon_shm_unlock};
 use super::message::borrow;
-use super::places::{self, find};
 use super::types::{MonBuffer, MonIpcCreds, MonShmDesc};
 use crate::attach::AttachOptions;
 use crate::segment::Segment;
@@ -71,14 +71,14 @@ pub extern "C" fn mon_shm_set_lock_kind(kind: c_uint) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_done(desc: *mut MonShmDesc) {
     or_errno((), || {
-        let place = find(desc)?;
+        let entry = find(desc)?;
         // AcqRel: what the other references' users did comes before the end.
-        match place.references().fetch_sub(1, Ordering::AcqRel) {
-            1 => place.end(),
+        match entry.references().fetch_sub(1, Ordering::AcqRel) {
+            1 => entry.end(),
             2.. => Ok(()),
             // The program wrote into the count, or another thread is ending the descriptor.
             _ => {
-                place.references().fetch_add(1, Ordering::Relaxed);
+                entry.references().fetch_add(1, Ordering::Relaxed);
                 invalid(NO_DESCRIPTOR)
             }
         }
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn mon_shm_recv(fd: c_int, size: usize) -> *mut MonShmDesc
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_addr(desc: *mut MonShmDesc, offset: usize) -> *mut c_void {
     // No guard: nothing here can panic.
-    let address = find(desc).and_then(|place| Ok(place.segment().address(offset as u64)?));
+    let address = find(desc).and_then(|entry| Ok(entry.segment().address(offset as u64)?));
     match address {
         Ok(address) => address.as_ptr().cast(),
         Err(fault) => {
@@ -211,11 +211,11 @@ pub unsafe extern "C" fn mon_shm_data_alloc(desc: *mut MonShmDesc, size: usize, 
 
 /// Makes the descriptor of a segment.
 fn settle(segment: Segment) -> Outcome<*mut MonShmDesc> {
-    places::settle(segment, |segment, place| MonShmDesc {
+    arena::settle(segment, |segment, entry| MonShmDesc {
         header: segment.inner().attachment.region().base().as_ptr().cast(),
         implementation: segment.selection().backend().wire(),
         orig_size: segment.size(),
-        private: place.cast(),
+        private: entry.cast(),
         is_master: segment.is_creator().into(),
         destroy: Some(destroy),
         lock: Some(mon_shm_lock),

@@ -80,11 +80,11 @@ impl Fault {
     }
 }
 
-/// Runs the body of a function of the C interface. A failure is kept, and its errno value answered; so is a panic, which
-/// goes no further: the hook has printed what it was.
+/// Runs the body of a function of the C interface. A failure is kept, and its errno value answered; so is a panic,
+/// which goes no further: the hook has printed what it was.
 #[inline(always)]
 pub(super) fn guarded<T>(work: impl FnOnce() -> Outcome<T>) -> Result<T, c_int> {
-    // Unwind safety: what a panic may leave half done are places and segments whose state words say so, and the error
+    // Unwind safety: what a panic may leave half done are entries and segments whose state words say so, and the error
     // tells the caller that the library is not to be trusted any more.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),

@@ -1,36 +1,37 @@
 //! The ring under the lock: `mon_shm_rbuf_append` and its kin.
 //!
-//! Bounds and capacity come from the place that the address leads to, never from the words at the address.
+//! Bounds and capacity come from the entry that the address leads to, never from the words at the address.
 
 use std::ffi::{c_int, c_void};
 
 use monshm_core::layout::RingWords;
 
+use super::arena::{self, Entry};
+use super::endpoints::initialized;
 use super::fault::{Fault, Outcome, invalid, or_errno};
-use super::places::{self, Place};
 
 /// Where `rbuf` stands in every segment, in bytes from the base.
 const RING_AT: usize = monshm_core::layout::offset::RING;
 
 /// The segment that `rbuf` is the ring of.
 #[inline(always)]
-fn of_ring(rbuf: *const RingWords) -> Outcome<&'static Place> {
-    places::of_base(rbuf.addr().wrapping_sub(RING_AT))
+fn of_ring(rbuf: *const RingWords) -> Outcome<&'static Entry> {
+    arena::of_base(rbuf.addr().wrapping_sub(RING_AT))
 }
 
 /// The segment that `rbuf` is the ring of and `shmaddr` the base of.
 #[inline(always)]
-fn of_both(rbuf: *const RingWords, shmaddr: *const c_void) -> Outcome<&'static Place> {
+fn of_both(rbuf: *const RingWords, shmaddr: *const c_void) -> Outcome<&'static Entry> {
     if rbuf.addr().wrapping_sub(RING_AT) != shmaddr.addr() {
         return invalid("rbuf is not the ring of the segment at shmaddr; pass &desc->header->rbuf, desc->header");
     }
-    places::of_base(shmaddr.addr())
+    arena::of_base(shmaddr.addr())
 }
 
 /// More bytes than any object has.
 #[cold]
-fn beyond<T>(missing: c_int, requested: usize, place: &'static Place) -> Outcome<T> {
-    Err(Fault::Amount(missing, monshm_rbuf::Error::TooLong { requested, limit: place.segment().size() }))
+fn beyond<T>(missing: c_int, requested: usize, entry: &'static Entry) -> Outcome<T> {
+    Err(Fault::Amount(missing, monshm_rbuf::Error::TooLong { requested, limit: entry.segment().size() }))
 }
 
 /// `mon_shm_rbuf_append`.
@@ -45,7 +46,7 @@ pub unsafe extern "C" fn mon_shm_rbuf_append(
     srclen: usize,
 ) {
     or_errno((), || {
-        let place = of_both(rbuf, shmaddr)?;
+        let entry = of_both(rbuf, shmaddr)?;
         if srclen == 0 {
             return Ok(());
         }
@@ -53,11 +54,11 @@ pub unsafe extern "C" fn mon_shm_rbuf_append(
             return invalid("src is NULL");
         }
         if srclen > isize::MAX as usize {
-            return beyond(libc::ENOSPC, srclen, place);
+            return beyond(libc::ENOSPC, srclen, entry);
         }
         // SAFETY: not NULL, and srclen bytes of the program's own memory by CALLER.
         let src = unsafe { std::slice::from_raw_parts(src.cast::<u8>(), srclen) };
-        place.with_ring(libc::ENOSPC, |ring| ring.append(src))
+        entry.with_ring(libc::ENOSPC, |ring| ring.append(src))
     });
 }
 
@@ -73,7 +74,7 @@ pub unsafe extern "C" fn mon_shm_rbuf_read(
     dstlen: usize,
 ) {
     or_errno((), || {
-        let place = of_both(rbuf, shmaddr)?;
+        let entry = of_both(rbuf, shmaddr)?;
         if dstlen == 0 {
             return Ok(());
         }
@@ -81,12 +82,12 @@ pub unsafe extern "C" fn mon_shm_rbuf_read(
             return invalid("dst is NULL");
         }
         if dstlen > isize::MAX as usize {
-            return beyond(libc::EAGAIN, dstlen, place);
+            return beyond(libc::EAGAIN, dstlen, entry);
         }
-        // SAFETY: not NULL, and dstlen bytes of the program's own memory by CALLER. They may be uninitialised: the ring
-        // writes them all before anything reads them, or does not touch them.
-        let dst = unsafe { std::slice::from_raw_parts_mut(dst.cast::<u8>(), dstlen) };
-        place.with_ring(libc::EAGAIN, |ring| ring.read(dst))
+        // SAFETY: not NULL, and dstlen bytes of the program's own memory by CALLER; `initialized` makes them bytes of a
+        // value.
+        let dst = unsafe { std::slice::from_raw_parts_mut(initialized(dst.cast(), dstlen), dstlen) };
+        entry.with_ring(libc::EAGAIN, |ring| ring.read(dst))
     });
 }
 

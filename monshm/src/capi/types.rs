@@ -1,4 +1,4 @@
-//! The structures of `monitor/monitor.h`, byte for byte. A test compares sizes, places and constants with what the C
+//! The structures of `monitor/monitor.h`, byte for byte. A test compares sizes, offsets and constants with what the C
 //! compiler makes of the header.
 //!
 //! They are plain values here; what may be done with them is for the other files.
@@ -57,7 +57,7 @@ pub struct MonShmDesc {
     pub implementation: c_int,
     /// Bytes, whole pages.
     pub orig_size: usize,
-    /// The place of the descriptor, for nobody's use.
+    /// The entry of the descriptor, for nobody's use.
     pub private: *const c_void,
     /// Not 0 in the process that created the segment.
     pub is_master: c_int,

@@ -43,8 +43,8 @@ impl Segment {
     /// Takes the lock, waiting as long as its holder lives. A holder that was killed is noticed within milliseconds.
     ///
     /// # Errors
-    /// `Deadlock` when this thread holds it already; `MemoryLost`, `Poisoned` and `Forked` where the handle cannot be used;
-    /// `Corrupt`, which poisons the handle, and `Gone` as the lock finds them.
+    /// `Deadlock` when this thread holds it already; `MemoryLost`, `Poisoned` and `Forked` where the handle cannot be
+    /// used; `Corrupt`, which poisons the handle, and `Gone` as the lock finds them.
     #[inline]
     pub fn lock(&self) -> Result<Guard<'_>> {
         self.acquire(None)
@@ -69,8 +69,8 @@ impl Segment {
         self.acquire(Some(timeout))
     }
 
-    /// Takes the lock if nobody holds it; `None` when somebody does, this thread included. A killed holder's is taken some
-    /// 100 ms later at the latest, if it is tried.
+    /// Takes the lock if nobody holds it; `None` when somebody does, this thread included. A killed holder's is taken
+    /// some 100 ms later at the latest, if it is tried.
     ///
     /// # Errors
     /// As [`Segment::lock`].

@@ -1,7 +1,7 @@
 //! The private side of a segment's lock: which thread holds it, and the queue of this process's threads.
 //!
-//! How a lock works is its backend's. Threads of one process queue here first, so that one thread at a time waits in the
-//! shared lock: a peer waits for one handover inside this process at most, and threads cost it nothing.
+//! How a lock works is its backend's. Threads of one process queue here first, so that one thread at a time waits in
+//! the shared lock: a peer waits for one handover inside this process at most, and threads cost it nothing.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -18,9 +18,9 @@ type Engine = monshm_rbuf::Consumer<ClaimedMemory>;
 
 /// The one reader of a segment's ring, made by [`Segment::consumer`]. Dropping it closes the ring for reading.
 ///
-/// Every call that releases room wakes a producer that sleeps. A peer may change every shared byte at any time: decide on
-/// what was copied. What cannot be is answered as `Corrupt` and poisons all handles of this attachment. A forked child
-/// holds a copy of its parent's consumer: each call on it answers `Forked`, and dropping it changes nothing.
+/// Every call that releases room wakes a producer that sleeps. A peer may change every shared byte at any time: decide
+/// on what was copied. What cannot be is answered as `Corrupt` and poisons all handles of this attachment. A forked
+/// child holds a copy of its parent's consumer: each call on it answers `Forked`, and dropping it changes nothing.
 ///
 /// [`std::io::Read`] is there too, with the timeout of [`set_io_timeout`](Self::set_io_timeout).
 ///
@@ -152,9 +152,9 @@ impl Consumer {
     /// none.
     ///
     /// # Errors
-    /// `NoRoom` when the payload is longer than `dst`, and the record stays; `TimedOut`; `Closed` when no record is left
-    /// and the producer has closed or died; `MixedRing` when this consumer read bytes before; `MemoryLost`, `Corrupt` (also
-    /// when the producer wrote bytes), `Poisoned`, `Forked`.
+    /// `NoRoom` when the payload is longer than `dst`, and the record stays; `TimedOut`; `Closed` when no record is
+    /// left and the producer has closed or died; `MixedRing` when this consumer read bytes before; `MemoryLost`,
+    /// `Corrupt` (also when the producer wrote bytes), `Poisoned`, `Forked`.
     ///
     /// # Examples
     /// ```
@@ -319,8 +319,8 @@ impl Consumer {
         Ok(self.endpoint.is_peer_gone())
     }
 
-    /// Sets how long a call of [`std::io::Read`] waits for data. Default: [`DEFAULT_TIMEOUT`]; with [`Duration::MAX`] it
-    /// waits as long as the producer lives.
+    /// Sets how long a call of [`std::io::Read`] waits for data. Default: [`DEFAULT_TIMEOUT`]; with [`Duration::MAX`]
+    /// it waits as long as the producer lives.
     pub fn set_io_timeout(&mut self, timeout: Duration) {
         self.io_timeout = timeout;
     }

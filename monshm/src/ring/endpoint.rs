@@ -93,6 +93,19 @@ impl<E: Engine> Endpoint<E> {
         }
     }
 
+    /// One try of the engine, which publishes or releases when it gives a value.
+    #[inline(always)]
+    pub(super) fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
+    ) -> Result<Option<T>> {
+        let outcome = self.look(work)?;
+        if outcome.is_some() {
+            wake_peer(self.engine());
+        }
+        Ok(outcome)
+    }
+
     /// One call of the engine that changes nothing for the other side.
     #[inline(always)]
     pub(super) fn look<T>(&mut self, work: impl FnOnce(&mut E) -> Result<T, monshm_rbuf::Error>) -> Result<T> {

@@ -8,8 +8,8 @@ use crate::segment::Segment;
 
 /// The ring, for whoever holds the segment's lock; made by [`Guard::ring`].
 ///
-/// Each call takes effect with one store, so that a process that dies inside leaves the state of before or after. A peer
-/// that does not keep to the lock can make bytes be lost or mixed up, and nothing worse.
+/// Each call takes effect with one store, so that a process that dies inside leaves the state of before or after. A
+/// peer that does not keep to the lock can make bytes be lost or mixed up, and nothing worse.
 ///
 /// # Examples
 /// ```
@@ -39,8 +39,8 @@ impl Guard<'_> {
 
 impl Segment {
     /// The ring for a caller that excludes others by other means than a [`Guard`]: as the only writer and the only
-    /// reader. Without exclusion bytes may be lost or mixed up; nothing worse happens. The first use fixes the bounds and
-    /// takes the lock for that, unless this thread holds it.
+    /// reader. Without exclusion bytes may be lost or mixed up; nothing worse happens. The first use fixes the bounds
+    /// and takes the lock for that, unless this thread holds it.
     ///
     /// # Errors
     /// As [`Guard::ring`]; else as [`Segment::lock_timeout`].
@@ -66,7 +66,8 @@ impl<'a> Ring<'a> {
     ///
     /// # Errors
     /// `NoRoom` with both numbers when it does not fit now, `SizeOverLimit` when it never can, and `Claimed` while a
-    /// lock-free producer has the ring; nothing is changed. `Corrupt` when the indices cannot be, which poisons the handle.
+    /// lock-free producer has the ring; nothing is changed. `Corrupt` when the indices cannot be, which poisons the
+    /// handle.
     pub fn append(&self, src: &[u8]) -> Result<()> {
         self.usable()?.append(src).map_err(|error| self.failed(error))
     }

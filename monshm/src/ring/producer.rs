@@ -19,8 +19,8 @@ type Engine = monshm_rbuf::Producer<ClaimedMemory>;
 
 /// The one writer of a segment's ring, made by [`Segment::producer`]. Dropping it closes the ring for writing.
 ///
-/// Every call that publishes wakes a consumer that sleeps. A peer may change every shared byte at any time; what cannot be
-/// is answered as `Corrupt` and poisons all handles of this attachment. A forked child holds a copy of its parent's
+/// Every call that publishes wakes a consumer that sleeps. A peer may change every shared byte at any time; what cannot
+/// be is answered as `Corrupt` and poisons all handles of this attachment. A forked child holds a copy of its parent's
 /// producer: each call on it answers `Forked`, and dropping it changes nothing.
 ///
 /// [`std::io::Write`] is there too, with the timeout of [`set_io_timeout`](Self::set_io_timeout).
@@ -285,7 +285,7 @@ impl Producer {
     /// # Ok::<(), monshm::Error>(())
     /// ```
     pub fn reserve(&mut self, len: usize, timeout: Duration) -> Result<WriteGrant<'_>> {
-        self.endpoint.wait_for(timeout, |engine| unless_full(engine.reserve(len).map(drop)))?;
+        self.endpoint.wait_ready(timeout, |engine| unless_full(engine.reserve(len).map(drop)))?;
         Ok(WriteGrant { producer: self, len })
     }
 
@@ -309,7 +309,7 @@ impl Producer {
     /// # Ok::<(), monshm::Error>(())
     /// ```
     pub fn reserve_record(&mut self, label: Label, len: usize, timeout: Duration) -> Result<RecordWriteGrant<'_>> {
-        self.endpoint.wait_for(timeout, |engine| unless_full(engine.reserve_record(label, len).map(drop)))?;
+        self.endpoint.wait_ready(timeout, |engine| unless_full(engine.reserve_record(label, len).map(drop)))?;
         Ok(RecordWriteGrant { producer: self, label, len })
     }
 
@@ -340,8 +340,8 @@ impl Producer {
         Ok(self.endpoint.is_peer_gone())
     }
 
-    /// Sets how long a call of [`std::io::Write`] waits for room. Default: [`DEFAULT_TIMEOUT`]; with [`Duration::MAX`] it
-    /// waits as long as the consumer lives.
+    /// Sets how long a call of [`std::io::Write`] waits for room. Default: [`DEFAULT_TIMEOUT`]; with [`Duration::MAX`]
+    /// it waits as long as the consumer lives.
     pub fn set_io_timeout(&mut self, timeout: Duration) {
         self.io_timeout = timeout;
     }

@@ -33,57 +33,52 @@ impl Limit {
     }
 }
 
+/// One try of the engine: `None` when there is no room, or no data, now.
+pub(super) trait Attempt<E, T>: FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error> {}
+
+impl<E, T, F: FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>> Attempt<E, T> for F {}
+
 impl<E: Engine> Endpoint<E> {
-    /// Tries until `attempt` gives a value, and wakes the other side then. With a timeout of zero it does not wait.
+    /// Tries until `attempt` gives a value, which publishes or releases, and wakes the other side then. With a timeout of
+    /// zero it does not wait.
     ///
     /// # Errors
-    /// `TimedOut`; `Closed` when the other side has closed or died and the last attempt still gave nothing; `MemoryLost`,
-    /// `Poisoned`, `Forked`; else what `attempt` answers.
+    /// `TimedOut`; `Closed` when the other side has closed or died and the last attempt still gave nothing;
+    /// `MemoryLost`, `Poisoned`, `Forked`; else what `attempt` answers.
     #[inline(always)]
-    pub(super) fn wait_for<T>(
-        &mut self,
-        timeout: Duration,
-        attempt: impl FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
-    ) -> Result<T> {
+    pub(super) fn wait_for<T>(&mut self, timeout: Duration, attempt: impl Attempt<E, T>) -> Result<T> {
         self.wait_until(&mut Limit::of(timeout), attempt)
     }
 
     /// As [`wait_for`](Self::wait_for), with a limit for several waits in all.
     #[inline(always)]
-    pub(super) fn wait_until<T>(
-        &mut self,
-        limit: &mut Limit,
-        mut attempt: impl FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
-    ) -> Result<T> {
-        match self.attempt(&mut attempt)? {
-            Some(done) => Ok(done),
-            None => self.wait(limit, attempt),
-        }
+    pub(super) fn wait_until<T>(&mut self, limit: &mut Limit, mut attempt: impl Attempt<E, T>) -> Result<T> {
+        let done = match self.look(&mut attempt)? {
+            Some(done) => done,
+            None => self.wait(limit, attempt)?,
+        };
+        wake_peer(self.engine());
+        Ok(done)
     }
 
-    /// One attempt. Without a value nothing was published or released, and nobody is woken.
+    /// Waits until `ready` gives a value, which changes nothing for the other side.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
     #[inline(always)]
-    pub(super) fn attempt<T>(
-        &mut self,
-        work: impl FnOnce(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
-    ) -> Result<Option<T>> {
-        let outcome = self.look(work)?;
-        if outcome.is_some() {
-            wake_peer(self.engine());
+    pub(super) fn wait_ready<T>(&mut self, timeout: Duration, mut ready: impl Attempt<E, T>) -> Result<T> {
+        match self.look(&mut ready)? {
+            Some(done) => Ok(done),
+            None => self.wait(&mut Limit::of(timeout), ready),
         }
-        Ok(outcome)
     }
 
     #[cold]
-    fn wait<T>(
-        &mut self,
-        limit: &mut Limit,
-        mut attempt: impl FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
-    ) -> Result<T> {
+    fn wait<T>(&mut self, limit: &mut Limit, mut attempt: impl Attempt<E, T>) -> Result<T> {
         let backoff = Backoff::new();
         for _ in 0..if limit.timeout.is_zero() { 0 } else { SPIN_TRIES } {
             backoff.spin();
-            if let Some(done) = self.attempt(&mut attempt)? {
+            if let Some(done) = self.look(&mut attempt)? {
                 return Ok(done);
             }
         }
@@ -94,7 +89,7 @@ impl<E: Engine> Endpoint<E> {
             self.engine().begin_wait();
             // The other side passes no barrier when it looks whether we sleep: ours is for both.
             sys::barrier_everywhere();
-            let outcome = self.attempt(&mut attempt);
+            let outcome = self.look(&mut attempt);
             if let (Ok(None), false, Some(remaining)) = (&outcome, gone, remaining) {
                 sys::futex_wait(self.waiting_word(self.claim().role), 1, remaining);
             }

@@ -148,8 +148,8 @@ fn owner_death_is_told() {
     }
 }
 
-/// exec(2) closes what a slot's life hangs on, where that is a file. A System V slot lives as long as its process: its own
-/// test is in that crate.
+/// exec(2) closes what a slot's life hangs on, where that is a file. A System V slot lives as long as its process: its
+/// own test is in that crate.
 #[test]
 fn a_holder_that_becomes_another_program_counts_as_dead() {
     if Sut::SYSV {

@@ -282,8 +282,8 @@ fn edited_bounds_move_nothing() {
     assert_eq!((again.begin(), again.end(), again.len().unwrap()), (begin, end, 11));
 }
 
-/// Somebody else takes the dead claimant's end over and lets go of it, again and again: each try gets the end or finds it
-/// claimed.
+/// Somebody else takes the dead claimant's end over and lets go of it, again and again: each try gets the end or finds
+/// it claimed.
 #[test]
 fn a_claim_that_changes_all_the_time_has_no_other_answer_than_claimed() {
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! A process that does what a test tells it: the helper's side, one arm for each order.
 //!
-//! Orders are words; answers are `ok` and a text, or the error's kind and message. A segment that is made or attached is
-//! the current one until `detach`, a lock is held until `unlock`: each is a call of `serve_with` of its own, so that
+//! Orders are words; answers are `ok` and a text, or the error's kind and message. A segment that is made or attached
+//! is the current one until `detach`, a lock is held until `unlock`: each is a call of `serve_with` of its own, so that
 //! guards borrow their segments. When the test closes its end, all of it is released in order. It judges nothing.
 
 use std::alloc::Layout;

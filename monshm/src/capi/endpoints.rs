@@ -1,4 +1,4 @@
-//! The ring without the lock: the ends that a thread opens, bytes and records through them, with deadlines.
+//! The ring without the lock: the endpoints that a thread opens, bytes and records through them, with deadlines.
 //!
 //! The rules of the ends are the facade's; here they are found by the descriptor, and belong to the thread that opened
 //! them.
@@ -9,8 +9,8 @@ use std::time::Duration;
 use monshm_core::ErrorKind;
 use monshm_rbuf::{Label, Record};
 
+use super::arena::find;
 use super::fault::{Fault, Outcome, coded, invalid, or_errno};
-use super::places::find;
 use super::types::{MonShmDesc, MonShmRecord};
 use crate::ring::Consumer;
 
@@ -49,9 +49,43 @@ unsafe fn room<'a>(dst: *mut c_void, len: usize) -> Outcome<&'a mut [u8]> {
     if dst.is_null() || len > isize::MAX as usize {
         return invalid("dst is NULL, or longer than any object");
     }
-    // SAFETY: not NULL, and len bytes of the program's own memory by CALLER. They may be uninitialised: the ring writes
-    // bytes before it says that they are there, and reads none.
-    Ok(unsafe { std::slice::from_raw_parts_mut(dst.cast(), len) })
+    // SAFETY: not NULL, and len bytes of the program's own memory by CALLER; `initialized` makes them bytes of a value.
+    Ok(unsafe { std::slice::from_raw_parts_mut(initialized(dst.cast(), len), len) })
+}
+
+/// Makes `len` bytes at `dst`, which the program may not have initialised, bytes of some value, so that a `&mut [u8]` may
+/// refer to them. Costs nothing where the language has inline assembly.
+///
+/// # Safety
+/// `len` bytes at `dst` are valid for writing.
+#[inline(always)]
+pub(super) unsafe fn initialized(dst: *mut u8, len: usize) -> *mut u8 {
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64"
+    ))]
+    {
+        let (mut dst, _) = (dst, len);
+        // SAFETY: the block is empty. As far as the compiler knows, it writes all memory that it can reach through `dst`:
+        // whatever stands there is initialised from here on.
+        unsafe { std::arch::asm!("/* {} */", inout(reg) dst, options(nostack, preserves_flags)) };
+        dst
+    }
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "x86",
+        target_arch = "aarch64",
+        target_arch = "arm",
+        target_arch = "riscv64"
+    )))]
+    {
+        // SAFETY: valid for writing, by our caller.
+        unsafe { dst.write_bytes(0, len) };
+        dst
+    }
 }
 
 /// `mon_shm_writer_open`.
@@ -61,8 +95,8 @@ unsafe fn room<'a>(dst: *mut c_void, len: usize) -> Outcome<&'a mut [u8]> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_writer_open(desc: *mut MonShmDesc) -> c_int {
     coded(|| {
-        let place = find(desc)?;
-        place.writer.open(|| place.segment().producer())
+        let entry = find(desc)?;
+        entry.writer.open(|| entry.segment().producer())
     })
 }
 
@@ -82,8 +116,8 @@ pub unsafe extern "C" fn mon_shm_writer_close(desc: *mut MonShmDesc) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_reader_open(desc: *mut MonShmDesc) -> c_int {
     coded(|| {
-        let place = find(desc)?;
-        place.reader.open(|| place.segment().consumer())
+        let entry = find(desc)?;
+        entry.reader.open(|| entry.segment().consumer())
     })
 }
 

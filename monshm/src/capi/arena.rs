@@ -1,8 +1,8 @@
-//! Where descriptors stand, and how a pointer from C leads to one: the arena of places, and the table of bases.
+//! Where descriptors stand, and how a pointer from C leads to one: the arena of entries, and the table of bases.
 //!
 //! It makes and ends descriptors; what they are used for is in the other files.
 //!
-//! A place's memory is static and never given back, so looking at a place that is free is sound. Places are taken again
+//! An entry's memory is static and never given back, so looking at an entry that is free is sound. Entries are taken again
 //! late: at least half of those in use stay free, and the search for the next one goes round all of them.
 
 use std::cell::UnsafeCell;
@@ -23,10 +23,10 @@ type Engine = monshm_rbuf::Ring<monshm_rbuf::Shared<&'static Segment>>;
 /// The most descriptors a process can have. Linux allows about as many mappings (vm.max_map_count).
 const CAPACITY: usize = 1 << 16;
 
-/// Places that are free beside those in use, at least: how late a place is taken again.
+/// Entries that are free beside those in use, at least: how late an entry is taken again.
 const SPARE: usize = 256;
 
-/// Values of [`Place::state`].
+/// Values of [`Entry::state`].
 ///
 /// | value | meaning | next, by whom |
 /// |---|---|---|
@@ -39,20 +39,20 @@ mod state {
     pub(super) const LIVE: u32 = 2;
 }
 
-/// Values of [`Place::ring_state`]: none yet, one thread writes it, there for good.
+/// Values of [`Entry::ring_state`]: none yet, one thread writes it, there for good.
 mod ring_state {
     pub(super) const NONE: u32 = 0;
     pub(super) const BUSY: u32 = 1;
     pub(super) const READY: u32 = 2;
 }
 
-/// Room for one descriptor. All-zero bytes are a free place.
+/// Room for one descriptor. All-zero bytes are a free entry.
 ///
 /// *Invariant LIVE*: while `state` is LIVE, `descriptor` and `segment` are initialised and do not move, and `ring` is
-/// initialised once `ring_state` is READY. They change only in [`Place::end`], beside which CALLER lets no other call
+/// initialised once `ring_state` is READY. They change only in [`Entry::end`], beside which CALLER lets no other call
 /// run.
 #[repr(C, align(256))]
-pub(super) struct Place {
+pub(super) struct Entry {
     /// First: its address is the descriptor's. The C program may write here.
     descriptor: UnsafeCell<MaybeUninit<MonShmDesc>>,
     state: AtomicU32,
@@ -61,50 +61,50 @@ pub(super) struct Place {
     base: AtomicUsize,
     segment: UnsafeCell<MaybeUninit<Segment>>,
     ring: UnsafeCell<MaybeUninit<Ring<'static>>>,
-    pub(super) writer: Seat<Producer>,
-    pub(super) reader: Seat<Consumer>,
+    pub(super) writer: ThreadOwned<Producer>,
+    pub(super) reader: ThreadOwned<Consumer>,
 }
 
-const _: () = assert!(size_of::<Place>() == 256 && size_of::<MonShmDesc>() <= 96);
+const _: () = assert!(size_of::<Entry>() == 256 && size_of::<MonShmDesc>() <= 96);
 
-/// The end of the ring that a thread has opened.
-pub(super) struct Seat<End> {
+/// the endpoint that a thread has opened.
+pub(super) struct ThreadOwned<End> {
     /// The token of that thread, 0 for none. *Invariant OWNER*: `end` is touched by the thread whose token this is, and
-    /// by `Place::end`, alone.
+    /// by `Entry::end`, alone.
     owner: AtomicUsize,
     end: UnsafeCell<Option<Box<End>>>,
 }
 
-struct Arena(MaybeUninit<[Place; CAPACITY]>);
+struct Arena(MaybeUninit<[Entry; CAPACITY]>);
 
-// SAFETY: the cells of a place are written only by who holds it BUSY, or as OWNER says, and read only under LIVE;
-// Segment and Ring may be shared between threads, Producer and Consumer may be sent to the thread that ends the place.
+// SAFETY: the cells of an entry are written only by who holds it BUSY, or as OWNER says, and read only under LIVE;
+// Segment and Ring may be shared between threads, Producer and Consumer may be sent to the thread that ends the entry.
 unsafe impl Sync for Arena {}
 
 /// In pages that nobody touches before they are used.
 static ARENA: Arena = Arena(MaybeUninit::zeroed());
 
-/// How many places are taken.
+/// How many entries are taken.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
-/// How many places were ever taken: those from here on were never touched.
+/// How many entries were ever taken: those from here on were never touched.
 static TOUCHED: AtomicUsize = AtomicUsize::new(0);
-/// Where the search for a free place goes on.
+/// Where the search for a free entry goes on.
 static CURSOR: AtomicUsize = AtomicUsize::new(0);
 
-fn arena() -> &'static [Place; CAPACITY] {
+fn arena() -> &'static [Entry; CAPACITY] {
     // SAFETY: zero bytes are valid for every field: integers, atomics, MaybeUninit, and None for an Option of a Box.
     unsafe { ARENA.0.assume_init_ref() }
 }
 
-/// The place of the descriptor that `desc` points to, if there is one.
+/// The entry of the descriptor that `desc` points to, if there is one.
 #[inline(always)]
-pub(super) fn find(desc: *const MonShmDesc) -> Outcome<&'static Place> {
+pub(super) fn find(desc: *const MonShmDesc) -> Outcome<&'static Entry> {
     let from_start = desc.addr().wrapping_sub((&raw const ARENA).addr());
-    if from_start < size_of::<Arena>() && from_start % size_of::<Place>() == 0 {
-        let place = &arena()[from_start / size_of::<Place>()];
+    if from_start < size_of::<Arena>() && from_start % size_of::<Entry>() == 0 {
+        let entry = &arena()[from_start / size_of::<Entry>()];
         // Acquire: pairs with the Release in `settle`; who sees LIVE sees the fields.
-        if place.state.load(Ordering::Acquire) == state::LIVE {
-            return Ok(place);
+        if entry.state.load(Ordering::Acquire) == state::LIVE {
+            return Ok(entry);
         }
     }
     invalid(NO_DESCRIPTOR)
@@ -113,48 +113,48 @@ pub(super) fn find(desc: *const MonShmDesc) -> Outcome<&'static Place> {
 /// Makes a descriptor of `segment`; `describe` fills in what C sees.
 pub(super) fn settle(
     segment: Segment,
-    describe: impl FnOnce(&Segment, *const Place) -> MonShmDesc,
+    describe: impl FnOnce(&Segment, *const Entry) -> MonShmDesc,
 ) -> Outcome<*mut MonShmDesc> {
-    let Some(place) = take() else {
+    let Some(entry) = take() else {
         let kind = ErrorKind::LimitReached { what: "descriptors of one process" };
         return Err(Error::new(Operation::Create, kind).into());
     };
     let base = segment.inner().attachment.region().base().as_ptr().addr();
-    // SAFETY: `take` gave us the place BUSY, so that no other thread touches its cells.
+    // SAFETY: `take` gave us the entry BUSY, so that no other thread touches its cells.
     unsafe {
-        (*place.descriptor.get()).write(describe(&segment, place));
-        (*place.segment.get()).write(segment);
+        (*entry.descriptor.get()).write(describe(&segment, entry));
+        (*entry.segment.get()).write(segment);
     }
-    place.ring_state.store(ring_state::NONE, Ordering::Relaxed);
-    place.base.store(base, Ordering::Relaxed);
+    entry.ring_state.store(ring_state::NONE, Ordering::Relaxed);
+    entry.base.store(base, Ordering::Relaxed);
     // Release: pairs with the Acquire in `find` and in `bases::find`'s user.
-    place.state.store(state::LIVE, Ordering::Release);
-    bases::enter(base, place.index());
-    Ok(place.descriptor.get().cast())
+    entry.state.store(state::LIVE, Ordering::Release);
+    bases::enter(base, entry.index());
+    Ok(entry.descriptor.get().cast())
 }
 
-/// Takes a free place, or one that was never touched while there are not enough free ones.
-fn take() -> Option<&'static Place> {
+/// Takes a free entry, or one that was never touched while there are not enough free ones.
+fn take() -> Option<&'static Entry> {
     let taken = TAKEN.fetch_add(1, Ordering::Relaxed) + 1;
     let wanted = (2 * taken + SPARE).min(CAPACITY);
     let grow = |touched: usize| (touched < wanted).then_some(touched + 1);
     if let Ok(index) = TOUCHED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow) {
-        if let Some(place) = arena()[index].occupy() {
-            return Some(place);
+        if let Some(entry) = arena()[index].occupy() {
+            return Some(entry);
         }
     }
     let touched = TOUCHED.load(Ordering::Relaxed);
     for _ in 0..2 * touched {
         let index = CURSOR.fetch_add(1, Ordering::Relaxed) % touched;
-        if let Some(place) = arena()[index].occupy() {
-            return Some(place);
+        if let Some(entry) = arena()[index].occupy() {
+            return Some(entry);
         }
     }
     TAKEN.fetch_sub(1, Ordering::Relaxed);
     None
 }
 
-impl Place {
+impl Entry {
     fn occupy(&'static self) -> Option<&'static Self> {
         // Acquire: pairs with the Release of FREE in `end`; the cells are ours.
         let taken = self.state.compare_exchange(state::FREE, state::BUSY, Ordering::Acquire, Ordering::Relaxed);
@@ -168,8 +168,8 @@ impl Place {
     /// The segment.
     #[inline(always)]
     pub(super) fn segment(&'static self) -> &'static Segment {
-        // SAFETY: `find` and `of_base` gave out this place LIVE, and CALLER holds a reference, so that it stays so for
-        // the call, beyond which nobody keeps the borrow but the ring of this place, which goes first.
+        // SAFETY: `find` and `of_base` gave out this entry LIVE, and CALLER holds a reference, so that it stays so for
+        // the call, beyond which nobody keeps the borrow but the ring of this entry, which goes first.
         unsafe { (*self.segment.get()).assume_init_ref() }
     }
 
@@ -181,8 +181,8 @@ impl Place {
         unsafe { &(*descriptor).refcnt }
     }
 
-    /// Does `work` with the segment's ring. The first use fixes the ring's place. `missing` is the errno value for bytes
-    /// or room that are not there, also where the ring could never hold so many.
+    /// Does `work` with the segment's ring. The first use fixes the ring's bounds. `missing` is the errno value for
+    /// bytes or room that are not there, also where the ring could never hold so many.
     #[inline(always)]
     pub(super) fn with_ring<T>(
         &'static self,
@@ -226,8 +226,9 @@ impl Place {
             return invalid(NO_DESCRIPTOR);
         }
         bases::remove(self.base.swap(0, Ordering::Relaxed), self.index());
-        // SAFETY: BUSY is ours and CALLER lets no other call run, so the cells are ours; both were initialised, by LIVE,
-        // and are not looked at again before they are written anew. The ring, which borrows the segment, has no drop.
+        // SAFETY: BUSY is ours and CALLER lets no other call run, so the cells are ours; both were initialised, by
+        // LIVE, and are not looked at again before they are written anew. The ring, which borrows the segment, has no
+        // drop.
         let segment = unsafe {
             let segment = (*self.segment.get()).assume_init_read();
             drop((*self.writer.end.get()).take());
@@ -262,13 +263,13 @@ fn use_ring<T>(
     })
 }
 
-impl<End> Seat<End> {
+impl<End> ThreadOwned<End> {
     /// Opens the end for the calling thread.
     pub(super) fn open(&self, claim: impl FnOnce() -> Result<End, Error>) -> Outcome<()> {
         let me = crate::lock::state::thread_token();
         // Acquire: pairs with the Release in `close`; the cell is ours.
         if self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return Err(Fault::Plain(libc::EBUSY, "this process has opened that end of the ring already"));
+            return Err(Fault::Plain(libc::EBUSY, "this process has opened that endpoint of the ring already"));
         }
         match claim() {
             Ok(end) => {
@@ -306,34 +307,34 @@ impl<End> Seat<End> {
         }
         Err(Fault::Plain(
             libc::EPERM,
-            "this thread has not opened that end of the ring; see mon_shm_writer_open, mon_shm_reader_open",
+            "this thread has not opened that endpoint of the ring; see mon_shm_writer_open, mon_shm_reader_open",
         ))
     }
 }
 
-/// The place of the segment whose mapping begins at `base`, if this process has it.
+/// The entry of the segment whose mapping begins at `base`, if this process has it.
 #[inline(always)]
-pub(super) fn of_base(base: usize) -> Outcome<&'static Place> {
+pub(super) fn of_base(base: usize) -> Outcome<&'static Entry> {
     if let Some(index) = bases::find(base) {
-        let place = &arena()[index % CAPACITY];
-        // The table may be a moment behind a place that ended; the place itself knows. Acquire: pairs with the Release
+        let entry = &arena()[index % CAPACITY];
+        // The table may be a moment behind an entry that ended; the entry itself knows. Acquire: pairs with the Release
         // in `settle`.
-        if place.base.load(Ordering::Relaxed) == base && place.state.load(Ordering::Acquire) == state::LIVE {
-            return Ok(place);
+        if entry.base.load(Ordering::Relaxed) == base && entry.state.load(Ordering::Acquire) == state::LIVE {
+            return Ok(entry);
         }
     }
     of_base_by_search(base)
 }
 
-/// Looks at every place: for an unknown address, and for a base that found no room in the table.
+/// Looks at every entry: for an unknown address, and for a base that found no room in the table.
 #[cold]
-fn of_base_by_search(base: usize) -> Outcome<&'static Place> {
+fn of_base_by_search(base: usize) -> Outcome<&'static Entry> {
     let touched = if bases::is_complete() { 0 } else { TOUCHED.load(Ordering::Relaxed) };
     let mut candidates = arena()[..touched].iter().filter(|_| base != 0);
     let found = candidates
-        .find(|place| place.base.load(Ordering::Relaxed) == base && place.state.load(Ordering::Acquire) == state::LIVE);
+        .find(|entry| entry.base.load(Ordering::Relaxed) == base && entry.state.load(Ordering::Acquire) == state::LIVE);
     match found {
-        Some(place) => Ok(place),
+        Some(entry) => Ok(entry),
         None => invalid(
             "this is not the ring or the base of a segment that this process has; \
              pass &desc->header->rbuf and desc->header of a live descriptor",
@@ -341,11 +342,11 @@ fn of_base_by_search(base: usize) -> Outcome<&'static Place> {
     }
 }
 
-/// The table from the base of a mapping to its place: 16,384 sets of eight words, each 0 or
+/// The table from the base of a mapping to its entry in the arena: 16,384 sets of eight words, each 0 or
 ///
 /// ```text
 /// bit  63           16 15        0
-///     | base / 4096   | place     |
+///     | base / 4096   | index     |
 /// ```
 ///
 /// A set is chosen by a hash of the page. A base that finds its set full is counted instead, and then every miss is
@@ -370,25 +371,25 @@ mod bases {
         &table[hash as usize]
     }
 
-    /// The place that is entered for `base`.
+    /// The index that is entered for `base`.
     #[inline(always)]
     pub(super) fn find(base: usize) -> Option<usize> {
         if base == 0 || base % 4096 != 0 {
             return None;
         }
         let page = base as u64 >> 12;
-        // Acquire: pairs with the Release in `enter`; who finds the entry finds the place LIVE.
-        let mut entries = set(page).iter().map(|way| way.load(Ordering::Acquire));
-        entries.find(|entry| entry >> 16 == page).map(|entry| (entry & 0xffff) as usize)
+        // Acquire: pairs with the Release in `enter`; whoever finds the index finds the entry LIVE.
+        let mut words = set(page).iter().map(|way| way.load(Ordering::Acquire));
+        words.find(|word| word >> 16 == page).map(|word| (word & 0xffff) as usize)
     }
 
-    /// Enters a base. No entry for its page is there: `remove` came before the unmapping that set the address free.
-    pub(super) fn enter(base: usize, place: usize) {
+    /// Enters a base. No word for its page is there: `remove` came before the unmapping that set the address free.
+    pub(super) fn enter(base: usize, index: usize) {
         let page = base as u64 >> 12;
-        let entry = page << 16 | place as u64;
+        let word = page << 16 | index as u64;
         for way in set(page) {
             // Release: pairs with the Acquire in `find`.
-            if way.compare_exchange(0, entry, Ordering::Release, Ordering::Relaxed).is_ok() {
+            if way.compare_exchange(0, word, Ordering::Release, Ordering::Relaxed).is_ok() {
                 return;
             }
         }
@@ -396,11 +397,11 @@ mod bases {
     }
 
     /// Takes a base out, before its mapping goes.
-    pub(super) fn remove(base: usize, place: usize) {
+    pub(super) fn remove(base: usize, index: usize) {
         let page = base as u64 >> 12;
-        let entry = page << 16 | place as u64;
+        let word = page << 16 | index as u64;
         for way in set(page) {
-            if way.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if way.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 return;
             }
         }

@@ -5,8 +5,8 @@
 use std::ffi::{c_int, c_uint};
 use std::time::Duration;
 
+use super::arena::find;
 use super::fault::{Fault, Outcome, coded, or_errno};
-use super::places::find;
 use super::types::MonShmDesc;
 use crate::lock::Guard;
 
