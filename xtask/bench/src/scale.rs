@@ -80,14 +80,14 @@ fn run<M, T>(load: Load, send: impl Fn(&UnixStream) -> M, receive: impl Fn(&Unix
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     let pages = Pages::new(4096);
     // SAFETY: the first words of a page, aligned; the other process writes them before it answers.
-    let told = |index: usize| unsafe { pages.base.cast::<AtomicU64>().add(index).as_ref() };
+    let reported = |index: usize| unsafe { pages.base.cast::<AtomicU64>().add(index).as_ref() };
     let peer = || {
         for _ in 0..load.repeats {
             let before = Footprint::read();
             let held: Vec<T> = (0..load.count).map(|_| receive(&theirs)).collect();
             let grown = Footprint::read().since(before);
-            told(0).store(grown.fds, Ordering::Release);
-            told(1).store(grown.heap_bytes, Ordering::Release);
+            reported(0).store(grown.fds, Ordering::Release);
+            reported(1).store(grown.heap_bytes, Ordering::Release);
             say(&theirs);
             hear(&theirs);
             drop(held);
@@ -116,9 +116,9 @@ fn run<M, T>(load: Load, send: impl Fn(&UnixStream) -> M, receive: impl Fn(&Unix
             details: vec![
                 ("let go by the creator", "us", each_us(let_go_ns)),
                 ("fds, creator", "each", each(grown.fds)),
-                ("fds, peer", "each", each(told(0).load(Ordering::Acquire))),
+                ("fds, peer", "each", each(reported(0).load(Ordering::Acquire))),
                 ("heap, creator", "B", each(grown.heap_bytes)),
-                ("heap, peer", "B", each(told(1).load(Ordering::Acquire))),
+                ("heap, peer", "B", each(reported(1).load(Ordering::Acquire))),
             ],
             distribution: None,
         }

@@ -1,7 +1,7 @@
 //! The rule about circles: the files of a product crate do not use each other in a circle.
 //!
 //! A file uses another one where a path in its code leads there: `crate::…`, `super::…`, or a name of a child module. A
-//! re-export is followed to the file that defines the name. Calls of methods lead nowhere, so an `impl` block may stand
+//! re-export is followed to the file that defines the name, and is no use by the file that only passes the name on. Calls of methods lead nowhere, so an `impl` block may stand
 //! in another file than its type. What is there for tests alone is not looked at.
 
 use super::syntax::is_for_tests;
@@ -34,9 +34,12 @@ pub(super) fn check(files: &[(&Source, syn::File)]) -> Vec<Finding> {
                 continue;
             }
             let module: Module = module.into_iter().map(str::to_owned).collect();
-            let mut paths = Paths { module: &module, depth: 0, found: Vec::new(), imports: BTreeMap::new() };
+            let mut paths = Paths::new(&module);
             paths.visit_file(file);
-            let Paths { found, imports, .. } = paths;
+            let Paths { mut found, imports, passed_on, names, .. } = paths;
+            found.extend(
+                passed_on.into_iter().filter(|(name, ..)| names.contains(name)).map(|(_, path, line)| (path, line)),
+            );
             modules.insert(module, File { source, paths: found, imports });
         }
         findings.extend(circles(name, &modules));
@@ -116,9 +119,20 @@ struct Paths<'a> {
     depth: usize,
     found: Vec<(Module, usize)>,
     imports: BTreeMap<String, Module>,
+    /// Whether the `use` item that the walk is in is public.
+    is_public: bool,
+    /// What public `use` items bring in, by its name.
+    passed_on: Vec<(String, Module, usize)>,
+    /// The first names of all paths in the code.
+    names: BTreeSet<String>,
 }
 
-impl Paths<'_> {
+impl<'a> Paths<'a> {
+    fn new(module: &'a Module) -> Self {
+        let (found, imports, passed_on, names) = (Vec::new(), BTreeMap::new(), Vec::new(), BTreeSet::new());
+        Self { module, depth: 0, found, imports, is_public: false, passed_on, names }
+    }
+
     /// `segments` below the crate, where they lead into it.
     fn resolve(&self, segments: &[String]) -> Option<Module> {
         let mut base = self.module.clone();
@@ -161,6 +175,7 @@ impl Paths<'_> {
             }
             UseTree::Name(name) => (name.ident.to_string(), name.ident.to_string()),
             UseTree::Rename(rename) => (rename.rename.to_string(), rename.ident.to_string()),
+            UseTree::Glob(_) if self.is_public => return,
             UseTree::Glob(_) => {
                 self.found.extend(self.resolve(before).map(|path| (path, line)));
                 return;
@@ -175,9 +190,13 @@ impl Paths<'_> {
         // A name that stands for itself is from another crate.
         let own: Module = self.module.iter().chain([&name]).cloned().collect();
         if self.depth == 0 && path != own {
-            self.imports.insert(name, path.clone());
+            self.imports.insert(name.clone(), path.clone());
         }
-        self.found.push((path, line));
+        if self.is_public {
+            self.passed_on.push((name, path, line));
+        } else {
+            self.found.push((path, line));
+        }
     }
 }
 
@@ -202,11 +221,13 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.is_public = !matches!(item.vis, syn::Visibility::Inherited);
         self.import(&item.tree, &mut Vec::new(), item.use_token.span.start().line);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.names.extend(segments.first().cloned());
         // A single name is an import's, which was found, or this file's.
         if segments.len() > 1 {
             let line = path.segments[0].ident.span().start().line;
@@ -252,6 +273,14 @@ mod tests {
         assert!(found(&[root, ("a.rs", "pub struct A;\n"), b]).is_empty());
         let circle = found(&[root, ("a.rs", "use crate::B;\npub struct A;\n"), b]);
         assert_eq!(circle, ["a circle of 2 files of monshm: a:1 uses b, b:1 uses a"]);
+    }
+
+    #[test]
+    fn a_parent_that_only_passes_a_name_on_does_not_use_it() {
+        let child = ("a/b.rs", "use super::A;\npub struct B;\n");
+        assert!(found(&[("a/mod.rs", "mod b;\npub use b::B;\npub struct A;\n"), child]).is_empty());
+        let circle = found(&[("a/mod.rs", "mod b;\npub use b::B;\npub struct A(B);\n"), child]);
+        assert_eq!(circle, ["a circle of 2 files of monshm: a:2 uses a::b, a::b:1 uses a"]);
     }
 
     #[test]

@@ -44,11 +44,11 @@ impl Ring {
 pub(super) struct Engine<P>(Ring, PhantomData<P>);
 
 /// An endpoint, and the pages that it is on, dropped after it.
-pub(super) struct End<T>(T, #[expect(dead_code, reason = "keeps the pages")] Ring);
+pub(super) struct Endpoint<T>(T, #[expect(dead_code, reason = "keeps the pages")] Ring);
 
 impl<const N: usize, P: Policy + Default> Transport<N> for Engine<P> {
-    type Sender = End<Producer<Shared>>;
-    type Receiver = End<Consumer<Shared, P>>;
+    type Sender = Endpoint<Producer<Shared>>;
+    type Receiver = Endpoint<Consumer<Shared, P>>;
 
     fn make(plan: &Plan) -> Result<Self, String> {
         plan.polled_only("the engine")?;
@@ -59,11 +59,11 @@ impl<const N: usize, P: Policy + Default> Transport<N> for Engine<P> {
     }
 
     fn sender(self, _: Side) -> Result<Self::Sender, String> {
-        Ok(End(self.0.producer(), self.0))
+        Ok(Endpoint(self.0.producer(), self.0))
     }
 
     fn receiver(self, _: Side) -> Result<Self::Receiver, String> {
-        Ok(End(self.0.consumer(), self.0))
+        Ok(Endpoint(self.0.consumer(), self.0))
     }
 }
 
@@ -77,14 +77,14 @@ pub(super) fn went_through(outcome: Result<(), Error>) -> bool {
     }
 }
 
-impl<const N: usize> Sender<N> for End<Producer<Shared>> {
+impl<const N: usize> Sender<N> for Endpoint<Producer<Shared>> {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
         went_through(self.0.write(message))
     }
 }
 
-impl<const N: usize, P: Policy> Receiver<N> for End<Consumer<Shared, P>> {
+impl<const N: usize, P: Policy> Receiver<N> for Endpoint<Consumer<Shared, P>> {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         went_through(self.0.read(message))

@@ -75,7 +75,7 @@ fn now(outcome: monshm::Result<()>) -> bool {
 }
 
 /// An end of the ring, and how it waits.
-pub(super) struct End<T> {
+pub(super) struct Endpoint<T> {
     end: T,
     mode: Mode,
 }
@@ -84,24 +84,24 @@ pub(super) struct End<T> {
 pub(super) struct Bytes(Link, Mode);
 
 impl<const N: usize> Transport<N> for Bytes {
-    type Sender = End<Producer>;
-    type Receiver = End<Consumer>;
+    type Sender = Endpoint<Producer>;
+    type Receiver = Endpoint<Consumer>;
 
     fn make(plan: &Plan) -> Result<Self, String> {
         fits(N, 1, plan)?;
         Link::new(plan).map(|link| Self(link, plan.mode))
     }
 
-    fn sender(self, side: Side) -> Result<End<Producer>, String> {
-        Ok(End { end: self.0.producer(side)?, mode: self.1 })
+    fn sender(self, side: Side) -> Result<Endpoint<Producer>, String> {
+        Ok(Endpoint { end: self.0.producer(side)?, mode: self.1 })
     }
 
-    fn receiver(self, side: Side) -> Result<End<Consumer>, String> {
-        Ok(End { end: self.0.consumer(side)?, mode: self.1 })
+    fn receiver(self, side: Side) -> Result<Endpoint<Consumer>, String> {
+        Ok(Endpoint { end: self.0.consumer(side)?, mode: self.1 })
     }
 }
 
-impl<const N: usize> Sender<N> for End<Producer> {
+impl<const N: usize> Sender<N> for Endpoint<Producer> {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
         match self.mode {
@@ -114,7 +114,7 @@ impl<const N: usize> Sender<N> for End<Producer> {
     }
 }
 
-impl<const N: usize> Receiver<N> for End<Consumer> {
+impl<const N: usize> Receiver<N> for Endpoint<Consumer> {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         match self.mode {
@@ -137,7 +137,7 @@ impl<const N: usize> Receiver<N> for End<Consumer> {
 /// Records: the engine keeps messages apart.
 pub(super) struct Records(Link, Mode);
 
-pub(super) struct RecordEnd<T>(End<T>);
+pub(super) struct RecordEnd<T>(Endpoint<T>);
 
 impl<const N: usize> Transport<N> for Records {
     type Sender = RecordEnd<Producer>;
@@ -150,11 +150,11 @@ impl<const N: usize> Transport<N> for Records {
     }
 
     fn sender(self, side: Side) -> Result<RecordEnd<Producer>, String> {
-        Ok(RecordEnd(End { end: self.0.producer(side)?, mode: self.1 }))
+        Ok(RecordEnd(Endpoint { end: self.0.producer(side)?, mode: self.1 }))
     }
 
     fn receiver(self, side: Side) -> Result<RecordEnd<Consumer>, String> {
-        Ok(RecordEnd(End { end: self.0.consumer(side)?, mode: self.1 }))
+        Ok(RecordEnd(Endpoint { end: self.0.consumer(side)?, mode: self.1 }))
     }
 }
 

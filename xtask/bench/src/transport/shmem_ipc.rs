@@ -17,14 +17,14 @@ pub(super) struct SharedRing {
     mode: Mode,
 }
 
-pub(super) struct End<T> {
+pub(super) struct Endpoint<T> {
     ring: T,
     mode: Mode,
 }
 
 impl<const N: usize> Transport<N> for SharedRing {
-    type Sender = End<sharedring::Sender<[u8; N]>>;
-    type Receiver = End<sharedring::Receiver<[u8; N]>>;
+    type Sender = Endpoint<sharedring::Sender<[u8; N]>>;
+    type Receiver = Endpoint<sharedring::Receiver<[u8; N]>>;
 
     fn make(plan: &Plan) -> Result<Self, String> {
         let places = plan.places(N)?;
@@ -43,17 +43,17 @@ impl<const N: usize> Transport<N> for SharedRing {
     fn sender(self, _: Side) -> Result<Self::Sender, String> {
         let ring = sharedring::Sender::open(self.places, self.memory, self.empty, self.full)
             .map_err(|error| error.to_string())?;
-        Ok(End { ring, mode: self.mode })
+        Ok(Endpoint { ring, mode: self.mode })
     }
 
     fn receiver(self, _: Side) -> Result<Self::Receiver, String> {
         let ring = sharedring::Receiver::open(self.places, self.memory, self.empty, self.full)
             .map_err(|error| error.to_string())?;
-        Ok(End { ring, mode: self.mode })
+        Ok(Endpoint { ring, mode: self.mode })
     }
 }
 
-impl<const N: usize> Sender<N> for End<sharedring::Sender<[u8; N]>> {
+impl<const N: usize> Sender<N> for Endpoint<sharedring::Sender<[u8; N]>> {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
         if self.mode == Mode::Blocking {
@@ -71,7 +71,7 @@ impl<const N: usize> Sender<N> for End<sharedring::Sender<[u8; N]>> {
     }
 }
 
-impl<const N: usize> Receiver<N> for End<sharedring::Receiver<[u8; N]>> {
+impl<const N: usize> Receiver<N> for Endpoint<sharedring::Receiver<[u8; N]>> {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
         if self.mode == Mode::Blocking {
