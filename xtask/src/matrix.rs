@@ -62,19 +62,22 @@ impl Matrix {
 
     fn check(&self, workspace: &Workspace) -> Result<(), String> {
         for (index, set) in self.feature_sets.iter().enumerate() {
-            let package = workspace
-                .member(&set.package)
-                .ok_or_else(|| format!("ci/matrix.toml: `{}` names no package of the workspace", set.package))?;
+            let package = workspace.member(&set.package).ok_or_else(|| {
+                format!("ci/matrix.toml: `{}` is no package of the workspace: correct `package`", set.package)
+            })?;
             if let Some(unknown) = set.features.iter().find(|name| !package.features.contains_key(*name)) {
-                return Err(format!("ci/matrix.toml: {} has no feature `{unknown}`", set.package));
+                return Err(format!(
+                    "ci/matrix.toml: {} has no feature `{unknown}`: correct `features` of `{}`",
+                    set.package, set.name
+                ));
             }
             if self.feature_sets[..index].iter().any(|other| other.name == set.name) {
-                return Err(format!("ci/matrix.toml: two feature sets are called `{}`", set.name));
+                return Err(format!("ci/matrix.toml: two feature sets are called `{}`: rename one", set.name));
             }
         }
         for (index, cell) in self.cells.iter().enumerate() {
             if self.cells[..index].iter().any(|other| other.module == cell.module) {
-                return Err(format!("ci/matrix.toml: two cells have the module `{}`", cell.module));
+                return Err(format!("ci/matrix.toml: two cells have the module `{}`: take one out", cell.module));
             }
         }
         Ok(())

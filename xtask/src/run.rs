@@ -4,7 +4,7 @@
 
 use crate::tally::Tally;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, ErrorKind, LineWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -29,7 +29,7 @@ pub(crate) fn plainly(command: &mut Command) -> Result<Ran, Box<dyn std::error::
 /// of the ordinary: failures and what they print. stderr is this process's own, with cargo's progress.
 pub(crate) fn counted(command: &mut Command, log: &Path) -> Result<Ran, Box<dyn std::error::Error>> {
     let begin = Instant::now();
-    let mut file = BufWriter::new(File::create(log).map_err(|error| format!("{}: {error}", log.display()))?);
+    let mut file = LineWriter::new(File::create(log).map_err(|error| format!("{}: {error}", log.display()))?);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -84,7 +84,12 @@ pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<Ran, Box<dyn s
 }
 
 fn could_not_start(command: &Command, error: &std::io::Error) -> String {
-    format!("could not start {}: {error}", command.get_program().to_string_lossy())
+    let program = command.get_program().to_string_lossy();
+    match error.kind() {
+        ErrorKind::NotFound if program.contains('/') => format!("could not start {program}: there is no such file"),
+        ErrorKind::NotFound => format!("could not start {program}: install it, or add its folder to PATH"),
+        _ => format!("could not start {program}: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +125,6 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_an_error_that_names_it() {
         let error = plainly(&mut Command::new("no-such-program")).unwrap_err().to_string();
-        assert!(error.contains("could not start no-such-program"), "{error}");
+        assert!(error.contains("could not start no-such-program: install it"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Lock;
@@ -18,7 +19,15 @@ pub(super) trait Raw: Lock + Sized {
     fn other(&self) -> Result<Self, String>;
 }
 
+/// What lies in the pages, or is the kernel's, is reached by a copy of the handle.
+impl<L: Lock + Clone> Raw for L {
+    fn other(&self) -> Result<Self, String> {
+        Ok(self.clone())
+    }
+}
+
 /// The futex lock of the textbook: 0 free, 1 held, 2 held and somebody may wait.
+#[derive(Clone)]
 pub(super) struct Futex(NonNull<AtomicU32>);
 
 impl Futex {
@@ -53,13 +62,8 @@ impl Lock for Futex {
     }
 }
 
-impl Raw for Futex {
-    fn other(&self) -> Result<Self, String> {
-        Ok(Futex(self.0))
-    }
-}
-
 /// libc's mutex, shared between processes.
+#[derive(Clone)]
 pub(super) struct Pthread(*mut libc::pthread_mutex_t);
 
 impl Pthread {
@@ -92,13 +96,8 @@ impl Lock for Pthread {
     }
 }
 
-impl Raw for Pthread {
-    fn other(&self) -> Result<Self, String> {
-        Ok(Pthread(self.0))
-    }
-}
-
 /// `sem_t`, raised once.
+#[derive(Clone)]
 pub(super) struct Semaphore(*mut libc::sem_t);
 
 impl Semaphore {
@@ -124,18 +123,15 @@ impl Lock for Semaphore {
     }
 }
 
-impl Raw for Semaphore {
-    fn other(&self) -> Result<Self, String> {
-        Ok(Semaphore(self.0))
-    }
+/// One SysV semaphore. The other process's copy keeps the set alive no longer than this one: it ends by `_exit`.
+#[derive(Clone)]
+pub(super) struct Semop {
+    set: Rc<Set>,
+    flags: libc::c_int,
 }
 
-/// One SysV semaphore, removed by the side that made it.
-pub(super) struct Semop {
-    set: libc::c_int,
-    flags: libc::c_int,
-    is_own: bool,
-}
+/// Removed with its last handle.
+struct Set(libc::c_int);
 
 impl Semop {
     pub(super) fn new(flags: libc::c_int) -> Result<Self, String> {
@@ -144,16 +140,16 @@ impl Semop {
         if set < 0 {
             return Err(last_error("semget"));
         }
-        let lock = Semop { set, flags, is_own: true };
+        let set = Rc::new(Set(set));
         // Without SEM_UNDO: it starts raised for good.
-        Semop { set, flags: 0, is_own: false }.by(1);
-        Ok(lock)
+        Semop { set: Rc::clone(&set), flags: 0 }.by(1);
+        Ok(Semop { set, flags })
     }
 
     fn by(&self, change: libc::c_short) {
         let mut operation = libc::sembuf { sem_num: 0, sem_op: change, sem_flg: self.flags as libc::c_short };
         // SAFETY: the operation is valid for the call.
-        while unsafe { libc::semop(self.set, &mut operation, 1) } != 0 {}
+        while unsafe { libc::semop(self.set.0, &mut operation, 1) } != 0 {}
     }
 }
 
@@ -166,18 +162,10 @@ impl Lock for Semop {
     }
 }
 
-impl Raw for Semop {
-    fn other(&self) -> Result<Self, String> {
-        Ok(Semop { set: self.set, flags: self.flags, is_own: false })
-    }
-}
-
-impl Drop for Semop {
+impl Drop for Set {
     fn drop(&mut self) {
-        if self.is_own {
-            // SAFETY: a plain system call on a set of our own.
-            unsafe { libc::semctl(self.set, 0, libc::IPC_RMID) };
-        }
+        // SAFETY: a plain system call on a set of our own.
+        unsafe { libc::semctl(self.0, 0, libc::IPC_RMID) };
     }
 }
 
