@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-use monshm_rbuf::{Consumer, Drops, Error, Label, Memory, Producer, Ring, StaticRing};
+use monshm_rbuf::{Adaptive, Consumer, Drops, Error, Label, Memory, Plain, Policy, Producer, Ring, StaticRing};
 use proptest::prelude::*;
 
 /// Small and not a power of two, so that a few calls wrap it.
@@ -98,10 +98,10 @@ impl Model {
     }
 }
 
-fn run<M: Memory + Clone>(memory: M, calls: &[Call]) {
+fn run<M: Memory + Clone, P: Policy + Default>(memory: M, calls: &[Call]) {
     let mut model = Model::default();
     let mut producer = Producer::claim(memory.clone(), ME).unwrap();
-    let mut consumer = Consumer::claim(memory.clone(), ME).unwrap();
+    let mut consumer = Consumer::claim_with(memory.clone(), ME, P::default()).unwrap();
     let ring = Ring::new(memory.clone());
     for call in calls {
         match call {
@@ -211,7 +211,7 @@ fn run<M: Memory + Clone>(memory: M, calls: &[Call]) {
             Call::ReopenConsumer => {
                 drop(consumer);
                 assert!(producer.is_closed() && producer.is_abandoned());
-                consumer = Consumer::claim(memory.clone(), ME).unwrap();
+                consumer = Consumer::claim_with(memory.clone(), ME, P::default()).unwrap();
                 assert!(!producer.is_closed());
             }
         }
@@ -227,7 +227,8 @@ proptest! {
 
     #[test]
     fn bytes_agree_with_a_deque(calls in prop::collection::vec(call(), 0..120)) {
-        run(StaticRing::<SIZE>::new().memory(), &calls);
+        run::<_, Adaptive>(StaticRing::<SIZE>::new().memory(), &calls);
+        run::<_, Plain>(StaticRing::<SIZE>::new().memory(), &calls);
     }
 
     #[test]

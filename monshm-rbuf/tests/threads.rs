@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::thread;
 
-use monshm_rbuf::{Consumer, Error, Label, Producer, Ring, StaticRing};
+use monshm_rbuf::{Adaptive, Consumer, Error, Label, Plain, Policy, Producer, Ring, StaticRing};
 
 const ME: NonZeroU32 = NonZeroU32::MIN;
 const MESSAGES: u64 = if cfg!(miri) { 60 } else { 40_000 };
@@ -32,6 +32,11 @@ fn until<T>(mut call: impl FnMut() -> Result<T, Error>) -> T {
 
 #[test]
 fn bytes_arrive_in_order() {
+    pass_bytes(Adaptive::default());
+    pass_bytes(Plain);
+}
+
+fn pass_bytes(policy: impl Policy) {
     let memory = StaticRing::<1000>::new();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -42,7 +47,7 @@ fn bytes_arrive_in_order() {
                 until(|| producer.write(src));
             }
         });
-        let mut consumer = Consumer::claim(memory.memory(), ME).unwrap();
+        let mut consumer = Consumer::claim_with(memory.memory(), ME, policy).unwrap();
         let (mut expected, mut got) = ([0; 300], [0; 300]);
         for i in 0..MESSAGES {
             let expected = message(i, &mut expected);
