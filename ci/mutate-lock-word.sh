@@ -5,8 +5,8 @@
 #   ci/mutate-lock-word.sh [EXPRESSION]     every mutant, or those whose name the regular expression finds
 #
 # Ends with 1 when a mutant is noticed by no test and the table gives no reason, when one is noticed that the table
-# says cannot be, or when the table no longer fits the source. Needs python3 (3.11). LOOM_MAX_PREEMPTIONS is 2 unless set;
-# CARGO_TARGET_DIR is a temporary directory unless set.
+# says cannot be, or when the table no longer fits the source. Needs python3 (3.11). LOOM_MAX_PREEMPTIONS is 2 unless
+# set; CARGO_TARGET_DIR is a temporary directory unless set.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 copy=$(mktemp -d)

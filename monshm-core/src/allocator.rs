@@ -17,7 +17,8 @@ use crate::region::MappedBytes;
 /// then what was reserved at creation is all there is.
 ///
 /// # Errors
-/// `ZeroSize`; `Misaligned` for more than 4096; `NoRoom` with both numbers; `Corrupt` when the header's words cannot be.
+/// `ZeroSize`; `Misaligned` for more than 4096; `NoRoom` with both numbers; `Corrupt` when the header's words cannot
+/// be.
 pub fn allocate(header: &Header, geometry: &Geometry, layout: Layout) -> Result<u64, ErrorKind> {
     let (len, align) = (layout.size() as u64, layout.align() as u64);
     if len == 0 {
@@ -51,7 +52,7 @@ pub fn allocate(header: &Header, geometry: &Geometry, layout: Layout) -> Result<
 pub fn freeze_ring(header: &Header, geometry: &Geometry) -> Result<(u64, u64), ErrorKind> {
     if !is_frozen(header) {
         repair(header, geometry)?;
-        // Release: pairs with the Acquire in `is_frozen`; who finds the mark finds the final words.
+        // Release: pairs with the Acquire in `is_frozen`; a process that sees the mark sees the final words.
         header.ring_frozen.store(1, Ordering::Release);
     }
     Ok((load_begin(header, geometry)?, geometry.ring_end))
@@ -84,7 +85,7 @@ fn ring_begin(geometry: &Geometry, cdata_end: u64) -> u64 {
 }
 
 fn place_ring(header: &Header, geometry: &Geometry, begin: u64) {
-    // Relaxed: only holders of the lock look at a ring that was never used; the lock orders them.
+    // Relaxed: only holders of the lock read a ring that was never used; the lock orders them.
     header.ring.begin.store(begin, Ordering::Relaxed);
     header.ring.end.store(geometry.ring_end, Ordering::Relaxed);
     header.ring.head.store(begin, Ordering::Relaxed);
@@ -175,7 +176,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn allocations_lie_apart_and_before_the_ring(requests in prop::collection::vec((1usize..3000, 0u32..8), 1..40)) {
+        fn allocations_lie_apart_and_before_the_ring(
+            requests in prop::collection::vec((1usize..3000, 0u32..8), 1..40)
+        ) {
             let (header, geometry) = segment(512);
             let mut taken: Vec<(u64, u64)> = Vec::new();
             for (len, shift) in requests {
@@ -189,7 +192,12 @@ mod tests {
         }
 
         #[test]
-        fn hostile_words_never_lead_outside(cdata_end in any::<u64>(), begin in any::<u64>(), frozen in any::<u32>(), len in 1usize..100_000) {
+        fn hostile_words_never_lead_outside(
+            cdata_end in any::<u64>(),
+            begin in any::<u64>(),
+            frozen in any::<u32>(),
+            len in 1usize..100_000,
+        ) {
             let (header, geometry) = segment(512);
             header.cdata_end.store(cdata_end, Ordering::Relaxed);
             header.ring.begin.store(begin, Ordering::Relaxed);

@@ -28,7 +28,7 @@ impl Token {
 }
 
 impl fmt::Debug for Token {
-    /// Does not print the bits: whoever reads a log shall not be able to attach.
+    /// Does not print the bits: a reader of a log shall not be able to attach.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
@@ -46,7 +46,7 @@ impl Name {
     /// The longest name, slash included, in bytes.
     pub const MAX_LEN: usize = 31;
 
-    /// What every name made by monshm starts with, so that what is left behind can be told from strangers' files.
+    /// What every name made by monshm starts with, so that a stale object can be told from another program's file.
     pub const PREFIX: &'static str = "/mon-";
 
     /// Takes a name as it is, if it has the form of one.
@@ -105,7 +105,7 @@ pub enum Object {
         pid: u32,
         /// The number of the file descriptor in the creator.
         fd: u32,
-        /// The inode number that `fstat` must find, so that a reused pid or fd number is told.
+        /// The inode number that `fstat` must find, so that a reused pid or fd number is noticed.
         inode: u64,
     },
     /// A `shm_open` object.

@@ -124,8 +124,8 @@ impl LockKind {
 }
 
 impl MemoryKind {
-    /// Whether a peer that may write to the object can also take its memory away: a file without seals can be truncated.
-    /// A memfd is sealed against that, a System V segment keeps its size for life.
+    /// Whether a peer that may write to the object can also take its memory away: a file without seals can be
+    /// truncated. A memfd is sealed against that, a System V segment keeps its size for life.
     pub const fn can_be_truncated(self) -> bool {
         matches!(self, Self::Named)
     }

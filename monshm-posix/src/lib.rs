@@ -20,7 +20,7 @@
 //! Limits that follow from the platform, not from this code:
 //! - A named object cannot be sealed: a peer that shrinks it makes the other side's next access a SIGBUS. The first
 //!   mapping of one installs a handler for that signal in this process, which puts zeros there, and the handle answers
-//!   `MemoryLost` from then on. What that asks of a program stands at the top of `sigbus.rs`; the facade can be told to
+//!   `MemoryLost` from then on. What that asks of a program stands at the top of `sigbus.rs`; the facade can
 //!   refuse such memory instead.
 //! - `/proc` must be mounted: an open file description of one's own is had in no other way.
 //! - A child made by a raw `clone`, past the handlers of `pthread_atfork`, keeps its parent's slot alive until it execs

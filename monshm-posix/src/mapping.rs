@@ -84,7 +84,7 @@ impl Drop for Mapping {
             // A handler is stuck in it, and would put zeros over what comes to lie there next.
             return;
         }
-        // SAFETY: base and length are those of `Mapping::new`, unmapped here only; whoever uses the region owns a
+        // SAFETY: base and length are those of `Mapping::new`, unmapped here only; every user of the region owns a
         // share of this value or borrows from one that does. In a forked child it is the child's own mapping.
         unsafe { sys::unmap(self.region.base(), self.region.len()) };
     }
@@ -98,8 +98,8 @@ impl ReadMapping {
     pub(crate) fn new(file: impl AsFd, size: u64, slots: Slots) -> Result<Self> {
         let len = mapped_len(Operation::Attach, size)?;
         let base = sys::map_readable(file, len).map_err(|errno| sys::fault(Operation::Attach, "mmap", errno))?;
-        // SAFETY: `len` bytes from `base` were just mapped for reading, on a page boundary; the length is checked above;
-        // they are unmapped by the drop of this value, and copies of the region are lent by it.
+        // SAFETY: `len` bytes from `base` were just mapped for reading, on a page boundary; the length is checked
+        // above; they are unmapped by the drop of this value, and copies of the region are lent by it.
         let region = unsafe { ReadOnlyBytes::new(base, len) };
         Ok(Self { region, base, slots })
     }
@@ -117,7 +117,7 @@ impl ReadMapping {
 
 impl Drop for ReadMapping {
     fn drop(&mut self) {
-        // SAFETY: what `new` mapped, unmapped here only; whoever uses the region borrows from this value. In a forked
+        // SAFETY: what `new` mapped, unmapped here only; every user of the region borrows from this value. In a forked
         // child it is the child's own mapping.
         unsafe { sys::unmap(self.base, self.region.len()) };
     }

@@ -1,6 +1,6 @@
-//! Memory that is there when it is written: limits looked at first, then every page reserved.
+//! Memory that is there when it is written: limits checked first, then every page reserved.
 //!
-//! Without it a full file system is told by SIGBUS at the first touch, a file size limit by SIGXFSZ, and a request
+//! Without it a full file system shows by SIGBUS at the first touch, a file size limit by SIGXFSZ, and a request
 //! beyond the machine's memory by the out-of-memory killer: a memfd is reserved page by page, and the kernel refuses
 //! none of them before it is out of them. Nothing is mapped here.
 
@@ -61,8 +61,8 @@ pub(crate) fn reserve(
 }
 
 /// Takes `size` bytes whole, and in smaller and smaller pieces once signals come in between: older kernels undo a
-/// reservation that any signal interrupts (newer ones look for deadly signals only), so that one which lasts longer than
-/// the time between two signals would never come to its end.
+/// reservation that any signal interrupts (newer ones look for deadly signals only), so that one which lasts longer
+/// than the time between two signals would never come to its end.
 fn in_pieces(size: u64, mut take: impl FnMut(u64, u64) -> Answer<()>) -> Answer<()> {
     let (mut offset, mut piece) = (0, size);
     while offset < size {

@@ -2,27 +2,32 @@
 //!
 //! An access to a page behind the new end of a file is a SIGBUS. So the range of every mapping of an unsealed object is
 //! entered in a table, and a handler, installed when the first one is, looks the faulting address up there. If it finds
-//! it, it sets the mapping's mark and puts private zeros in the place of **the whole mapping**, with one mmap(2): a part
-//! would leave other parts shared with an enemy, fault again, and cost mappings. The access is then made again by the
-//! processor, reads zero or writes to nobody, and whoever made it looks at the mark ([`Truncation`]) before it believes what it
-//! saw. All unsealed objects are guarded, also those of trusted peers: a bug truncates as well as an enemy does.
+//! it, it sets the mapping's mark and puts private zeros in the place of **the whole mapping**, with one mmap(2): a
+//! part would leave other parts shared with an enemy, fault again, and cost mappings. The access is then made again by
+//! the processor, reads zero or writes to nobody, and the code that made it checks the mark ([`Truncation`]) before it
+//! believes what it read. All unsealed objects are guarded, also those of trusted peers: a bug truncates as well as an
+//! enemy does.
 //!
-//! | case | what happens |
-//! |------|--------------|
-//! | any other SIGBUS | goes to the handler that was there before, with its mask and flags (`SA_NODEFER`, `SA_RESETHAND`, `SA_RESTART`; it runs on the alternate stack where the thread has one); to the default action; or is ignored where only a sender could have meant it |
-//! | a hole punched into the object | zeros, no signal; if there is no memory to fill it again, the same SIGBUS, the same answer |
-//! | several threads fault at once | each puts zeros there: nothing in them counts |
-//! | a fault in somebody's own handler | answered as any other, unless that handler blocks SIGBUS |
-//! | a thread that blocks SIGBUS | the kernel kills the process; so making and attaching is refused there |
-//! | detaching while a handler of another thread is at it | waits for that handler, so that zeros never cover what comes to lie there next |
-//! | a forked child | has table, handler and ranges of its own; a fault is answered there and not in the parent |
-//! | exec(2) | mappings and handlers go together |
-//! | a handler that the program installs over ours later | must pass on what is not its own, as ours does; else the guard is off. One that was reset to the default is replaced by ours at the next mapping |
+//! Case by case:
+//! - Any other SIGBUS goes to the handler that was there before, with its mask and flags (`SA_NODEFER`, `SA_RESETHAND`,
+//!   `SA_RESTART`; it runs on the alternate stack where the thread has one); or to the default action; or is ignored
+//!   where only a sender could have meant it.
+//! - A hole punched into the object: zeros, no signal. If there is no memory to fill it again: the same SIGBUS, the same
+//!   answer.
+//! - Several threads fault at once: each puts zeros there; nothing in them counts.
+//! - A fault in another handler of the program is answered as any other, unless that handler blocks SIGBUS.
+//! - A thread that blocks SIGBUS: the kernel kills the process; so making and attaching is refused there.
+//! - Detaching while a handler of another thread is at work waits for that handler, so that zeros never cover the next
+//!   mapping at that address.
+//! - A forked child has table, handler and ranges of its own; a fault is answered there and not in the parent.
+//! - exec(2): mappings and handlers go together.
+//! - A handler that the program installs over ours later must pass on what is not its own, as ours does; else the guard
+//!   is off. One that was reset to the default is replaced by ours at the next mapping.
 //!
-//! It does not undo anything, ask whose object it is, or touch memory that is sealed. What it cannot do: put zeros there
-//! when the system has no mapping or address space left, or counts private memory beforehand
-//! (`vm.overcommit_memory` 2) and has no more; the signal then goes on as any other. Nor can it help libc, which takes a
-//! robust mutex or a `sem_t` that turns to zero between two of its instructions for a broken one and may abort: those
+//! It does not undo anything, ask whose object it is, or touch memory that is sealed. What it cannot do: put zeros
+//! there when the system has no mapping or address space left, or counts private memory beforehand
+//! (`vm.overcommit_memory` 2) and has no more; the signal then goes on as any other. Nor can it help libc, which takes
+//! a robust mutex or a `sem_t` that turns to zero between two of its instructions for a broken one and may abort: those
 //! locks are for peers that are trusted.
 
 use std::ptr::{self, NonNull};
@@ -55,8 +60,8 @@ mod state {
 
 /// One guarded mapping. Atomics only, since a handler reads it between any two instructions.
 ///
-/// *Invariant STABLE*: while `state` is ACTIVE, and while `handlers` is not 0 after a look that found it ACTIVE, base and
-/// len do not change and name a mapping that is there.
+/// *Invariant STABLE*: while `state` is ACTIVE, and while `handlers` is not 0 after a load that found it ACTIVE, base
+/// and len do not change and name a mapping that is there.
 struct Entry {
     state: AtomicU32,
     /// How many handlers are at work on it.
@@ -69,7 +74,7 @@ struct Entry {
 
 static TABLE: [Entry; CAPACITY] = [const { Entry::new() }; CAPACITY];
 
-/// How many entries from the first on were ever used: where a handler stops looking.
+/// How many entries from the first on were ever used: where a handler stops its search.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// The action that was in force before ours; null where that was the default. What it points to is never freed.
@@ -118,8 +123,8 @@ impl Shield {
 
     /// Ends the guard, before the mapping is unmapped. Whether it may be: not while a handler is stuck in it.
     pub(crate) fn close(&self) -> bool {
-        // SeqCst with the SeqCst of `Entry::replace`: either the handler sees CLOSING and leaves the range alone, or its
-        // count is seen here and waited for.
+        // SeqCst with the SeqCst of `Entry::replace`: either the handler sees CLOSING and leaves the range alone, or
+        // its count is seen here and waited for.
         self.entry.state.store(state::CLOSING, Ordering::SeqCst);
         let mut until = None;
         while self.entry.handlers.load(Ordering::SeqCst) != 0 {
@@ -152,14 +157,14 @@ impl Entry {
 
     /// Replaces the mapping by zeros if it covers `address`; whether it did. Async-signal-safe.
     fn replace(&self, address: usize) -> bool {
-        // A first look, so that the entries of others are not counted up and down.
+        // A first check, so that the entries of others are not counted up and down.
         if !self.covers(address, Ordering::Acquire) {
             return false;
         }
         // SeqCst: see `Shield::close`.
         self.handlers.fetch_add(1, Ordering::SeqCst);
         let replaced = self.covers(address, Ordering::SeqCst) && {
-            // Before the mapping changes: whoever sees zeros must see the mark.
+            // Before the mapping changes: a thread that sees zeros must see the mark.
             self.lost.store(true, Ordering::SeqCst);
             let base = NonNull::new(ptr::with_exposed_provenance_mut(self.base.load(Ordering::Relaxed)));
             // SAFETY: STABLE: base and length are those of one mapping that stays, since `close` waits for `handlers`;

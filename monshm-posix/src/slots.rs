@@ -1,6 +1,6 @@
 //! Attach slots as open-file-description locks: slot N is byte N of the object's file.
 //!
-//! The kernel lets go of the lock when the last descriptor of the description is closed, which the death of a process
+//! The kernel releases the lock when the last descriptor of the description is closed, which the death of a process
 //! does. The description is one of our own, opened anew: the one that was passed is shared with the other side, and
 //! the one that is mapped is shared with forked children. Nothing here reads the segment.
 //!
@@ -131,9 +131,9 @@ impl Liveness for Slots {
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        // A descriptor that a raw clone or a spawn under way still has would keep the lock; so it is let go by name.
+        // A descriptor that a raw clone or a spawn under way still has would keep the lock; so it is released by name.
         if let (Some(slot), Some(file)) = (self.own(), self.file.get().and_then(WatchedFd::get)) {
-            // Closing lets go as well, where this cannot.
+            // Closing releases as well, where this cannot.
             let _ = sys::unlock_byte(file, slot.index());
         }
     }

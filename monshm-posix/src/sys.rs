@@ -1,5 +1,5 @@
-//! Every call to the operating system: files, memory, file locks, futex, clock, fork handlers, and SIGBUS in a file of its
-//! own. Thin, retried on EINTR.
+//! Every call to the operating system: files, memory, file locks, futex, clock, fork handlers, and SIGBUS in a file of
+//! its own. Thin, retried on EINTR.
 //!
 //! No policy here: which object, which access and what an error means to the caller is said above. The one exception
 //! is [`fault`], the conversion of an errno value that means the same everywhere.
@@ -87,7 +87,7 @@ pub(crate) fn is_read_write(file: impl AsFd) -> Answer<bool> {
     Ok(flags & (OFlags::RWMODE | OFlags::PATH) == OFlags::RDWR)
 }
 
-/// Reserves `len` bytes from `offset`. One try: `INTR` is told, because how far it came is not.
+/// Reserves `len` bytes from `offset`. One try: `INTR` is answered, because how far it came is not known.
 pub(crate) fn fallocate(file: impl AsFd, offset: u64, len: u64) -> Answer<()> {
     rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len)
 }
@@ -196,7 +196,8 @@ pub(crate) fn map_readable(file: impl AsFd, len: usize) -> Answer<NonNull<u8>> {
 /// Unmaps.
 ///
 /// # Safety
-/// `base` and `len` came from one call of [`map`] or [`map_readable`] that was not unmapped before, and nothing uses the bytes any more.
+/// `base` and `len` came from one call of [`map`] or [`map_readable`] that was not unmapped before, and nothing uses
+/// the bytes any more.
 pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
     // SAFETY: whole mapping, unused, by the contract above. It can fail only for ranges that are no mapping.
     let _ = unsafe { rustix::mm::munmap(base.as_ptr().cast(), len) };
@@ -309,7 +310,7 @@ pub(crate) fn lock_byte(file: BorrowedFd<'_>, byte: u32) -> Answer<bool> {
     }
 }
 
-/// Lets go of one byte.
+/// Releases one byte.
 pub(crate) fn unlock_byte(file: BorrowedFd<'_>, byte: u32) -> Answer<()> {
     control_lock(file, libc::F_OFD_SETLK, &mut byte_lock(libc::F_UNLCK as _, byte))
 }
@@ -344,8 +345,8 @@ pub(crate) fn at_fork(prepare: extern "C" fn(), parent: extern "C" fn(), child: 
     }
 }
 
-/// A lock that the handlers around a fork can hold across it: taken by one thread in the parent, let go by that
-/// thread's copy in the child. `std::sync::Mutex` cannot be let go without its guard, which no handler can keep.
+/// A lock that the handlers around a fork can hold across it: taken by one thread in the parent, released by that
+/// thread's copy in the child. `std::sync::Mutex` cannot be released without its guard, which no handler can keep.
 #[derive(Debug)]
 pub(crate) struct ForkLock(UnsafeCell<libc::pthread_mutex_t>);
 
@@ -359,11 +360,11 @@ impl ForkLock {
 
     /// Takes the lock; not for a thread that has it.
     pub(crate) fn lock(&'static self) {
-        // SAFETY: an initialised mutex at a fixed address. A normal mutex has no error to tell.
+        // SAFETY: an initialised mutex at a fixed address. A normal mutex has no error to answer.
         unsafe { libc::pthread_mutex_lock(self.0.get()) };
     }
 
-    /// Lets go.
+    /// Releases the lock.
     ///
     /// # Safety
     /// This thread, or the thread that it is the forked copy of, has the lock.

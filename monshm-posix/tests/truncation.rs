@@ -1,7 +1,8 @@
-//! A peer truncates memory that cannot be sealed: nobody dies of it, the mark tells, and every other SIGBUS goes where it
-//! went before.
+//! A peer truncates memory that cannot be sealed: nobody dies of it, the mark tells, and every other SIGBUS goes where
+//! it went before.
 //!
-//! Handlers belong to a process, so each test has one of its own. What the handles of the facade answer is tested there.
+//! Handlers belong to a process, so each test has one of its own. What the handles of the facade answer is tested
+//! there.
 
 mod support;
 

@@ -80,8 +80,8 @@ fn semop(id: c_int, delta: i16, flags: c_int) {
     assert_eq!(unsafe { libc::semop(id, &raw mut operation, 1) }, 0);
 }
 
-/// The calls that a segment of this kind cannot do without: memory made, mapped, filled, its id removed; a set made, set
-/// and used; all of it removed again.
+/// The calls that a segment of this kind cannot do without: memory made, mapped, filled, its id removed; a set made,
+/// set and used; all of it removed again.
 fn bare_creation() {
     const COUNT: c_int = 34;
     let values = [1_u16; COUNT as usize];

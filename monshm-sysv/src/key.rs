@@ -1,6 +1,6 @@
 //! The keys of our objects: a fixed prefix and 16 random bits.
 //!
-//! The prefix lets [`crate::scan`] find what was left behind. Nobody attaches by key: the ids travel in the
+//! By the prefix a scan finds stale objects. Nobody attaches by key: the ids travel in the
 //! descriptor, and a key that somebody else took first only costs another try.
 
 use crate::sys::{self, Errno};

@@ -2,7 +2,7 @@
 //!
 //! System V has no `fallocate`. Populating the mapping takes the pages now, but where there are too few the kernel does
 //! not answer: it wakes the OOM killer. So large requests are compared with what is free first. That is an estimate,
-//! and two creators at the same time can both be told yes; small requests are not worth the reading.
+//! and two creators at the same time can both pass; small requests are not worth the reading.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const ASK_FIRST: u64 = 64 << 20;
 ///
 /// # Errors
 /// `NoSpace`.
-pub(crate) fn look(asked: u64) -> Result<(), ErrorKind> {
+pub(crate) fn check_limits(asked: u64) -> Result<(), ErrorKind> {
     if asked < ASK_FIRST {
         return Ok(());
     }
@@ -122,8 +122,10 @@ mod tests {
 
     #[test]
     fn small_requests_pass_and_impossible_ones_do_not() {
-        assert_eq!(look(4096), Ok(()));
-        assert!(matches!(look(1 << 50), Err(ErrorKind::NoSpace { asked, free, .. }) if asked == 1 << 50 && free > 0));
+        assert_eq!(check_limits(4096), Ok(()));
+        assert!(
+            matches!(check_limits(1 << 50), Err(ErrorKind::NoSpace { asked, free, .. }) if asked == 1 << 50 && free > 0)
+        );
     }
 
     #[test]

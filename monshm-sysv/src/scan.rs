@@ -119,8 +119,8 @@ mod imp {
 
     fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<ScanEntry> {
         let (owner_uid, may_remove) = row.ours(us)?;
-        // "perms" is octal; 600 is read as a decimal number here. While a segment can still be found its creator has it for
-        // itself, so that no peer has changed its mode.
+        // "perms" is octal; 600 is read as a decimal number here. While a segment can still be found its creator has
+        // it for itself, so that no peer has changed its mode.
         if row.number("perms")? != 600 {
             return None;
         }
@@ -185,8 +185,8 @@ mod imp {
     mod tests {
         use super::*;
 
-        const SHM: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      \
-                           atime      dtime      ctime                   rss                  swap\n";
+        const SHM: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  \
+                           cgid      atime      dtime      ctime                   rss                  swap\n";
 
         fn states(row: &str) -> Vec<ScanState> {
             let found = judged(&format!("{SHM}{row}"), |row| segment(row, 7, 1000));

@@ -42,8 +42,8 @@ pub(crate) struct Segment {
     half_made: bool,
 }
 
-// SAFETY: the pointer is only handed out as a MappedBytes, which is Send and Sync, and freed once, by Drop, which has the
-// value for itself.
+// SAFETY: the pointer is only handed out as a MappedBytes, which is Send and Sync, and freed once, by Drop, which has
+// the value for itself.
 unsafe impl Send for Segment {}
 // SAFETY: as for Send; `&Segment` changes nothing but an atomic.
 unsafe impl Sync for Segment {}
@@ -52,7 +52,7 @@ impl Segment {
     /// Makes, maps and reserves a segment of `size` bytes, whole pages, that `peer` can reach.
     pub(crate) fn create(size: u64, peer: Identity, us: u32) -> Result<Self> {
         let error = |kind| Error::new(Operation::Create, kind).on("sysv");
-        reserve::look(size).map_err(error)?;
+        reserve::check_limits(size).map_err(error)?;
         let len = usize::try_from(size)
             .ok()
             .filter(|_| size >= HEADER_SIZE as u64 && size <= MAX_SEGMENT_SIZE)
@@ -106,7 +106,7 @@ impl Segment {
     /// The mapping, valid until this value is dropped.
     pub(crate) fn region(&self) -> MappedBytes {
         // SAFETY: MAPPED; a mapping starts at a page, and no page is smaller than 4096 bytes; MAX_SEGMENT_SIZE is
-        // below isize::MAX. Whoever keeps the MappedBytes keeps this value alive, as `Attachment::region` demands.
+        // below isize::MAX. Every owner of the MappedBytes keeps this value alive, as `Attachment::region` demands.
         unsafe { MappedBytes::new(self.base, self.len) }
     }
 

@@ -14,7 +14,8 @@ use crate::{access, key};
 
 /// The value of the last semaphore of an initialised set: "mS" below the limit of 32,767.
 ///
-/// `semget` and `SETALL` are two steps. `SETALL` sets everything at once, so whoever finds the mark finds all of it.
+/// `semget` and `SETALL` are two steps. `SETALL` sets everything at once, so a process that finds the mark finds all
+/// of it.
 pub const SET_MARK: u16 = 0x6d53;
 
 /// The lock's semaphore.
@@ -59,7 +60,7 @@ impl Slots {
         values[MARK as usize] = SET_MARK;
         sys::sem_set_all(self.0, &values).map_err(not_made)?;
         access::give(self.0, peer, us, sys::sem_give)?;
-        // Last: from here on the set counts as used, and is removed by whoever finds that nobody is left.
+        // Last: from here on the set counts as used, and is removed by the process that finds that nobody is left.
         sys::sem_op(self.0, SemOp::new(number(Slot::CREATOR), 1, IPC_NOWAIT | SEM_UNDO)).map_err(not_made)
     }
 

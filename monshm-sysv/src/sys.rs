@@ -1,7 +1,8 @@
 //! Every call of this crate into the operating system, one function each, and the errno of each failure.
 //!
-//! Nothing here decides, and nothing waits but the functions that take a timeout. `GETALL` is missing on purpose: the kernel writes as many values as the set of that
-//! id has *now*, and a hostile peer that owns a set can remove it and create larger ones until the id comes round.
+//! Nothing here decides, and nothing waits but the functions that take a timeout. `GETALL` is missing on purpose: the
+//! kernel writes as many values as the set of that id has *now*, and a hostile peer that owns a set can remove it and
+//! create larger ones until the id comes round.
 
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
@@ -172,7 +173,7 @@ pub(crate) fn shm_usage() -> Option<(u64, u64)> {
     Some((u64::try_from(info.used_ids).ok()?, most))
 }
 
-/// How many segments there are: not told here.
+/// How many segments there are: not known here.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn shm_usage() -> Option<(u64, u64)> {
     None

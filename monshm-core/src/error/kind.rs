@@ -117,7 +117,7 @@ pub enum ErrorKind {
         place: &'static str,
     },
     /// A limit of the process or of the system is reached.
-    #[error("the limit on {what} is reached; raise it, or let go of some")]
+    #[error("the limit on {what} is reached; raise it, or release some")]
     LimitReached {
         /// On what.
         what: &'static str,
@@ -205,11 +205,11 @@ pub enum ErrorKind {
     /// Corruption was found before, through this handle.
     #[error("the segment was found corrupt before; detach from it")]
     Poisoned,
-    /// The memory was taken away under us, and zeros stand in its place: the peer truncated the object, or punched a hole
+    /// The memory was truncated, and zeros stand in its place: the peer truncated the object, or punched a hole
     /// into it and left no room to fill it again. Nothing that this handle shows since then is the segment's.
     #[error(
-        "the memory of the segment was taken away: its object was truncated, or could not be filled again; give up this \
-         peer, and detach"
+        "the memory of the segment was taken away: its object was truncated, or could not be filled again; give up \
+         this peer, and detach"
     )]
     MemoryLost,
     /// The memory is of a kind that a peer can truncate, and the caller refuses such memory.
@@ -275,7 +275,7 @@ pub enum ErrorKind {
         what: &'static str,
     },
     /// This thread holds the lock already.
-    #[error("this thread holds the lock already; let go of its guard first")]
+    #[error("this thread holds the lock already; drop its guard first")]
     Deadlock,
     /// This thread does not hold the lock.
     #[error("this thread does not hold the lock; only who locked can unlock")]

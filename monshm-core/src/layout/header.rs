@@ -31,8 +31,8 @@ pub struct Header {
     magic: AtomicU64,
     version: AtomicU32,
     layout: AtomicU32,
-    /// Size of the segment in bytes; written by the creator; a peer may scribble on it, so nobody reads it after the
-    /// attach.
+    /// Size of the segment in bytes; written by the creator; a peer may overwrite it, so nobody reads it after
+    /// the attach.
     size: AtomicU64,
     /// First byte of the common data; written by the creator.
     cdata_begin: AtomicU64,
@@ -49,9 +49,9 @@ pub struct Header {
     pub(crate) ring: RingWords,
     /// 64 bytes that belong to the lock: a futex word, a `pthread_mutex_t`, or an owner word and a `sem_t`.
     lock_area: [AtomicU64; LOCK_AREA_SIZE / 8],
-    /// The tag of the slot that is inside a SysV lock, 0 for nobody. Left behind by a holder that died.
+    /// See [`Header::dirty`].
     dirty: AtomicU32,
-    /// Bit N: the waiter of a lock word in slot N is asleep, or about to be. See `lock_word`.
+    /// Bit N: the waiter of a lock word in slot N is asleep, or about to be. See `lock::word`.
     sleepers: AtomicU32,
     _lock_line: [AtomicU32; 14],
     tokens: TokenTable,
@@ -186,7 +186,8 @@ impl Header {
 
     /// Declares the segment ready. The last store of its creation.
     pub fn publish(&self) {
-        // Release: pairs with the Acquire in `check`; whoever sees the magic sees all that was written before it.
+        // Release: pairs with the Acquire in `check`; a process that sees the magic sees all that was written before
+        // it.
         self.magic.store(MAGIC, Ordering::Release);
     }
 
@@ -240,7 +241,7 @@ impl Header {
         self.tokens.spend(token)
     }
 
-    /// Writes who took `slot`, for people who look at the segment.
+    /// Writes who took `slot`, for people who inspect the segment.
     pub fn record_slot(&self, slot: Slot, pid: u32, identity: Identity) {
         self.slots.record(slot, pid, identity);
     }
@@ -265,8 +266,8 @@ impl Header {
     /// The word of a word lock: the first four bytes of the lock area. Any attached process may change it at any time.
     #[inline]
     pub const fn lock_word(&self) -> &AtomicU32 {
-        // SAFETY: the first four bytes of the area, which has 64, at a multiple of 8, valid while self is borrowed; every
-        // process uses them as this atomic alone, and concurrent writers are what an atomic is for.
+        // SAFETY: the first four bytes of the area, which has 64, at a multiple of 8, valid while self is borrowed;
+        // every process uses them as this atomic alone, and concurrent writers are what an atomic is for.
         unsafe { AtomicU32::from_ptr(self.lock_area.as_ptr().cast_mut().cast()) }
     }
 

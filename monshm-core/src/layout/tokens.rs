@@ -22,8 +22,8 @@ struct TokenWords {
 }
 
 impl TokenTable {
-    /// Enters `token` among those that let one attach succeed, in entry `index` modulo [`TOKEN_COUNT`]; an older one that
-    /// stood there is void. Called by the creator alone.
+    /// Enters `token` among those that let one attach succeed, in entry `index` modulo [`TOKEN_COUNT`]; an older one
+    /// that stood there is void. Called by the creator alone.
     pub(super) fn issue(&self, index: usize, token: Token) {
         let words = &self.0[index % TOKEN_COUNT];
         let [first, second] = token.words();

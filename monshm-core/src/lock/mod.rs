@@ -47,7 +47,7 @@ impl Deadline {
 /// A lock that processes share, as one handle sees it.
 ///
 /// Exclusion holds between all threads of all attached processes. The death of a holder is reported to the next one as
-/// [`PreviousHolder::Died`]. A holder that was told so and releases without [`RawLock::repaired`], or dies before it,
+/// [`PreviousHolder::Died`]. A holder that acquired so and releases without [`RawLock::repaired`], or dies before it,
 /// leaves the report to the next one: on every kind alike. A hostile peer can deny the lock and can break the
 /// exclusion; it cannot make a call outlast its deadline, and, for the kinds that
 /// [`LockKind::safe_with_untrusted_peer`](crate::LockKind::safe_with_untrusted_peer) names, cannot crash the caller.
@@ -86,10 +86,10 @@ pub trait RawLock: core::fmt::Debug + Send + Sync {
     /// Only what the operating system answers.
     fn repaired(&self) -> crate::Result<()>;
 
-    /// Releases the lock. Without [`RawLock::repaired`] after a death, the next holder is told of it again.
+    /// Releases the lock. Without [`RawLock::repaired`] after a death, it is reported to the next holder again.
     ///
     /// # Errors
-    /// `Corrupt` when somebody else changed the lock meanwhile: it may then still look held.
+    /// `Corrupt` when somebody else changed the lock meanwhile: it may then still show as held.
     fn release(&self) -> crate::Result<()>;
 }
 

@@ -114,8 +114,8 @@ pub trait WaitContext {
     /// The word that shows who sleeps, beside the lock word: bit N for slot N.
     fn sleepers(&self) -> &impl Word;
 
-    /// The waiter's fence, between setting its bit in `sleepers` and the last load of the word: either that load sees the
-    /// store of a release, or the release sees the bit.
+    /// The waiter's fence, between setting its bit in `sleepers` and the last load of the word: either that load sees
+    /// the store of a release, or the release sees the bit.
     fn heavy_fence(&self);
 
     /// The holder's fence, between its store to the word and its load of `sleepers`.

@@ -77,9 +77,9 @@ unsafe impl<P: Sync> Sync for WordLock<P> {}
 struct Call<'a, P> {
     lock: &'a WordLock<P>,
     deadline: Deadline,
-    /// When the slice began that is being waited for. A wake-up in vain does not start it anew: else wake-ups or signals
-    /// that come faster than slices end would keep us from ever asking for the holder's life, and from ever being given
-    /// way.
+    /// When the slice began that is being waited for. A wake-up in vain does not start it anew: else wake-ups or
+    /// signals that come faster than slices end would keep us from ever asking for the holder's life, and from ever
+    /// being given way.
     slice_began_ns: Cell<Option<u64>>,
 }
 

@@ -107,8 +107,8 @@ impl MappedBytes {
     #[inline]
     pub const fn header(&self) -> &Header {
         const { assert!(size_of::<Header>() == HEADER_SIZE && align_of::<Header>() == 128) };
-        // SAFETY: MAPPED gives HEADER_SIZE mapped bytes at a multiple of 4096, and Header holds nothing but atomics, for
-        // which every bit pattern is valid and concurrent writers are allowed.
+        // SAFETY: MAPPED gives HEADER_SIZE mapped bytes at a multiple of 4096, and Header holds nothing but atomics,
+        // for which every bit pattern is valid and concurrent writers are allowed.
         unsafe { self.base.cast().as_ref() }
     }
 }

@@ -12,8 +12,8 @@ use crate::region::{MappedBytes, OutOfBounds};
 
 /// Bytes of shared memory that are mapped for reading alone.
 ///
-/// *Invariant READABLE*: what MAPPED of [`MappedBytes`] says, but for writing: a store to it is a SIGSEGV. The region inside is
-/// asked for addresses and nothing else.
+/// *Invariant READABLE*: what MAPPED of [`MappedBytes`] says, but for writing: a store to it is a SIGSEGV. The region
+/// inside is asked for addresses and nothing else.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOnlyBytes(MappedBytes);
 
@@ -21,8 +21,9 @@ impl ReadOnlyBytes {
     /// Takes a mapping as it is.
     ///
     /// # Safety
-    /// READABLE: `len` bytes from `base` are mapped for reading until the last use of the value and of its copies, `base`
-    /// is a multiple of 4096, and `HEADER_SIZE <= len <= isize::MAX`. Another process may write the bytes at any time.
+    /// READABLE: `len` bytes from `base` are mapped for reading until the last use of the value and of its copies,
+    /// `base` is a multiple of 4096, and `HEADER_SIZE <= len <= isize::MAX`. Another process may write the bytes at
+    /// any time.
     pub const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
         // SAFETY: as the caller says, but for writing, which no function here does.
         Self(unsafe { MappedBytes::new(base, len) })
@@ -48,8 +49,8 @@ impl ReadOnlyBytes {
     /// [`OutOfBounds`].
     pub fn load64(&self, offset: u64, order: Ordering) -> Result<u64, OutOfBounds> {
         let address = self.0.at(offset, 8, 8)?;
-        // SAFETY: `at` gave eight mapped bytes at a multiple of 8 (READABLE); they are only loaded, which memory that is
-        // mapped for reading allows; concurrent writers are what an atomic is for.
+        // SAFETY: `at` gave eight mapped bytes at a multiple of 8 (READABLE); they are only loaded, which memory that
+        // is mapped for reading allows; concurrent writers are what an atomic is for.
         Ok(unsafe { AtomicU64::from_ptr(address.as_ptr().cast()) }.load(order))
     }
 

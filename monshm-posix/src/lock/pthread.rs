@@ -1,8 +1,8 @@
 //! The lock that is libc's robust process-shared mutex, in the lock area. For trusted peers, see `LockKind`.
 //!
-//! The kernel reports a holder that died, whether its process or only its thread did; slots are not asked. A mutex whose
-//! holder died is made consistent at once, since libc would make it unusable for all if it were unlocked before. What is
-//! still to be repaired is marked in the header's dirty word instead, which outlives the holder:
+//! The kernel reports a holder that died, whether its process or only its thread did; slots are not asked. A mutex
+//! whose holder died is made consistent at once, since libc would make it unusable for all if it were unlocked before.
+//! What is still to be repaired is marked in the header's dirty word instead, which outlives the holder:
 //!
 //! | step                          | mutex        | dirty      | the next holder is told |
 //! |-------------------------------|--------------|------------|-------------------------|
@@ -58,8 +58,8 @@ impl Pthread {
         self.mutex.initialize().map_err(|errno| sys::fault(Operation::Create, "pthread_mutex_init", errno))
     }
 
-    /// Refuses a mutex whose memory was truncated. libc would take the zeros in its place for one that is not robust, and
-    /// leave it in the list of its holder's thread: see the drop.
+    /// Refuses a mutex whose memory was truncated. libc would take the zeros in its place for one that is not robust,
+    /// and leave it in the list of its holder's thread: see the drop.
     #[inline]
     fn check_memory(&self, operation: Operation) -> Result<()> {
         if self.mapping.truncation().happened() {
@@ -76,8 +76,8 @@ impl Pthread {
     /// The mutex is ours: finds out what the last holder left.
     #[inline]
     fn entered(&self, left: Left) -> Result<PreviousHolder> {
-        // Relaxed, all of it: the holder alone reads and writes these, and the mutex orders its holders. The drop has the
-        // value for itself.
+        // Relaxed, all of it: the holder alone reads and writes these, and the mutex orders its holders. The drop has
+        // the value for itself.
         self.held.store(true, Ordering::Relaxed);
         match left {
             Left::Properly if self.dirty().load(Ordering::Relaxed) == 0 => Ok(PreviousHolder::Released),

@@ -62,8 +62,8 @@ impl Parker for Semaphore {
 
     fn wake(&self, _: &AtomicU32, count: u32) {
         let semaphore = semaphore(&self.mapping);
-        // One process sleeps at most once, since the facade lets one thread at a time wait: more wake-ups than there can
-        // be sleepers help nobody.
+        // One process sleeps at most once, since the facade lets one thread at a time wait: more wake-ups than there
+        // can be sleepers help nobody.
         for _ in 0..count.min(SLOT_COUNT) {
             if semaphore.value() < SLOT_COUNT {
                 semaphore.post();

@@ -81,7 +81,7 @@ pub(super) fn open(
     Ok(file)
 }
 
-/// Opens `/proc/PID/fd/N`. What it leads to is looked at before it is opened: descriptor bytes may name anything, and
+/// Opens `/proc/PID/fd/N`. What it leads to is checked before it is opened: descriptor bytes may name anything, and
 /// opening a device or a pipe can do or block.
 fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor) -> Result<OwnedFd> {
     let gone = || refusal(ErrorKind::Gone { what: "its creator does not hold it any more" }, descriptor);

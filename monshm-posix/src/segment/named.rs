@@ -25,7 +25,7 @@ pub(crate) struct Named {
     name: Name,
     inode: u64,
     removed: AtomicBool,
-    /// Whether dropping this removes the name: the creator's does, a peer's only when it is told to.
+    /// Whether dropping this removes the name: the creator's does, a peer's does not.
     owned: bool,
     generation: u32,
 }

@@ -12,7 +12,7 @@ use super::Answer;
 /// How the last holder left the mutex that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// It let go.
+    /// It released it.
     Properly,
     /// It died inside; the mutex is ours and inconsistent.
     Dead,
@@ -103,7 +103,7 @@ impl Mutex {
         done(unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) })
     }
 
-    /// Lets go; `PERM` when this thread does not hold it.
+    /// Releases; `PERM` when this thread does not hold it.
     #[inline]
     pub(crate) fn unlock(self) -> Answer<()> {
         // SAFETY: PLACED.

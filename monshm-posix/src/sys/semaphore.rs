@@ -40,7 +40,7 @@ impl Semaphore {
     #[cfg(target_env = "gnu")]
     pub(crate) fn wait_until(self, until_ns: u64) {
         let until = super::timespec(until_ns);
-        // SAFETY: PLACED; `until` lives through the call. Every way to return means "look again".
+        // SAFETY: PLACED; `until` lives through the call. Every way to return means "check again".
         unsafe { sem_clockwait(self.0.as_ptr(), libc::CLOCK_MONOTONIC, &raw const until) };
     }
 

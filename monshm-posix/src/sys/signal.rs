@@ -1,5 +1,5 @@
-//! What a SIGBUS handler needs of the operating system. All but [`action`] and [`set_action`]'s first use are called inside
-//! the handler, and are async-signal-safe.
+//! What a SIGBUS handler needs of the operating system. All but [`action`] and [`set_action`]'s first use are called
+//! inside the handler, and are async-signal-safe.
 //!
 //! Which faults are ours, and what is done about them, is not decided here.
 
@@ -55,8 +55,8 @@ fn set_action(signal: c_int, new: &Action) -> Answer<Action> {
 /// Whether the calling thread blocks `signal`.
 pub(crate) fn is_blocked(signal: c_int) -> bool {
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: with no new set the call only writes the current one to `mask`, which is valid for that; sigismember reads
-    // it.
+    // SAFETY: with no new set the call only writes the current one to `mask`, which is valid for that; sigismember
+    // reads it.
     unsafe {
         libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr());
         libc::sigismember(mask.as_ptr(), signal) == 1
@@ -97,10 +97,10 @@ pub(crate) unsafe fn send_again(info: *mut siginfo_t) {
 /// Rust reference but to atomics exists.
 pub(crate) unsafe fn map_zeros(base: NonNull<u8>, len: usize) -> bool {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // Without a reservation: who detaches soon touches little of it.
+    // Without a reservation: a process that detaches soon touches little of it.
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-    // SAFETY: the range is one mapping of ours, by the contract, and stays mapped for reading and writing; that its bytes
-    // change is what shared memory does at any time.
+    // SAFETY: the range is one mapping of ours, by the contract, and stays mapped for reading and writing; that its
+    // bytes change is what shared memory does at any time.
     unsafe { rustix::mm::mmap_anonymous(base.as_ptr().cast(), len, protection, flags).is_ok() }
 }
 

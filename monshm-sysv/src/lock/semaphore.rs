@@ -6,15 +6,15 @@
 //! | step                   | semaphore | dirty      | if the process dies after it, the next holder is told |
 //! |------------------------|-----------|------------|-------------------------------------------------------|
 //! | free                   | 1         | 0          | –                                                     |
-//! | `semop` −1             | 0         | 0          | Clean: nothing was touched                            |
-//! | swap in the tag        | 0         | slot's tag | OwnerDied                                             |
-//! | … the caller's work …  | 0         | slot's tag | OwnerDied                                             |
-//! | store 0                | 0         | 0          | Clean: the work is done                               |
+//! | `semop` −1             | 0         | 0          | Released: nothing was touched                         |
+//! | swap in the tag        | 0         | slot's tag | Died                                                  |
+//! | … the caller's work …  | 0         | slot's tag | Died                                                  |
+//! | store 0                | 0         | 0          | Released: the work is done                            |
 //! | `semop` +1             | 1         | 0          | –                                                     |
 //!
 //! A slot that is inherited from a dead holder needs no care: nobody takes the word for a sign of holding, so finding
 //! one's own tag in it means what finding another one means. A tag that no slot has is `Corrupt`, and is left there,
-//! so that everybody is told the same.
+//! so that everybody is answered the same.
 //!
 //! The kernel hands a free semaphore to the waiter that came first, so waiters are served in turn as long as they
 //! sleep; hence slices that are long compared with any sane critical section.
@@ -53,7 +53,7 @@ impl SysvSem {
         Self { tag: mapping.slot().tag(), mapping: Arc::clone(mapping) }
     }
 
-    /// The same, after a look whether somebody let go of it more often than it was taken.
+    /// The same, after a check that nobody released it more often than it was taken.
     pub(super) fn open(mapping: &Arc<Mapping>) -> Result<Self> {
         let set = mapping.slots();
         let value = sys::sem_value(set.id(), LOCK).map_err(|errno| failed(Operation::Attach, set, errno))?;

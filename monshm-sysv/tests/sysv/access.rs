@@ -43,7 +43,7 @@ fn a_user_that_cannot_exist_is_refused_and_nothing_stays() {
     const ALONE: u32 = 65101;
     // Where that is not allowed, other runs count too.
     let _ = harness::users::isolate_ipc();
-    let answer = Helper::of(ALONE).ask(&format!("create {} sysv-sem", u32::MAX));
+    let answer = Helper::of(ALONE).ask(format!("create {} sysv-sem", u32::MAX));
     assert_eq!(answer, format!("NoAccessForPeer {{ uid: {} }}", u32::MAX));
     assert_eq!(raw::count_of(ALONE), 0);
 }

@@ -51,10 +51,10 @@ const ATTACH: &[Case] = &[
 
 fn deny(helper: &Helper, (number, third, errno, _): Case) {
     let third = third.map_or(String::new(), |third| format!(" {third}"));
-    assert_eq!(helper.ask(&format!("deny {number} {errno}{third}")), "done");
+    assert_eq!(helper.ask(format!("deny {number} {errno}{third}")), "done");
     if number == libc::SYS_semop {
         // Newer libc's make one of the other.
-        assert_eq!(helper.ask(&format!("deny {} {errno}{third}", libc::SYS_semtimedop)), "done");
+        assert_eq!(helper.ask(format!("deny {} {errno}{third}", libc::SYS_semtimedop)), "done");
     }
 }
 

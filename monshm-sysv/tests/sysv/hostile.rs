@@ -152,7 +152,7 @@ fn slots_raised_for_good_do_not_keep_the_set() {
         let hostile = Helper::start();
         hostile.attach(ids, kind);
         for slot in 4..=32 {
-            hostile.ask(&format!("set-value {slot} 1"));
+            hostile.ask(format!("set-value {slot} 1"));
         }
         assert!(attach(ids, kind).is_ok(), "one is left");
         hostile.ask("set-value 3 32767");

@@ -159,8 +159,8 @@ pub(crate) fn interrupt(every_us: u64) {
 /// Runs `work` in a forked child, which then stays; returns when the work is done.
 pub(crate) fn in_forked_child(work: impl FnOnce()) -> libc::pid_t {
     let mut ends = [0; 2];
-    // SAFETY: the child runs `work` with the one thread that it has and leaves only by a signal; the pipe's ends are used
-    // and closed here alone.
+    // SAFETY: the child runs `work` with the one thread that it has and leaves only by a signal; the pipe's ends are
+    // used and closed here alone.
     unsafe {
         assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
         let child = libc::fork();

@@ -1,7 +1,8 @@
-//! The header's check and the allocator, on a header whose every word comes from the input, rewritten between the calls.
+//! The header's check and the allocator, on a header whose every word comes from the input, rewritten between the
+//! calls.
 //!
-//! A geometry that passes the check is the private truth from then on; an answer of the allocator must lie in it whatever
-//! the words say by then. A writer at the same instant is for `cargo xtask headers`.
+//! A geometry that passes the check is the private truth from then on; an answer of the allocator must lie in it
+//! whatever the words say by then. A writer at the same instant is for `cargo xtask headers`.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -23,8 +24,8 @@ pub fn run(input: &[u8]) {
     room.reset(HEADER_SIZE, 0);
     let size = 4096 * (1 + input.below(64) as u64);
     let reserved = u64::from(input.half());
-    // SAFETY: the room is mapped, of the header's size, and ends a page, hence aligned to 128; a header is atomics alone,
-    // for which every bit pattern is a value, and no other reference into the room lives beside an access.
+    // SAFETY: the room is mapped, of the header's size, and ends a page, hence aligned to 128; a header is atomics
+    // alone, for which every bit pattern is a value, and no other reference into the room lives beside an access.
     let header: &Header = unsafe { NonNull::cast(room.start()).as_ref() };
     let lock = if input.byte() & 1 == 0 { LockKind::Futex } else { LockKind::SysvSem };
     if let Some(geometry) = Geometry::new(size, reserved) {

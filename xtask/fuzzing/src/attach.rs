@@ -1,9 +1,9 @@
 //! A whole segment whose header, bytes and descriptor come from the input: attached through the facade and then used,
 //! while the input rewrites shared words between the calls. On a memfd, a named object and System V.
 //!
-//! Checked: an attach that is refused wrote nothing; no call answers an error it does not document, gives a place outside
-//! of the segment, or outlives its deadline; corruption poisons for ever; no file descriptor stays behind. The mapping
-//! has an inaccessible page on either side, wherever the kernel left room for one.
+//! Checked: an attach that is refused wrote nothing; no call answers an error it does not document, gives a place
+//! outside of the segment, or outlives its deadline; corruption poisons for ever; no file descriptor stays behind. The
+//! mapping has an inaccessible page on either side, wherever the kernel left room for one.
 
 use std::alloc::Layout;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

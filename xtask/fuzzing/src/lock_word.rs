@@ -1,8 +1,8 @@
 //! The state machine of the lock word, with a word that changes between any two accesses as the input says, and with
 //! slots that live or are dead as it says.
 //!
-//! Checked: each call ends, soon after its deadline if it has passed; an answer is one of those documented; a word that no
-//! holder writes is never taken for a state. Who sleeps and wakes when is for the loom models.
+//! Checked: each call ends, soon after its deadline if it has passed; an answer is one of those documented; a word
+//! that no holder writes is never taken for a state. Who sleeps and wakes when is for the loom models.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;

@@ -105,8 +105,8 @@ fn send(socket: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
     // Aligned as a control message must be, and long enough for FDS_MAX numbers.
     let mut control = [0_u64; 16];
     let len = size_of_val(numbers.as_slice()) as u32;
-    // SAFETY: msghdr is integers and pointers, for which zeros are a value; all that it points to lives until the call is
-    // over and is as long as it says: CMSG_SPACE of 20 numbers is 96 bytes, and `control` has 128.
+    // SAFETY: msghdr is integers and pointers, for which zeros are a value; all that it points to lives until the call
+    // is over and is as long as it says: CMSG_SPACE of 20 numbers is 96 bytes, and `control` has 128.
     unsafe {
         let mut message: libc::msghdr = std::mem::zeroed();
         message.msg_iov = &raw mut part;

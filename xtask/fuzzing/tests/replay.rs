@@ -1,7 +1,8 @@
 //! Each fuzz target on stable: every file of its corpus, and mutations of them that a seed chooses.
 //!
-//! `MONSHM_FUZZ_SEED` and `MONSHM_FUZZ_COUNT` choose others, and more. It finds little that libFuzzer would not; it keeps
-//! what was found from coming back where there is no nightly toolchain. A failure prints the input as a byte string.
+//! `MONSHM_FUZZ_SEED` and `MONSHM_FUZZ_COUNT` choose others, and more. It finds little that libFuzzer would not; it
+//! keeps what was found from coming back where there is no nightly toolchain. A failure prints the input as a byte
+//! string.
 //!
 //! One test runs all targets, one after the other: some count file descriptors, which another thread would disturb.
 

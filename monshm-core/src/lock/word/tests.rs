@@ -1,4 +1,4 @@
-//! The lock word in a world in which nobody else moves: every state, every answer, every deadline.
+//! The lock word while nobody else moves: every state, every answer, every deadline.
 //!
 //! What parties do to each other at the same time is `tests/loom.rs`'s.
 
@@ -10,7 +10,7 @@ use std::vec::Vec;
 use super::*;
 use crate::layout::SLOT_COUNT;
 
-/// A world in which nobody else moves: waits take their slice at once.
+/// A context in which nobody else moves: waits take their slice at once.
 #[derive(Default)]
 struct Alone {
     waited: RefCell<Vec<Duration>>,
@@ -84,9 +84,9 @@ fn peer() -> Slot {
 #[test]
 fn a_live_holder_is_waited_for_until_the_deadline_in_growing_slices() {
     let word = AtomicU32::new(peer().tag());
-    let world = Alone { budget: Cell::new(20), ..Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Err(TIMED_OUT));
-    let waited = world.waited.borrow();
+    let context = Alone { budget: Cell::new(20), ..Alone::default() };
+    assert_eq!(acquire(&word, ME, &context), Err(TIMED_OUT));
+    let waited = context.waited.borrow();
     assert_eq!(waited[..6].iter().map(Duration::as_millis).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 20]);
     assert_eq!(word.load(Ordering::Relaxed) & HANDOFF, 0, "the promise is taken back");
 }
@@ -94,10 +94,10 @@ fn a_live_holder_is_waited_for_until_the_deadline_in_growing_slices() {
 #[test]
 fn a_dead_holder_is_found_after_one_slice_and_told_of_once() {
     let word = AtomicU32::new(peer().tag());
-    let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died));
-    assert_eq!(world.waited.borrow().len(), 1);
-    assert_eq!(release(&word, ME, &world), Ok(()));
+    let context = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
+    assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Died));
+    assert_eq!(context.waited.borrow().len(), 1);
+    assert_eq!(release(&word, ME, &context), Ok(()));
     assert_eq!(try_acquire(&word, ME), Ok(Some(PreviousHolder::Released)));
 }
 
@@ -110,13 +110,13 @@ fn an_unrepaired_release_tells_the_next_holder_and_wakes_as_any_release() {
         (HANDOFF, WAITERS | HANDOFF, 0, 1),
     ] {
         let word = AtomicU32::new(ME.tag() | flags);
-        let world = Alone { budget: Cell::new(20), ..Alone::default() };
-        assert_eq!(release_unrepaired(&word, ME, &world), Ok(()));
+        let context = Alone { budget: Cell::new(20), ..Alone::default() };
+        assert_eq!(release_unrepaired(&word, ME, &context), Ok(()));
         assert_eq!(word.load(Ordering::Relaxed), OWNER_DIED | left, "{flags:#x}");
-        assert_eq!((world.woken_one.get(), world.woken_all.get()), (one, all), "{flags:#x}");
+        assert_eq!((context.woken_one.get(), context.woken_all.get()), (one, all), "{flags:#x}");
         assert!(!acquire_now(&word, ME), "the fast path tells nobody");
         assert_eq!(try_acquire(&word, peer()), Ok(Some(PreviousHolder::Died)), "{flags:#x}");
-        assert_eq!(release_unrepaired(&word, ME, &world), Err(CORRUPT), "another one holds it");
+        assert_eq!(release_unrepaired(&word, ME, &context), Err(CORRUPT), "another one holds it");
     }
 }
 
@@ -124,8 +124,8 @@ fn an_unrepaired_release_tells_the_next_holder_and_wakes_as_any_release() {
 fn a_dead_holder_is_found_however_short_the_deadline() {
     for budget in 0..3 {
         let word = AtomicU32::new(peer().tag());
-        let world = Alone { budget: Cell::new(budget), dead: Some(5), ..Alone::default() };
-        assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died), "{budget}");
+        let context = Alone { budget: Cell::new(budget), dead: Some(5), ..Alone::default() };
+        assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Died), "{budget}");
     }
 }
 
@@ -138,8 +138,8 @@ fn a_free_word_is_taken_however_short_the_deadline_and_a_promised_one_after_a_wa
         (HANDOFF | WAITERS, 1, Ok(PreviousHolder::Released)),
     ] {
         let word = AtomicU32::new(value);
-        let world = Alone { budget: Cell::new(budget), ..Alone::default() };
-        assert_eq!(acquire(&word, ME, &world), taken, "{value:#x} {budget}");
+        let context = Alone { budget: Cell::new(budget), ..Alone::default() };
+        assert_eq!(acquire(&word, ME, &context), taken, "{value:#x} {budget}");
         let owner = if taken.is_ok() { ME.tag() } else { 0 };
         assert_eq!(word.load(Ordering::Relaxed), owner | value & WAITERS, "{value:#x} {budget}");
     }
@@ -148,57 +148,57 @@ fn a_free_word_is_taken_however_short_the_deadline_and_a_promised_one_after_a_wa
 #[test]
 fn wake_ups_for_nothing_do_not_hide_a_dead_holder() {
     let word = AtomicU32::new(peer().tag());
-    let world = Alone { budget: Cell::new(1000), dead: Some(5), restless: true, ..Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died));
-    assert_eq!(world.waited.borrow().len() as u32, VAIN_WAKES);
+    let context = Alone { budget: Cell::new(1000), dead: Some(5), restless: true, ..Alone::default() };
+    assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Died));
+    assert_eq!(context.waited.borrow().len() as u32, VAIN_WAKES);
 }
 
 #[test]
-fn who_was_passed_by_time_and_again_is_promised_the_lock() {
+fn a_waiter_that_was_passed_by_again_and_again_is_promised_the_lock() {
     let word = Watched { word: AtomicU32::new(peer().tag()), promises: Cell::new(0) };
-    let world = Alone { restless: true, ..Alone::default() };
+    let context = Alone { restless: true, ..Alone::default() };
     for (budget, promises) in [(VAIN_WAKES - 1, 0), (VAIN_WAKES, 1)] {
-        world.budget.set(budget);
+        context.budget.set(budget);
         word.promises.set(0);
-        assert_eq!(acquire(&word, ME, &world), Err(TIMED_OUT));
+        assert_eq!(acquire(&word, ME, &context), Err(TIMED_OUT));
         assert_eq!(word.promises.get(), promises);
     }
 }
 
 #[test]
-fn every_end_of_a_hold_forgets_who_asked() {
+fn every_end_of_a_hold_clears_the_asker() {
     let asked = |owner: Slot| owner.tag() | WAITERS | HANDOFF | peer().tag() << ASKER_SHIFT;
-    let world = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
+    let context = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
     let word = AtomicU32::new(asked(ME));
-    release(&word, ME, &world).unwrap();
+    release(&word, ME, &context).unwrap();
     assert_eq!(word.load(Ordering::Relaxed), HANDOFF | WAITERS);
     let word = AtomicU32::new(asked(ME));
-    adopt(&word, ME, &world);
+    adopt(&word, ME, &context);
     assert_eq!(word.load(Ordering::Relaxed), OWNER_DIED | HANDOFF | WAITERS);
     let word = AtomicU32::new(asked(peer()));
-    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Died));
+    assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Died));
     assert_eq!(word.load(Ordering::Relaxed), ME.tag() | WAITERS);
 }
 
 #[test]
-fn who_gives_up_wakes_the_next_unless_a_holder_will() {
+fn a_waiter_that_gives_up_wakes_the_next_unless_a_holder_will() {
     for (value, wakes) in [(FREE, 1), (HANDOFF | WAITERS, 1), (peer().tag(), 1), (peer().tag() | WAITERS | HANDOFF, 0)]
     {
         let word = AtomicU32::new(value);
-        let world = Alone::default();
-        assert_eq!(give_up(&word, &world), Err(TIMED_OUT));
-        assert_eq!((word.load(Ordering::Relaxed), world.woken_one.get()), (value & !HANDOFF, wakes), "{value:#x}");
+        let context = Alone::default();
+        assert_eq!(give_up(&word, &context), Err(TIMED_OUT));
+        assert_eq!((word.load(Ordering::Relaxed), context.woken_one.get()), (value & !HANDOFF, wakes), "{value:#x}");
     }
 }
 
 #[test]
-fn whoever_takes_a_dead_holders_slot_sets_the_lock_free_and_marks_it() {
+fn a_process_that_takes_a_dead_holders_slot_sets_the_lock_free_and_marks_it() {
     let word = AtomicU32::new(peer().tag() | WAITERS);
-    let world = Alone::default();
-    adopt(&word, ME, &world);
+    let context = Alone::default();
+    adopt(&word, ME, &context);
     assert_eq!(word.load(Ordering::Relaxed), peer().tag() | WAITERS, "another slot's lock is left alone");
-    adopt(&word, peer(), &world);
-    assert_eq!(world.woken_all.get(), 1);
+    adopt(&word, peer(), &context);
+    assert_eq!(context.woken_all.get(), 1);
     assert!(!acquire_now(&word, ME));
     assert_eq!(try_acquire(&word, ME), Ok(Some(PreviousHolder::Died)));
 }
@@ -206,17 +206,17 @@ fn whoever_takes_a_dead_holders_slot_sets_the_lock_free_and_marks_it() {
 #[test]
 fn a_promise_lets_the_old_waiter_through_and_keeps_the_newcomer_back() {
     let word = AtomicU32::new(ME.tag() | WAITERS | HANDOFF);
-    let world = Alone { budget: Cell::new(20), ..Alone::default() };
-    release(&word, ME, &world).unwrap();
-    assert_eq!(world.woken_all.get(), 1);
+    let context = Alone { budget: Cell::new(20), ..Alone::default() };
+    release(&word, ME, &context).unwrap();
+    assert_eq!(context.woken_all.get(), 1);
     assert!(!acquire_now(&word, ME), "a newcomer queues");
-    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Released));
-    assert_eq!(world.waited.borrow().len(), 1, "after a slice it is an old waiter itself");
+    assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Released));
+    assert_eq!(context.waited.borrow().len(), 1, "after a slice it is an old waiter itself");
     assert_eq!(word.load(Ordering::Relaxed), ME.tag() | WAITERS);
 }
 
 #[test]
-fn a_try_takes_a_free_word_and_remembers_who_waits() {
+fn a_try_takes_a_free_word_and_keeps_its_flags() {
     for value in [FREE, WAITERS, HANDOFF | WAITERS] {
         let word = AtomicU32::new(value);
         assert_eq!(try_acquire(&word, ME), Ok(Some(PreviousHolder::Released)), "{value:#x}");
@@ -225,7 +225,7 @@ fn a_try_takes_a_free_word_and_remembers_who_waits() {
     }
 }
 
-/// A word that looks the same at each look and changes before each exchange.
+/// A word that shows the same value to each load and changes before each exchange.
 struct Fleeting(u32);
 
 impl Word for Fleeting {
@@ -247,14 +247,14 @@ impl Word for Fleeting {
 #[test]
 fn a_word_that_never_holds_still_detains_nobody() {
     for value in [FREE, HANDOFF | WAITERS, peer().tag(), ME.tag(), ME.tag() | WAITERS, OWNER_DIED] {
-        let world = Alone { budget: Cell::new(1000), dead: Some(5), ..Alone::default() };
+        let context = Alone { budget: Cell::new(1000), dead: Some(5), ..Alone::default() };
         let word = Fleeting(value);
-        assert_eq!(acquire(&word, ME, &world).err(), Some(TIMED_OUT), "{value:#x}");
-        assert_eq!(world.budget.get(), 0);
+        assert_eq!(acquire(&word, ME, &context).err(), Some(TIMED_OUT), "{value:#x}");
+        assert_eq!(context.budget.get(), 0);
         assert_eq!(try_acquire(&word, ME).ok().flatten(), None);
         // A word that says that we hold it, and nothing else, takes a store, which cannot fail.
-        assert_eq!(release(&word, ME, &world).is_ok(), value == ME.tag());
-        adopt(&word, ME, &world);
+        assert_eq!(release(&word, ME, &context).is_ok(), value == ME.tag());
+        adopt(&word, ME, &context);
     }
 }
 
@@ -287,7 +287,7 @@ impl Word for Contended {
 }
 
 #[test]
-fn who_gives_up_takes_its_promise_back_though_others_write_the_word() {
+fn a_waiter_that_gives_up_takes_its_promise_back_though_others_write_the_word() {
     let word = Contended { word: AtomicU32::new(peer().tag() | WAITERS | HANDOFF), failed: Cell::new(false) };
     assert_eq!(give_up(&word, &Alone::default()), Err(TIMED_OUT));
     assert_eq!(word.load(Ordering::Relaxed), peer().tag() | WAITERS, "newcomers would queue behind nobody");
@@ -295,7 +295,7 @@ fn who_gives_up_takes_its_promise_back_though_others_write_the_word() {
 
 #[test]
 fn every_word_is_either_a_state_or_corrupt() {
-    let world = Alone { budget: Cell::new(u32::MAX), dead: Some(0), ..Alone::default() };
+    let context = Alone { budget: Cell::new(u32::MAX), dead: Some(0), ..Alone::default() };
     let flags = [
         0,
         WAITERS,
@@ -321,53 +321,54 @@ fn every_word_is_either_a_state_or_corrupt() {
             if !sane {
                 let word = AtomicU32::new(value);
                 assert_eq!(try_acquire(&word, ME), Err(CORRUPT));
-                assert_eq!(acquire(&word, ME, &world), Err(CORRUPT));
+                assert_eq!(acquire(&word, ME, &context), Err(CORRUPT));
             }
             let word = AtomicU32::new(value);
             let held = tag == ME.tag() && sane;
-            assert_eq!(release(&word, ME, &world).is_ok(), held, "{value:#x}");
+            assert_eq!(release(&word, ME, &context).is_ok(), held, "{value:#x}");
         }
     }
 }
 
 #[test]
-fn a_holder_that_saw_no_flags_still_wakes_who_says_that_it_sleeps() {
+fn a_holder_that_saw_no_flags_still_wakes_a_waiter_whose_bit_is_set() {
     let word = AtomicU32::new(ME.tag());
     let (asleep, dead, before_us) = (1 << 7, 1 << 5, 1 << ME.index());
     let sleepers = AtomicU32::new(asleep | dead | before_us);
-    let world = Alone { sleepers, dead: Some(5), ..Alone::default() };
-    assert_eq!(release(&word, ME, &world), Ok(()));
-    assert_eq!((word.load(Ordering::Relaxed), world.woken_one.get()), (FREE, 1));
-    assert_eq!(world.sleepers.load(Ordering::Relaxed), asleep, "the dead sleep no more");
-    world.sleepers.fetch_and(!asleep, Ordering::Relaxed);
+    let context = Alone { sleepers, dead: Some(5), ..Alone::default() };
+    assert_eq!(release(&word, ME, &context), Ok(()));
+    assert_eq!((word.load(Ordering::Relaxed), context.woken_one.get()), (FREE, 1));
+    assert_eq!(context.sleepers.load(Ordering::Relaxed), asleep, "the dead sleep no more");
+    context.sleepers.fetch_and(!asleep, Ordering::Relaxed);
     assert!(acquire_now(&word, ME));
-    assert_eq!(release(&word, ME, &world), Ok(()));
-    assert_eq!(world.woken_one.get(), 1, "nobody says so any more");
+    assert_eq!(release(&word, ME, &context), Ok(()));
+    assert_eq!(context.woken_one.get(), 1, "nobody says so any more");
 }
 
 #[test]
-fn whoever_waits_no_more_does_not_say_so() {
+fn a_waiter_that_gives_up_clears_its_bit() {
     for (value, outcome) in [(peer().tag(), Err(TIMED_OUT)), (1 << 28, Err(CORRUPT))] {
         let word = AtomicU32::new(value);
-        let world = Alone { budget: Cell::new(20), ..Alone::default() };
-        assert_eq!(acquire(&word, ME, &world), outcome);
-        assert_eq!(world.sleepers.load(Ordering::Relaxed), 0);
+        let context = Alone { budget: Cell::new(20), ..Alone::default() };
+        assert_eq!(acquire(&word, ME, &context), outcome);
+        assert_eq!(context.sleepers.load(Ordering::Relaxed), 0);
     }
 }
 
-/// The world in which the holder lets go at the moment of the waiter's barrier, by a store that wipes out its flags.
-struct LetGo<'a> {
+/// The context in which the holder releases at the moment of the waiter's heavy fence, by a store that wipes out its
+/// flags.
+struct Released<'a> {
     word: &'a AtomicU32,
     alone: Alone,
 }
 
-impl WaitContext for LetGo<'_> {
+impl WaitContext for Released<'_> {
     const SPINS: bool = false;
     fn sleepers(&self) -> &impl Word {
         &self.alone.sleepers
     }
     fn heavy_fence(&self) {
-        assert_eq!(self.alone.sleepers.load(Ordering::Relaxed), 1 << ME.index(), "raised before the barrier");
+        assert_eq!(self.alone.sleepers.load(Ordering::Relaxed), 1 << ME.index(), "set before the fence");
         self.word.store(FREE, Ordering::Release);
     }
     fn light_fence(&self) {}
@@ -387,8 +388,8 @@ impl WaitContext for LetGo<'_> {
 #[test]
 fn a_waiter_whose_flags_were_wiped_out_does_not_go_to_sleep() {
     let word = AtomicU32::new(peer().tag());
-    let world = LetGo { word: &word, alone: Alone::default() };
-    assert_eq!(acquire(&word, ME, &world), Ok(PreviousHolder::Released));
-    assert_eq!(world.alone.waited.borrow().len(), 0);
-    assert_eq!(world.alone.sleepers.load(Ordering::Relaxed), 0, "and lowered again");
+    let context = Released { word: &word, alone: Alone::default() };
+    assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Released));
+    assert_eq!(context.alone.waited.borrow().len(), 0);
+    assert_eq!(context.alone.sleepers.load(Ordering::Relaxed), 0, "and cleared again");
 }
