@@ -232,8 +232,8 @@ const TABLE: &[(i64, &str, Plausible)] = &[
     (SYS_lseek, "lseek", Errnos(&[EINVAL])),
     // ESRCH would be a lie about who lives, which no kernel tells.
     (SYS_kill, "kill", Errnos(&[EPERM])),
-    (SYS_munmap, "munmap", Nothing("a whole mapping is always let go")),
-    (SYS_shmdt, "shmdt", Nothing("a whole mapping is always let go")),
+    (SYS_munmap, "munmap", Nothing("a whole mapping is always released")),
+    (SYS_shmdt, "shmdt", Nothing("a whole mapping is always released")),
     (SYS_brk, "brk", Nothing("the allocator's")),
     (SYS_mprotect, "mprotect", Nothing("the allocator's")),
     (SYS_mremap, "mremap", Nothing("the allocator's")),

@@ -45,7 +45,7 @@ impl<'a> Counterpart<'a> {
         Ok(segment)
     }
 
-    /// Takes a segment that the process under test sends, or is told that it cannot.
+    /// Takes a segment that the process under test sends, or the news that it cannot.
     pub(crate) fn take(socket: &UnixStream) -> Outcome {
         match Segment::receive(socket, SIZE, DEFAULT_TIMEOUT) {
             Ok(segment) => prove(&segment).map_err(|error| format!("what was received: {error}").into()),

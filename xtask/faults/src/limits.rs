@@ -160,10 +160,10 @@ fn judge(target: Target, case: &Case, seen: &Seen) -> Vec<String> {
     findings
 }
 
-/// The role of a process under limits. It is told the number of its target, and the case.
+/// The role of a process under limits. It gets the number of its target, and the case.
 pub(crate) fn role(link: &Link) -> harness::process::Outcome {
-    let told = link.hear()?;
-    let (number, name) = told.split_once(' ').ok_or("no case")?;
+    let message = link.hear()?;
+    let (number, name) = message.split_once(' ').ok_or("no case")?;
     let target = Target::all().nth(number.parse()?).ok_or("no such target")?;
     let case = CASES.iter().find(|case| case.name == name).ok_or("no such case")?;
     // Started before: it is spared. Where calls are refused for good, waits must end all the same.

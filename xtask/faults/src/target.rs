@@ -20,7 +20,7 @@ impl Target {
         CELLS.into_iter().map(Self::Cell).chain([Self::Auto])
     }
 
-    /// Its number, by which another process is told of it.
+    /// Its number, by which another process knows it.
     pub(crate) fn index(self) -> usize {
         Self::all().position(|target| target == self).unwrap_or(0)
     }

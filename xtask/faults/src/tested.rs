@@ -33,7 +33,7 @@ pub(crate) struct Tested {
     report: RefCell<Report>,
 }
 
-/// The role of the process under test. It is told its operation, the number of its target, and two sockets.
+/// The role of the process under test. It gets its operation, the number of its target, and two sockets.
 pub(crate) fn role(link: &Link) -> harness::process::Outcome {
     let message = link.receive()?.ok_or("no message came")?;
     let (name, number) = message.text.split_once(' ').ok_or("no number of a target")?;
@@ -165,7 +165,7 @@ pub(crate) fn die_inside(link: &Link) -> harness::process::Outcome {
     Ok(())
 }
 
-/// The role of a creator that ends without releasing its segment: it is told the number of its target.
+/// The role of a creator that ends without releasing its segment: it gets the number of its target.
 pub(crate) fn abandon(link: &Link) -> harness::process::Outcome {
     let target = Target::all().nth(link.hear()?.parse()?).ok_or("no such target")?;
     std::mem::forget(target.builder(SIZE).create()?);

@@ -113,7 +113,7 @@ pub(crate) struct Attack {
     pub(crate) cells: Cells,
     pub(crate) sides: &'static [Side],
     pub(crate) users: Users,
-    /// Whether the victim was told to trust this peer against the documented rule. What the rule warns of may then
+    /// Whether the victim trusts this peer against the documented rule. What the rule warns of may then
     /// happen; it is shown, so that the reader sees why the kind is refused otherwise.
     pub(crate) may_harm: bool,
     /// Whether it waits for seconds: it runs beside the others then, so only on memory that has no name and no id.

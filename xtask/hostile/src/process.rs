@@ -74,7 +74,7 @@ impl Process {
         Ok(Self { role, cell, side, users, random, report, other, third, address, listener, socket, attached })
     }
 
-    /// Becomes the role's user. A victim listens from then on, so that the kernel names that user to who connects.
+    /// Becomes the role's user. A victim listens from then on, so that the kernel names that user to a peer.
     pub(crate) fn enter(&mut self) -> io::Result<()> {
         users::become_user(match self.role {
             Role::Victim => self.users.victim,
@@ -259,7 +259,7 @@ pub(crate) fn connect(address: &str) -> io::Result<UnixStream> {
     }
 }
 
-/// Stops this process for ever. Nobody continues it; the runner ends who is stopped.
+/// Stops this process for ever. Nobody continues it; the runner ends a process that is stopped.
 pub(crate) fn stop() {
     // SAFETY: plain number.
     unsafe { libc::raise(libc::SIGSTOP) };

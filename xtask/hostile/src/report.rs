@@ -29,7 +29,7 @@ pub(crate) enum Event<'a> {
     /// The victim's worst lateness, and of which call.
     Late(Duration, Cow<'a, str>),
     /// The victim's part is over.
-    End,
+    Finished,
 }
 
 /// The writing end.
@@ -92,7 +92,7 @@ impl Reported {
             Event::Fault(text) => self.faults.push(text.into()),
             Event::Acted => self.acts += 1,
             Event::Late(late, what) => (self.late, self.late_at) = (late, what.into()),
-            Event::End => self.ended = true,
+            Event::Finished => self.ended = true,
         }
     }
 }

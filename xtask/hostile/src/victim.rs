@@ -261,7 +261,7 @@ impl<'a> Victim<'a> {
         let report = &mut self.process.report;
         self.answers.iter().for_each(|(answer, count)| report.send(&Event::Answer(answer.into(), *count)));
         report.send(&Event::Late(self.late, self.late_at.into()));
-        report.send(&Event::End);
+        report.send(&Event::Finished);
     }
 }
 

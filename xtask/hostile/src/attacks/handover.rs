@@ -190,7 +190,7 @@ fn bytes_attacker(process: &mut Process) -> Done {
     Ok(())
 }
 
-/// Answers to a segment, by what they are, and what the sender is told.
+/// Answers to a segment, by what they are, and what `send` answers.
 const ANSWERS: [(&str, &Answers); 8] = [
     ("closed at once", &["PeerGone"]),
     ("closed after the message", &["PeerGone"]),

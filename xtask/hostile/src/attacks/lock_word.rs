@@ -138,7 +138,7 @@ fn slots_attacker(process: &mut Process) -> Done {
     process.race(|_| {}, |raw, number, _| raw.store(SLOTS + (number % 128) as usize * 8, number))
 }
 
-/// The dirty word of a System V lock, and what the next acquisition is told.
+/// The dirty word of a System V lock, and what the next acquisition reports.
 const DIRTY_WORDS: [(u32, &Answers); 6] = [
     (0, &["Clean"]),
     (1, &["OwnerDied"]),

@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, PartialEq)]
 enum At {
     Begin,
-    End,
+    Wrap,
 }
 
 /// The header's name and place, the header, how many bytes are published, and what `pop` answers.
@@ -45,9 +45,9 @@ const CASES: &[(&str, At, u64, u64, &Answers)] = &[
     ("padding with a label", At::Begin, RECORD | PADDING | 1 << 32 | 8, 16, &["Corrupt"]),
     ("padding of odd length", At::Begin, RECORD | PADDING | 3, 64, &["Corrupt"]),
     ("a misaligned tail", At::Begin, RECORD | 1, 13, &["Corrupt"]),
-    ("over the wrap", At::End, RECORD | 100, 120, &["Corrupt"]),
-    ("padding over the wrap", At::End, RECORD | PADDING | 64, 120, &["Corrupt"]),
-    ("padding to the end", At::End, RECORD | PADDING | 8, 16, &["TimedOut"]),
+    ("over the wrap", At::Wrap, RECORD | 100, 120, &["Corrupt"]),
+    ("padding over the wrap", At::Wrap, RECORD | PADDING | 64, 120, &["Corrupt"]),
+    ("padding to the end", At::Wrap, RECORD | PADDING | 8, 16, &["TimedOut"]),
 ];
 
 fn headers_victim(victim: &mut Victim<'_>) -> Done {
@@ -55,7 +55,7 @@ fn headers_victim(victim: &mut Victim<'_>) -> Done {
         victim.case(*name);
         let segment = victim.join()?;
         let ring = segment.unguarded_ring()?;
-        if *at == At::End {
+        if *at == At::Wrap {
             let count = (ring.end() - ring.begin() - 16) as usize;
             ring.append(&vec![0; count])?;
             ring.skip(count)?;
