@@ -130,3 +130,76 @@ fn unclear(operation: &Operation, injection: &Injection, failure: &Failure) -> V
 fn named(injection: &Injection) -> String {
     format!("{} answered {}", injection.call.name(), errno_name(injection.errno))
 }
+
+/// Negative controls: each thing that a verdict looks at is found when it is wrong.
+#[cfg(test)]
+mod tests {
+    use super::super::intercept::{Call, Followed};
+    use super::*;
+    use harness::CELLS;
+    use harness::census::{Kind, Object};
+
+    fn good() -> Seen {
+        let failure = Failure {
+            operation: monshm::Operation::Create.to_string(),
+            kind: "LimitReached".to_owned(),
+            errno: Some(libc::ENOSPC),
+            object: Some("a memfd".to_owned()),
+            message: "no space (os error 28)".to_owned(),
+            refusals: Vec::new(),
+        };
+        let report = Report { error: Some(failure), ..Report::default() };
+        let (complaints, end, hung) = (String::new(), Stop::Exited(0), false);
+        let (counterpart, after, left) = (None, None, Vec::new());
+        Seen { followed: Followed::default(), report: Some(report), complaints, end, hung, counterpart, after, left }
+    }
+
+    fn outcome(edit: fn(&mut Seen), errno: i32) -> Outcome {
+        let target = Target::Cell(CELLS[0]);
+        let call = Call { number: libc::SYS_memfd_create, arguments: [0; 6] };
+        let mut seen = good();
+        edit(&mut seen);
+        let injection = Injection { call, occurrence: 0, errno, for_good: false };
+        judge(target, &Operation::all(target)[0], &injection, &seen)
+    }
+
+    fn failure(seen: &mut Seen) -> &mut Failure {
+        seen.report.as_mut().and_then(|report| report.error.as_mut()).expect("it failed")
+    }
+
+    #[test]
+    fn a_clear_refusal_and_a_recovery_are_right() {
+        assert_eq!(outcome(|_| {}, libc::ENOSPC), Outcome::Refused);
+        assert_eq!(outcome(|seen| seen.report = Some(Report::default()), libc::ENOSPC), Outcome::Recovered);
+    }
+
+    #[test]
+    fn each_wrong_is_found() {
+        let wrongs: [(fn(&mut Seen), &str); 12] = [
+            (|seen| seen.hung = true, "it hung"),
+            (|seen| seen.end = Stop::Killed(libc::SIGABRT), "it ended otherwise"),
+            (|seen| seen.report = None, "it gave no report"),
+            (|seen| seen.report.as_mut().expect("one").findings.push("leaked".to_owned()), "leaked"),
+            (|seen| seen.counterpart = Some("fell".to_owned()), "the other side: fell"),
+            (|seen| seen.after = Some("locked".to_owned()), "of no use afterwards"),
+            (|seen| seen.left.push(name()), "left behind: /dev/shm/mon-x"),
+            (|seen| failure(seen).operation = "lock".to_owned(), "names another operation"),
+            (|seen| failure(seen).errno = None, "ENOSPC is not kept"),
+            (|seen| failure(seen).object = None, "names no object"),
+            (|seen| failure(seen).kind = "System".to_owned(), "without a kind"),
+            (|seen| failure(seen).message = "no space".to_owned(), "does not show the errno"),
+        ];
+        for (edit, expected) in wrongs {
+            let Outcome::Wrong(findings) = outcome(edit, libc::ENOSPC) else { panic!("not found: {expected}") };
+            assert!(findings.iter().any(|finding| finding.contains(expected)), "{expected}: {findings:?}");
+        }
+        let Outcome::Wrong(findings) = outcome(|seen| failure(seen).errno = Some(libc::EINTR), libc::EINTR) else {
+            panic!("not found: EINTR")
+        };
+        assert!(findings[0].contains("EINTR reached the caller"), "{findings:?}");
+    }
+
+    fn name() -> Object {
+        Object { kind: Kind::Name, name: "/dev/shm/mon-x".to_owned(), owner: 0, creator: 0 }
+    }
+}
