@@ -6,6 +6,7 @@
 
 use crate::cargo::Workspace;
 use crate::run;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -45,13 +46,13 @@ impl Toolchain {
         let toolchain = Self { root: folder.join("root"), target, version, gcc };
         let stamp = folder.join("unpacked");
         let wanted = format!("{} gcc {}\n", toolchain.version, toolchain.gcc);
-        if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-            return Ok(Ok(toolchain));
+        if !std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+            if let Err(why) = toolchain.unpack(&folder)? {
+                return Ok(Err(why));
+            }
+            std::fs::write(&stamp, wanted)?;
         }
-        if let Err(why) = toolchain.unpack(&folder)? {
-            return Ok(Err(why));
-        }
-        std::fs::write(&stamp, wanted)?;
+        toolchain.write_c_compiler()?;
         Ok(Ok(toolchain))
     }
 
@@ -118,23 +119,33 @@ impl Toolchain {
         }
         let root = self.root.display();
         let libraries = format!("{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu");
-        let gcc = format!("{root}/usr/lib/gcc/x86_64-linux-gnu/{}", self.gcc);
-        let link = [
-            format!("--sysroot={root}"),
-            format!("-B{gcc}/"),
-            format!("-L{gcc}/32"),
-            format!("-Wl,--dynamic-linker={root}/lib32/ld-linux.so.2"),
-            format!("-Wl,-rpath,{root}/lib32:{root}/usr/lib32"),
-        ];
-        let flags: Vec<String> = link.iter().map(|argument| format!("-Clink-arg={argument}")).collect();
         command
             .env("LD_LIBRARY_PATH", libraries)
             .env("RUSTC", programs.join("rustc"))
             .env("RUSTDOC", programs.join("rustdoc"))
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_TARGET_DIR", &self.target)
-            .env("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags.join(" "));
+            .env("CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER", self.c_compiler());
         command
+    }
+
+    /// The system's C compiler, for 32-bit programs.
+    pub(crate) fn c_compiler(&self) -> PathBuf {
+        self.root.join("cc-i686")
+    }
+
+    /// Writes the C compiler: the system's, which looks for headers in the system and for all else where we unpacked.
+    fn write_c_compiler(&self) -> std::io::Result<()> {
+        let (root, version) = (self.root.display(), &self.gcc);
+        let gcc = format!("{root}/usr/lib/gcc/x86_64-linux-gnu/{version}");
+        let script = format!(
+            "#!/bin/sh\n\
+             exec cc -m32 --sysroot={root} -B{gcc}/ -L{gcc}/32 \\\n  \
+             -Wl,--dynamic-linker={root}/lib32/ld-linux.so.2 -Wl,-rpath,{root}/lib32:{root}/usr/lib32 \\\n  \
+             -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include \"$@\"\n"
+        );
+        std::fs::write(self.c_compiler(), script)?;
+        std::fs::set_permissions(self.c_compiler(), std::fs::Permissions::from_mode(0o755))
     }
 
     /// Where this toolchain puts the examples that it builds for a target, or for this machine, with a debug profile.

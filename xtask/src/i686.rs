@@ -54,7 +54,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn test_natively(workspace: &Workspace, toolchain: &Toolchain, report: &mut Report) -> Outcome {
     let mut command = toolchain.cargo(workspace, ["test", "--locked", "--no-fail-fast", "--all-features"]);
     command.args(PRODUCT.iter().flat_map(|name| ["--package", name]));
-    command.args(["--target", I686, "--lib", "--bins", "--tests"]);
+    command.args(["--target", I686, "--lib", "--bins", "--tests"]).env("CC", toolchain.c_compiler());
     if report.tests(&mut command, "tests of the product crates, 32-bit")? == 0 {
         report.outcome(false, "no 32-bit test ran");
     }
