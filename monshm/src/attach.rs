@@ -14,6 +14,21 @@ use crate::select::{Selection, lock_missing, whole_pages};
 use crate::sys::DEFAULT_TIMEOUT;
 
 /// An attach that is being asked for. [`Segment::decode`] and [`Segment::receive`] are its short forms.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// use std::time::Duration;
+/// use monshm::{AttachOptions, Segment};
+///
+/// let creator = Segment::builder(1 << 16).create()?;
+/// let encoded = creator.encode()?;
+/// let options = AttachOptions::new(1 << 16).timeout(Duration::from_secs(1)).refuse_truncatable(true);
+/// let segment = options.decode(&encoded.bytes, encoded.fd)?;
+/// assert_eq!(segment.memory_kind(), creator.memory_kind());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is attached before `decode` or `receive`"]
 pub struct AttachOptions {
@@ -32,6 +47,17 @@ impl Segment {
     ///
     /// # Errors
     /// As [`AttachOptions::decode`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let creator = monshm::Segment::builder(1 << 16).create()?;
+    /// # let encoded = creator.encode()?;
+    /// let segment = monshm::Segment::decode(&encoded.bytes, encoded.fd, 1 << 16)?;
+    /// assert_eq!(segment.size(), 1 << 16);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn decode(bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>, expected_size_bytes: usize) -> Result<Self> {
         AttachOptions::new(expected_size_bytes).decode(bytes, fd)
     }
@@ -73,6 +99,18 @@ impl AttachOptions {
     /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`,
     /// `ObjectSize`, `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The
     /// fd is closed; nothing is left mapped.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use monshm::{AttachOptions, ErrorKind, Segment};
+    ///
+    /// let encoded = Segment::builder(1 << 16).create()?.encode()?;
+    /// let refused = AttachOptions::new(1 << 20).decode(&encoded.bytes, encoded.fd);
+    /// assert!(matches!(refused.unwrap_err().kind(), ErrorKind::SizeMismatch { .. }));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn decode(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Segment> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
@@ -102,7 +140,7 @@ impl AttachOptions {
         let slot = attachment.take_slot()?;
         if !attachment.liveness().is_alive(Slot::CREATOR) {
             attachment.remove_name();
-            return Err(refuse(ErrorKind::Gone { what: "its creator has let go of it" }));
+            return Err(refuse(ErrorKind::Gone { what: "its creator has detached" }));
         }
         if !header.spend_token(descriptor.token) {
             return Err(refuse(ErrorKind::TokenSpent));

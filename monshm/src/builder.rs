@@ -7,6 +7,18 @@ use crate::segment::Segment;
 use crate::select::{self, Wanted, whole_pages};
 
 /// A segment that is being asked for; made by [`Segment::builder`].
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// use monshm::{BackendKind, Segment};
+///
+/// let segment = Segment::builder(100_000).backend(BackendKind::Auto).common_data(4096).create()?;
+/// assert!(segment.size() >= 100_000);
+/// println!("{}", segment.selection());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is made before `create`"]
 pub struct Builder {
@@ -113,6 +125,17 @@ impl Builder {
     /// `ZeroSize`, `SizeOverflow`, `SizeOverLimit`, `CommonDataOverSize`, `Disabled`, `BackendNotBuilt`,
     /// `LockNotBuilt`, `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `Truncatable`, `NoAccessForPeer`,
     /// `NoSpace`, `LimitReached`; `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use monshm::{ErrorKind, Segment};
+    ///
+    /// assert!(Segment::builder(1 << 16).create()?.is_creator());
+    /// assert_eq!(Segment::builder(0).create().unwrap_err().kind(), ErrorKind::ZeroSize);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create(self) -> Result<Segment> {
         self.make(false)
     }

@@ -6,6 +6,18 @@ use monshm_core::{Error, ErrorKind, Operation, Result};
 
 /// The credentials of a peer (`mon_ipc_creds` of the reference). Access is given by user id; the process id is for
 /// people who read messages, since two PID namespaces can hold the same number.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// use std::os::unix::net::UnixStream;
+/// use monshm::PeerCreds;
+///
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// assert_eq!(PeerCreds::of(&ours)?.uid, PeerCreds::ours().uid);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerCreds {
     /// Process id; 0 when it is not known.
@@ -28,6 +40,16 @@ impl PeerCreds {
     ///
     /// # Errors
     /// `System` when this is not a Unix socket, or not a connected one; `LimitReached` when the kernel has no memory.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let segment = monshm::Segment::builder(1 << 16).peer(monshm::PeerCreds::of(&ours)?).create()?;
+    /// # drop(segment);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(socket: impl AsFd) -> Result<Self> {
         let mut creds = libc::ucred { pid: 0, uid: 0, gid: 0 };
         let mut len = size_of::<libc::ucred>() as libc::socklen_t;
@@ -61,6 +83,14 @@ impl PeerCreds {
     const NOBODY: u32 = u32::MAX;
 
     /// Our own effective credentials.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// assert_eq!(monshm::PeerCreds::ours().pid as u32, std::process::id());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ours() -> Self {
         Self {
             pid: rustix::process::getpid().as_raw_nonzero().get(),

@@ -1,4 +1,4 @@
-//! The errno value of each kind of error: what the C interface returns and what travels in a refused hand-over.
+//! The errno value of each kind of error: what the C interface returns and what travels in a refused handover.
 
 use monshm_core::{Error, ErrorKind};
 use rustix::io::Errno;

@@ -27,7 +27,7 @@
 //! zeros in the place of the whole mapping; the call that was interrupted, and all later ones of that handle, answer
 //! [`ErrorKind::MemoryLost`]: give up that peer. Every other SIGBUS goes where it went before. A program that installs
 //! a SIGBUS handler later must pass on to the one that it replaces what is not its own; threads that use such a segment
-//! must not block SIGBUS. Who wants no handler has such memory refused: [`Builder::refuse_truncatable`],
+//! must not block SIGBUS. A program that wants no handler refuses such memory: [`Builder::refuse_truncatable`],
 //! [`AttachOptions::refuse_truncatable`]. A memfd and System V memory cannot be truncated, and no handler is installed
 //! for them.
 //!
@@ -92,7 +92,7 @@ pub use select::Selection;
 pub use sys::DEFAULT_TIMEOUT;
 
 pub use monshm_core::{
-    BackendKind, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
+    BackendKind, Cleanup, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
     PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
 };
 

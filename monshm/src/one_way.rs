@@ -71,6 +71,22 @@ impl Places {
 /// The writing side of a one-way segment; made by [`Builder::create_publisher`].
 ///
 /// Dropping it ends the segment for new readers; those that are attached go on with what was published last.
+///
+/// # Examples
+/// ```
+/// # #[cfg(all(feature = "posix", feature = "futex"))] {
+/// use std::time::Duration;
+/// use monshm::{AttachOptions, Segment};
+///
+/// let mut publisher = Segment::builder(1 << 16).create_publisher()?;
+/// let encoded = publisher.encode()?;
+/// let reader = AttachOptions::new(1 << 16).decode_reader(&encoded.bytes, encoded.fd)?;
+/// publisher.publish(b"measured: 42")?;
+/// let mut bytes = Vec::new();
+/// assert_eq!(reader.read(&mut bytes, Duration::from_millis(10))?, 1);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Publisher {
     segment: Segment,
@@ -84,6 +100,20 @@ pub struct Publisher {
 /// time.
 ///
 /// It takes no slot: any number of readers may attach, and the publisher does not know how many there are.
+///
+/// # Examples
+/// ```
+/// # #[cfg(all(feature = "posix", feature = "futex"))] {
+/// # let mut publisher = monshm::Segment::builder(1 << 16).create_publisher()?;
+/// # let encoded = publisher.encode()?;
+/// # let reader = monshm::AttachOptions::new(1 << 16).decode_reader(&encoded.bytes, encoded.fd)?;
+/// assert_eq!(reader.version(), 0);
+/// publisher.publish(b"one")?;
+/// publisher.publish(b"two")?;
+/// assert_eq!(reader.version(), 2);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Reader {
     reading: Box<dyn ReadAttachment>,
@@ -129,6 +159,17 @@ impl AttachOptions {
     ///
     /// # Errors
     /// `Unsealed` when others than its publisher could write to it; `NotOneWay`; else as [`AttachOptions::decode`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// let publisher = monshm::Segment::builder(1 << 16).create_publisher()?;
+    /// let encoded = publisher.encode()?;
+    /// let reader = monshm::AttachOptions::new(1 << 16).decode_reader(&encoded.bytes, encoded.fd)?;
+    /// assert_eq!(reader.capacity(), publisher.capacity());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
@@ -139,6 +180,21 @@ impl AttachOptions {
     ///
     /// # Errors
     /// As [`AttachOptions::receive`] and [`AttachOptions::decode_reader`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// use std::os::unix::net::UnixStream;
+    /// use monshm::{AttachOptions, DEFAULT_TIMEOUT, Segment};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let reader = std::thread::spawn(move || AttachOptions::new(1 << 16).receive_reader(&theirs));
+    /// let publisher = Segment::builder(1 << 16).create_publisher()?;
+    /// publisher.send(&ours, DEFAULT_TIMEOUT)?;
+    /// assert_eq!(reader.join().expect("no panic")?.version(), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn receive_reader(&self, socket: impl AsFd) -> Result<Reader> {
         receive_with(socket.as_fd(), self.timeout, |descriptor, fd, sender| {
             self.attach_reader(descriptor, fd, Some(sender))
@@ -156,7 +212,7 @@ impl AttachOptions {
             return Err(refuse(ErrorKind::TokenSpent));
         }
         if !reading.liveness().is_alive(Slot::CREATOR) {
-            return Err(refuse(ErrorKind::Gone { what: "its creator has let go of it" }));
+            return Err(refuse(ErrorKind::Gone { what: "its creator has detached" }));
         }
         Reader::new(reading, &geometry, sender)
     }
@@ -179,6 +235,18 @@ impl Publisher {
     ///
     /// # Errors
     /// `NoRoom` with both numbers when `bytes` is longer than [`Publisher::capacity`]; `Forked` in a child.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// # let mut publisher = monshm::Segment::builder(1 << 16).create_publisher()?;
+    /// # let encoded = publisher.encode()?;
+    /// # let reader = monshm::AttachOptions::new(1 << 16).decode_reader(&encoded.bytes, encoded.fd)?;
+    /// assert_eq!(publisher.publish(b"one")?, 1);
+    /// assert!(publisher.publish(&vec![0; publisher.capacity() + 1]).is_err());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn publish(&mut self, bytes: &[u8]) -> Result<u64> {
         let (len, capacity) = (bytes.len() as u64, self.places.capacity());
         if len > capacity {
@@ -220,6 +288,15 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`Segment::encode`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// let publisher = monshm::Segment::builder(1 << 16).create_publisher()?;
+    /// assert!(publisher.encode()?.fd.is_some(), "the memfd travels with the bytes");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encode(&self) -> Result<Encoded> {
         self.segment.encode()
     }
@@ -255,6 +332,20 @@ impl Reader {
     /// `NoData` when nothing was published yet; `TimedOut` when the publisher went on publishing faster than this could
     /// copy, or played with the version, for all of `timeout`; `Corrupt` when the length cannot be. `into` is empty
     /// then.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// # let mut publisher = monshm::Segment::builder(1 << 16).create_publisher()?;
+    /// # let encoded = publisher.encode()?;
+    /// # let reader = monshm::AttachOptions::new(1 << 16).decode_reader(&encoded.bytes, encoded.fd)?;
+    /// publisher.publish(b"one")?;
+    /// let mut bytes = Vec::new();
+    /// assert_eq!(reader.read(&mut bytes, std::time::Duration::from_millis(10))?, 1);
+    /// assert_eq!(bytes, b"one");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read(&self, into: &mut Vec<u8>, timeout: Duration) -> Result<u64> {
         let outcome = self.read_until(into, Deadline::after(now_ns(), timeout));
         if outcome.is_err() {
@@ -305,7 +396,20 @@ impl Reader {
         self.reading.region().load64(self.places.version(), Ordering::Acquire).unwrap_or(0)
     }
 
-    /// Whether the process that publishes lives and has not let go, by the kernel's books. In a forked child: yes.
+    /// Whether the process that publishes lives and has not detached, as the kernel reports it. In a forked child: yes.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// # let mut publisher = monshm::Segment::builder(1 << 16).create_publisher()?;
+    /// # let encoded = publisher.encode()?;
+    /// # let reader = monshm::AttachOptions::new(1 << 16).decode_reader(&encoded.bytes, encoded.fd)?;
+    /// assert!(reader.is_publisher_alive());
+    /// drop(publisher);
+    /// assert!(!reader.is_publisher_alive());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_publisher_alive(&self) -> bool {
         self.reading.liveness().is_alive(Slot::CREATOR)
     }

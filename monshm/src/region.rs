@@ -16,6 +16,19 @@ use crate::health::check_memory;
 use crate::segment::Segment;
 
 /// A piece of a segment, checked to lie inside it.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// # let segment = monshm::Segment::builder(1 << 16).create()?;
+/// let region = segment.region(4096, 16)?;
+/// region.copy_from(b"sixteen bytes ok")?;
+/// let mut bytes = [0; 5];
+/// region.subregion(8, 5)?.copy_to(&mut bytes)?;
+/// assert_eq!(&bytes, b"bytes");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Region<'a> {
     segment: monshm_core::MappedBytes,
@@ -31,6 +44,18 @@ impl Segment {
     ///
     /// # Errors
     /// `ZeroSize`; `Misaligned` over 4096; `NoRoom` with both numbers; `Corrupt`; else as [`Segment::lock`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use std::alloc::Layout;
+    ///
+    /// let segment = monshm::Segment::builder(1 << 16).common_data(4096).create()?;
+    /// let offset = segment.alloc(Layout::new::<[u64; 4]>())?;
+    /// segment.region(offset, 32)?.copy_from(&[7; 32])?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn alloc(&self, layout: Layout) -> Result<u64> {
         self.locked(Operation::Allocate, || {
             let inner = self.inner();
@@ -46,6 +71,16 @@ impl Segment {
     ///
     /// # Errors
     /// `OutOfBounds` when they do not lie in the segment; `MemoryLost`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// assert_eq!(segment.region(4096, 16)?.len(), 16);
+    /// assert!(segment.region(1 << 16, 1).is_err());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn region(&self, offset: u64, len: usize) -> Result<Region<'_>> {
         self.inner().check_usable(Operation::Address)?;
         self.inner().health.check_memory(Operation::Address)?;
@@ -84,6 +119,17 @@ impl<'a> Region<'a> {
     ///
     /// # Errors
     /// `OutOfBounds` when `dst` is longer than the region; nothing is copied. `MemoryLost`: `dst` may hold zeros.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// let mut bytes = [1; 4];
+    /// segment.region(4096, 16)?.copy_to(&mut bytes)?;
+    /// assert_eq!(bytes, [0; 4]);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn copy_to(&self, dst: &mut [u8]) -> Result<()> {
         let from = self.inside(0, dst.len(), 1)?;
         // SAFETY: `inside` gave dst.len() mapped bytes, which stay mapped while 'a borrows the segment; dst is private
@@ -96,6 +142,17 @@ impl<'a> Region<'a> {
     ///
     /// # Errors
     /// `OutOfBounds` when `src` is longer than the region; nothing is copied. `MemoryLost`: nobody will see it.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// let region = segment.region(4096, 4)?;
+    /// region.copy_from(b"four")?;
+    /// assert!(region.copy_from(b"fives").is_err());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn copy_from(&self, src: &[u8]) -> Result<()> {
         let to = self.inside(0, src.len(), 1)?;
         // SAFETY: as in `copy_to`, for writing.
@@ -107,6 +164,17 @@ impl<'a> Region<'a> {
     ///
     /// # Errors
     /// `OutOfBounds` when that does not lie in the region.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// let region = segment.region(4096, 16)?;
+    /// assert_eq!(region.subregion(8, 8)?.offset(), 4104);
+    /// assert!(region.subregion(8, 9).is_err());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subregion(&self, offset: usize, len: usize) -> Result<Region<'a>> {
         self.inside(offset, len, 1)?;
         Ok(Region { offset: self.offset + offset as u64, len, ..*self })
@@ -117,6 +185,18 @@ impl<'a> Region<'a> {
     ///
     /// # Errors
     /// `OutOfBounds` when it does not lie in the region, or not at a multiple of 4 of the segment.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// use std::sync::atomic::Ordering;
+    ///
+    /// let word = segment.region(4096, 16)?.atomic_u32(4)?;
+    /// assert_eq!(word.fetch_add(1, Ordering::Relaxed), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn atomic_u32(&self, offset: usize) -> Result<&'a AtomicU32> {
         let word = self.inside(offset, 4, 4)?;
         // SAFETY: `inside` gave four mapped bytes at a multiple of 4, which stay mapped while 'a borrows the segment.
@@ -127,6 +207,18 @@ impl<'a> Region<'a> {
     ///
     /// # Errors
     /// `OutOfBounds` when it does not lie in the region, or not at a multiple of 8 of the segment.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// use std::sync::atomic::Ordering;
+    ///
+    /// let word = segment.region(4096, 16)?.atomic_u64(8)?;
+    /// assert_eq!(word.swap(7, Ordering::AcqRel), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn atomic_u64(&self, offset: usize) -> Result<&'a AtomicU64> {
         let word = self.inside(offset, 8, 8)?;
         // SAFETY: as in `atomic_u32`, with eight bytes.

@@ -15,7 +15,7 @@ pub struct Report {
     unseen: Vec<(BackendKind, Error)>,
 }
 
-/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with `dry_run`, only reports it.
+/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with [`Cleanup::Report`] it only says what it would remove.
 ///
 /// A single death leaves nothing: the survivor removes what the kernel does not. Two SIGKILLs can leave a name in
 /// `/dev/shm`, a System V segment that was being made, or a semaphore set. Each is removed when it has monshm's form,
@@ -25,8 +25,8 @@ pub struct Report {
 ///
 /// # Examples
 /// ```
-/// let report = monshm::clean(true)?;
-/// for (backend, found) in report.left() {
+/// let report = monshm::clean(monshm::Cleanup::Report)?;
+/// for (backend, found) in report.stale() {
 ///     println!("{backend}: would remove {} {}", found.object.kind(), found.object);
 /// }
 /// # Ok::<(), monshm::Error>(())
@@ -35,9 +35,8 @@ pub struct Report {
 /// # Errors
 /// `Unsupported` when no backend of this build can look at the system; one of several that cannot is in
 /// [`Report::unseen`].
-pub fn clean(dry_run: bool) -> Result<Report> {
+pub fn clean(cleanup: Cleanup) -> Result<Report> {
     let mut report = Report::default();
-    let cleanup = if dry_run { Cleanup::Report } else { Cleanup::Remove };
     for entry in BACKENDS {
         match entry.scan(cleanup) {
             Ok(found) => report.found.extend(found.into_iter().map(|found| (entry.kind(), found))),
@@ -56,7 +55,7 @@ pub fn clean(dry_run: bool) -> Result<Report> {
 /// # Errors
 /// As [`clean`].
 pub fn list() -> Result<Report> {
-    let mut report = clean(true)?;
+    let mut report = clean(Cleanup::Report)?;
     for entry in BACKENDS {
         let mapped = entry.list_anonymous();
         report.found.extend(mapped.into_iter().map(|found| (entry.kind(), found)));
@@ -70,13 +69,13 @@ impl Report {
         self.found.iter().map(|(backend, found)| (*backend, found))
     }
 
-    /// What nobody alive has: removed, or, in a dry run, to be removed.
-    pub fn left(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
+    /// What nobody alive has: removed, or to be removed.
+    pub fn stale(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
         self.found().filter(|(_, found)| found.is_stale())
     }
 
     /// What was left alone, and [`ScanEntry::state`] says why.
-    pub fn kept(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
+    pub fn retained(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
         self.found().filter(|(_, found)| !found.is_stale())
     }
 

@@ -25,6 +25,18 @@ use crate::sys;
 ///
 /// All methods may be called from any thread. After the creator's last handle has gone, attached peers go on with
 /// memory and lock, and nobody new can attach.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// let segment = monshm::Segment::builder(1 << 16).create()?;
+/// let second = segment.clone();
+/// assert_eq!(segment.handle_count(), 2);
+/// drop(segment);
+/// second.lock()?.ring()?.append(b"still mapped")?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Segment(Arc<Inner>);
 
@@ -92,6 +104,17 @@ impl Segment {
     ///
     /// # Errors
     /// `NotCreator`; `Unsupported`, `LimitReached`, `System` as the backend finds them.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// let encoded = segment.encode()?;
+    /// let peer = monshm::Segment::decode(&encoded.bytes, encoded.fd, 1 << 16)?;
+    /// assert!(segment.is_creator() && !peer.is_creator());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encode(&self) -> Result<Encoded> {
         self.encode_with_token().map(|(encoded, _)| encoded)
     }
@@ -125,6 +148,18 @@ impl Segment {
     ///
     /// # Errors
     /// `MemoryLost`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// let region = segment.region(4096, 8)?;
+    /// let value = region.atomic_u64(0)?.load(std::sync::atomic::Ordering::Relaxed);
+    /// segment.check()?; // the value is the segment's
+    /// # assert_eq!(value, 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check(&self) -> Result<()> {
         self.inner().check_usable(Operation::Address)?;
         self.inner().health.check_memory(Operation::Address)
@@ -199,6 +234,16 @@ impl Inner {
 /// What a peer needs to attach: the bytes, and the file descriptor that must travel with them.
 ///
 /// Each is good for one attach. The bytes let whoever may open the object attach: do not publish them.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// # let segment = monshm::Segment::builder(1 << 16).create()?;
+/// let encoded = segment.encode()?;
+/// assert!(encoded.bytes.len() < 1024);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Encoded {
     /// XDR, as `monshm-proto` documents it.

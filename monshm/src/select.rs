@@ -31,6 +31,19 @@ pub(crate) struct Wanted {
 }
 
 /// What was chosen, and why.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// # let segment = monshm::Segment::builder(1 << 16).create()?;
+/// let selection = segment.selection();
+/// println!("{} by {}", selection.lock(), selection.backend());
+/// for refusal in selection.refusals() {
+///     println!("not {}: {}", refusal.backend, refusal.error);
+/// }
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Selection {
     asked: BackendKind,

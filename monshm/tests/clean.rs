@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use harness::users::fresh;
-use monshm::{Report, ScanObject, ScanState, Segment, clean, list};
+use monshm::{Cleanup, Report, ScanObject, ScanState, Segment, clean, list};
 use support::helper::Helper;
 use support::{Choice, SIZE};
 
@@ -34,7 +34,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 
 /// What a helper's segment can be found by: its name, or its semaphore set.
 fn object_of(helper: &Helper) -> ScanObject {
-    let before: Vec<ScanObject> = objects(&clean(true).unwrap());
+    let before: Vec<ScanObject> = objects(&clean(Cleanup::Report).unwrap());
     let found = list().unwrap();
     let by_pid = found
         .found()
@@ -86,29 +86,29 @@ fn what_killed_pairs_leave_goes_and_live_ones_stay() {
     memfd.create(MEMFD, SIZE);
     memfd.kill();
     let dead = [NAMED, SYSV].map(killed);
-    let young = clean(true).unwrap();
+    let young = clean(Cleanup::Report).unwrap();
     assert!(matches!(state(&young, dead[0]), Some(ScanState::TooNew { .. })), "{young}");
-    assert!(matches!(clean(false).unwrap().found().count(), 3..), "the young name stays");
-    assert!(state(&clean(true).unwrap(), dead[0]).is_some());
+    assert!(matches!(clean(Cleanup::Remove).unwrap().found().count(), 3..), "the young name stays");
+    assert!(state(&clean(Cleanup::Report).unwrap(), dead[0]).is_some());
     // The set was removed by that: a used one tells at once that nobody has it.
-    assert_eq!(state(&clean(true).unwrap(), dead[1]), None);
+    assert_eq!(state(&clean(Cleanup::Report).unwrap(), dead[1]), None);
     let dead = [dead[0], killed(SYSV)];
     std::thread::sleep(OLD);
 
-    let dry = clean(true).unwrap();
+    let dry = clean(Cleanup::Report).unwrap();
     for object in dead {
         assert_eq!(state(&dry, object), Some(ScanState::Stale), "{dry}");
     }
     for (_, object) in &living {
         assert!(matches!(state(&dry, *object), Some(ScanState::InUse { .. })), "{dry}");
     }
-    assert_eq!(objects(&clean(true).unwrap()), objects(&dry), "a dry run changes nothing");
-    let wet = clean(false).unwrap();
-    let removed: Vec<ScanObject> = wet.left().map(|(_, found)| found.object).collect();
+    assert_eq!(objects(&clean(Cleanup::Report).unwrap()), objects(&dry), "a dry run changes nothing");
+    let wet = clean(Cleanup::Remove).unwrap();
+    let removed: Vec<ScanObject> = wet.stale().map(|(_, found)| found.object).collect();
     assert_eq!(removed.len(), 2, "{wet}");
     for object in dead {
         assert!(removed.contains(&object), "{wet}");
-        assert_eq!(state(&clean(true).unwrap(), object), None);
+        assert_eq!(state(&clean(Cleanup::Report).unwrap(), object), None);
     }
     // What lives still lives: somebody attaches, and the two go on.
     for (creator, _) in living {
@@ -133,7 +133,7 @@ fn of_other_users_things_only_root_removes_any() {
     let report = other.ask("clean wet").unwrap();
     let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
     assert!(line.ends_with("another user's"), "{line}");
-    assert_eq!(state(&clean(true).unwrap(), object), Some(ScanState::Stale));
+    assert_eq!(state(&clean(Cleanup::Report).unwrap(), object), Some(ScanState::Stale));
     // A name that its owner cannot open is told, and stays.
     let name = "/dev/shm/mon-aaaaaaaaaaaaaaaaaaaaaaaaaa";
     std::fs::write(name, "").unwrap();
@@ -145,7 +145,7 @@ fn of_other_users_things_only_root_removes_any() {
     let report = Helper::of_user(owner).ask("clean wet").unwrap();
     let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
     assert!(line.contains("removed"), "{line}");
-    assert_eq!(state(&clean(true).unwrap(), object), None);
+    assert_eq!(state(&clean(Cleanup::Report).unwrap(), object), None);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn pairs_that_are_made_while_it_runs_are_not_touched() {
             let mut rounds = 0;
             while !stop.load(Ordering::Relaxed) {
                 // It may be faster than the last one to detach, which finds its set gone then; not than a living one.
-                clean(false).unwrap();
+                clean(Cleanup::Remove).unwrap();
                 rounds += 1;
             }
             rounds

@@ -12,7 +12,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Longer than any pause of a living peer on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The end that the sender writes to.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl<'a> Inlet<'a> {
         Ok(match ring {
             RingUse::LockFree => {
                 let mut producer = Box::new(segment.producer()?);
-                producer.set_io_timeout(PATIENCE);
+                producer.set_io_timeout(TIMEOUT);
                 Self::LockFree(producer)
             }
             RingUse::Locked => Self::Locked(segment),
@@ -84,7 +84,7 @@ impl<'a> Outlet<'a> {
                 while done < block.len() {
                     stop.check()?;
                     let end = block.len().min(done + piece);
-                    match consumer.read_partial(&mut block[done..end], PATIENCE)? {
+                    match consumer.read_partial(&mut block[done..end], TIMEOUT)? {
                         0 => return Err("the sender has gone in the middle of a block".into()),
                         count => done += count,
                     }
@@ -116,7 +116,7 @@ fn under_lock(
     let mut idle = Idle::default();
     while done < length {
         stop.check()?;
-        let guard = segment.lock_timeout(PATIENCE)?;
+        let guard = segment.lock_timeout(TIMEOUT)?;
         if guard.previous_holder() == PreviousHolder::Died {
             return Err("the other process died while it held the lock".into());
         }
@@ -148,8 +148,8 @@ impl Idle {
                 if self.rounds % 64 == 0 {
                     talk.check()?;
                 }
-                if self.since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    return Err(format!("the other process has moved nothing for {} s", PATIENCE.as_secs()).into());
+                if self.since.get_or_insert_with(Instant::now).elapsed() > TIMEOUT {
+                    return Err(format!("the other process has moved nothing for {} s", TIMEOUT.as_secs()).into());
                 }
             }
         }

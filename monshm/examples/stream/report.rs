@@ -1,10 +1,19 @@
 //! What one run came to, as text for a person and as JSON for a program.
 
 use crate::arguments::{Plan, RingUse};
-use crate::sender::Streamed;
 use monshm::Segment;
 use serde_json::json;
 use std::fmt;
+
+/// What came of the stream.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    pub(crate) bytes: u64,
+    /// While the clock ran.
+    pub(crate) seconds: f64,
+    pub(crate) sha256_sent: String,
+    pub(crate) sha256_received: String,
+}
 
 /// One run.
 #[derive(Debug)]

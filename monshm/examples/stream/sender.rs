@@ -5,7 +5,7 @@
 use crate::arguments::Plan;
 use crate::data::{Data, hexadecimal};
 use crate::pipe::Inlet;
-use crate::report::Report;
+use crate::report::{Report, Streamed};
 use crate::talk::Talk;
 use crate::{Failure, Stop};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,16 +52,6 @@ pub(crate) fn run(plan: &Plan, with_progress: bool, stop: &Stop) -> Result<Repor
         Err(failure) if status.success() => Err(failure),
         Err(failure) => Err(format!("{failure} (the receiving process: {status})").into()),
     }
-}
-
-/// What came of the stream.
-#[derive(Debug)]
-pub(crate) struct Streamed {
-    pub(crate) bytes: u64,
-    /// While the clock ran.
-    pub(crate) seconds: f64,
-    pub(crate) sha256_sent: String,
-    pub(crate) sha256_received: String,
 }
 
 fn create(plan: &Plan, socket: &UnixStream) -> Result<Segment, Failure> {

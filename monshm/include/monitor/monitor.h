@@ -10,15 +10,15 @@
  *     creator   mon_shm_new → mon_shm_encode → (send the bytes) → lock, ring, unlock … → mon_shm_done
  *     peer      (receive the bytes) → mon_shm_decode            → lock, ring, unlock … → mon_shm_done
  *
- * Link with what `pkg-config --cflags --libs monshm` tells.
+ * Compile and link with `pkg-config --cflags --libs monshm`.
  *
  * ERRORS
  * A function that returns int returns 0 or a positive errno value (unless its comment says otherwise) and promises
  * nothing about errno. A function that returns a pointer returns NULL and sets errno. A ring function sets errno when
  * it could not do its work, and leaves errno as it was when it could. Any failure leaves a sentence that says more in
  * mon_shm_strerror(). NULL, a pointer that is no descriptor, and a descriptor that is gone give EINVAL, with nothing
- * changed; a descriptor's place is taken again only after many others, so that a use after the last mon_shm_done is told
- * nearly always, but not for ever.
+ * changed. The memory of a descriptor is used again only after many others, so that a use after the last mon_shm_done is
+ * reported nearly always, but not for ever.
  *
  * Errno values that any function may give: EINVAL (a bad argument), EPROTO (the segment is corrupt, or was found so
  * before: detach from it), EPERM (a forked child uses its parent's descriptor), ENOMEM, ENOTRECOVERABLE (a defect of
@@ -35,9 +35,9 @@
  *
  * SIGNALS
  * A segment with a name in /dev/shm can be truncated by the peer, which is a SIGBUS. The first such segment installs a
- * handler for that signal in the process: zeros are then read there, and calls give EPROTO. It passes on every other SIGBUS; a handler
- * that the program installs later must do the same, and threads that use such a segment must not block SIGBUS. A
- * memfd and SysV segments cannot be truncated.
+ * handler for that signal in the process: zeros are then read there, and calls give EPROTO. It passes on every other
+ * SIGBUS; a handler that the program installs later must do the same, and threads that use such a segment must not
+ * block SIGBUS. A memfd and SysV segments cannot be truncated.
  */
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
@@ -100,7 +100,7 @@ void buf_destroy(mon_buffer *buf);
  * bytes that are left may move to the front, so that buf_start and buf_end change.
  */
 int buf_append_data(mon_buffer *buf, void *data, size_t size);
-/* Takes size bytes from the front, or nothing. EAGAIN: there are not so many. */
+/* Takes size bytes from the front, or nothing. EAGAIN: there are fewer. */
 int buf_extract_data(mon_buffer *buf, void *data, size_t size);
 /* Bytes that can be appended. SIZE_MAX less its length for a buffer that grows. 0 and errno EINVAL: no buffer. */
 size_t buf_avail(mon_buffer *buf);
@@ -258,7 +258,7 @@ int mon_shm_data_alloc(mon_shm_desc *desc, size_t size, void **ptr);
  * it. Threads of one process exclude each other too; the thread that locked unlocks.
  */
 int mon_shm_lock(mon_shm_desc *desc);
-/* Lets go. EPERM: this thread does not hold it. */
+/* Releases the lock. EPERM: this thread does not hold it. */
 int mon_shm_unlock(mon_shm_desc *desc);
 /* Takes the lock if nobody holds it. EAGAIN: somebody does, this thread, or a killed holder not noticed yet. */
 int mon_shm_trylock(mon_shm_desc *desc);
@@ -271,7 +271,7 @@ int mon_shm_lock_timeout(mon_shm_desc *desc, unsigned timeout_ms);
 int mon_shm_owner_died(mon_shm_desc *desc);
 /*
  * Added. Chooses the lock of the segments that this thread makes from now on; MON_SHM_LOCK_DEFAULT takes the choice
- * back. EINVAL: unknown kind. Whether it fits is told by mon_shm_new.
+ * back. EINVAL: unknown kind. mon_shm_new answers whether it can be had.
  */
 int mon_shm_set_lock_kind(mon_shm_lock_kind kind);
 
@@ -282,17 +282,17 @@ const char *mon_shm_strerror(void);
 
 /*
  * For whoever holds the lock, or is the only reader and the only writer. rbuf is &desc->header->rbuf and shmaddr is
- * desc->header. The first call on a segment fixes the place of the ring; it takes the lock for that, unless the calling
- * thread holds it. A call takes all bytes or none. src and dst are the program's own memory, not a segment's. EINVAL:
- * rbuf and shmaddr are not those of a segment that this process has, or src or dst is NULL. EBUSY: somebody opened that
- * end, see below. EPROTO: the words of the ring cannot be.
+ * desc->header. The first call on a segment fixes the bounds of the ring; it takes the lock for that, unless the
+ * calling thread holds it. A call takes all bytes or none. src and dst are the program's own memory, not a segment's. EINVAL:
+ * rbuf and shmaddr are not those of a segment that this process has, or src or dst is NULL. EBUSY: that endpoint is
+ * open, see below. EPROTO: the words of the ring hold what no honest process writes.
  */
 
 /* Appends srclen bytes. ENOSPC: they do not fit. */
 void mon_shm_rbuf_append(mon_shm_rbuf *rbuf, void *shmaddr, void *src, size_t srclen);
-/* Takes dstlen bytes out. EAGAIN: there are not so many; dst is as it was. */
+/* Reads dstlen bytes and removes them. EAGAIN: there are fewer; dst is as it was. */
 void mon_shm_rbuf_read(mon_shm_rbuf *rbuf, void *shmaddr, void *dst, size_t dstlen);
-/* Throws datalen bytes away. EAGAIN: there are not so many. */
+/* Removes datalen bytes. EAGAIN: there are fewer. */
 void mon_shm_rbuf_skip(mon_shm_rbuf *rbuf, size_t datalen);
 /* Bytes that can be appended now; 0 on an error. */
 size_t mon_shm_rbuf_avail(mon_shm_rbuf *rbuf);
@@ -302,21 +302,22 @@ size_t mon_shm_rbuf_len(mon_shm_rbuf *rbuf);
 /* ---- Added: the ring without the lock --------------------------------------------------------------------------- */
 
 /*
- * One process has the writing end, one the reading end; neither takes the lock. An end belongs to the thread that opened
- * it (EPERM elsewhere) until that thread closes it or the last mon_shm_done; a dead process's end can be opened anew.
+ * One process has the writing endpoint and one the reading endpoint; neither takes the lock. An endpoint belongs to the
+ * thread that opened it (EPERM elsewhere) until that thread closes it or the last mon_shm_done; a dead process's
+ * endpoint can be opened again.
  *
  * timeout_ms is how long a call may wait; with 0 it does not wait, and gives ENOSPC or EAGAIN where one that waited in
- * vain gives ETIMEDOUT. EPIPE: the other side has closed its end, or died.
+ * vain gives ETIMEDOUT. EPIPE: the other side has closed its endpoint, or died.
  */
 #define MON_SHM_FOREVER		((unsigned)-1)	/* as long as the other side lives */
 
-/* Opens the writing end. EBUSY: somebody has it. */
+/* Opens the writing endpoint. EBUSY: it is open already. */
 int mon_shm_writer_open(mon_shm_desc *desc);
-/* Closes the writing end; the reader still gets what was written. EPERM: this thread did not open it. */
+/* Closes the writing endpoint; the reader still gets what was written. EPERM: this thread did not open it. */
 int mon_shm_writer_close(mon_shm_desc *desc);
-/* Opens the reading end. EBUSY: somebody has it. */
+/* Opens the reading endpoint. EBUSY: it is open already. */
 int mon_shm_reader_open(mon_shm_desc *desc);
-/* Closes the reading end. EPERM: this thread did not open it. */
+/* Closes the reading endpoint. EPERM: this thread did not open it. */
 int mon_shm_reader_close(mon_shm_desc *desc);
 
 /*
@@ -330,7 +331,7 @@ int mon_shm_write(mon_shm_desc *desc, const void *src, size_t srclen, unsigned t
  */
 int mon_shm_read(mon_shm_desc *desc, void *dst, size_t dstlen, unsigned timeout_ms, size_t *dstread);
 
-/* What is said of a record beside its bytes. The library gives kind, flags and tag no meaning. */
+/* The description of a record. The library gives kind, flags and tag no meaning. */
 typedef struct mon_shm_record {
 	size_t			len;		/* bytes */
 	uint16_t		tag;
@@ -350,9 +351,9 @@ int mon_shm_record_write_or_drop(mon_shm_desc *desc, const mon_shm_record *recor
  * *record describes it and it stays. EPIPE: no record is left, and the writer has closed or died.
  */
 int mon_shm_record_read(mon_shm_desc *desc, mon_shm_record *record, void *dst, size_t size, unsigned timeout_ms);
-/* The longest record that the writing end takes, in bytes. 0 and errno EPERM: this thread has not opened it. */
+/* The longest record that the writing endpoint takes, in bytes. 0 and errno EPERM: this thread has not opened it. */
 size_t mon_shm_record_limit(mon_shm_desc *desc);
-/* What the writer dropped since the last call: records, and their bytes. Asked at the reading end. */
+/* What the writer dropped since the last call: records, and their bytes. Called by the thread that opened the reading endpoint. */
 int mon_shm_drops(mon_shm_desc *desc, uint64_t *records, uint64_t *bytes);
 
 #ifdef __cplusplus

@@ -30,9 +30,9 @@ const SPARE: usize = 256;
 ///
 /// | value | meaning | next, by whom |
 /// |---|---|---|
-/// | FREE 0 | no descriptor; only `state` may be looked at | BUSY, by who takes it |
+/// | FREE 0 | no descriptor; only `state` may be read | BUSY, by the thread that takes it |
 /// | BUSY 1 | one thread makes or ends the descriptor | LIVE or FREE, by that thread |
-/// | LIVE 2 | all fields hold a descriptor | BUSY, by who ends it |
+/// | LIVE 2 | all fields hold a descriptor | BUSY, by the thread that ends it |
 mod state {
     pub(super) const FREE: u32 = 0;
     pub(super) const BUSY: u32 = 1;
@@ -77,7 +77,7 @@ pub(super) struct ThreadOwned<End> {
 
 struct Arena(MaybeUninit<[Entry; CAPACITY]>);
 
-// SAFETY: the cells of an entry are written only by who holds it BUSY, or as OWNER says, and read only under LIVE;
+// SAFETY: the cells of an entry are written only by the thread that holds it BUSY, or as OWNER says, and read only under LIVE;
 // Segment and Ring may be shared between threads, Producer and Consumer may be sent to the thread that ends the entry.
 unsafe impl Sync for Arena {}
 
@@ -102,7 +102,7 @@ pub(super) fn find(desc: *const MonShmDesc) -> Outcome<&'static Entry> {
     let from_start = desc.addr().wrapping_sub((&raw const ARENA).addr());
     if from_start < size_of::<Arena>() && from_start % size_of::<Entry>() == 0 {
         let entry = &arena()[from_start / size_of::<Entry>()];
-        // Acquire: pairs with the Release in `settle`; who sees LIVE sees the fields.
+        // Acquire: pairs with the Release in `insert`; a thread that sees LIVE sees the fields.
         if entry.state.load(Ordering::Acquire) == state::LIVE {
             return Ok(entry);
         }
@@ -111,7 +111,7 @@ pub(super) fn find(desc: *const MonShmDesc) -> Outcome<&'static Entry> {
 }
 
 /// Makes a descriptor of `segment`; `describe` fills in what C sees.
-pub(super) fn settle(
+pub(super) fn insert(
     segment: Segment,
     describe: impl FnOnce(&Segment, *const Entry) -> MonShmDesc,
 ) -> Outcome<*mut MonShmDesc> {
@@ -211,14 +211,14 @@ impl Entry {
         if self.ring_state.compare_exchange(none, busy, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Ok(Some(ring));
         }
-        // SAFETY: who made it BUSY writes alone, and nobody reads before READY.
+        // SAFETY: the thread that made it BUSY writes alone, and nobody reads before READY.
         unsafe { (*self.ring.get()).write(ring) };
         // Release: pairs with the Acquire in `with_ring`.
         self.ring_state.store(ring_state::READY, Ordering::Release);
         Ok(None)
     }
 
-    /// Ends the descriptor: closes the ends of the ring, lets go of a lock that this thread holds, detaches.
+    /// Ends the descriptor: closes its endpoints, releases a lock that this thread holds, detaches.
     pub(super) fn end(&'static self) -> Outcome<()> {
         // AcqRel: of two threads that end it one goes on, and sees what the others did with it.
         let (live, busy) = (state::LIVE, state::BUSY);
@@ -239,7 +239,7 @@ impl Entry {
         self.writer.owner.store(0, Ordering::Relaxed);
         self.reader.owner.store(0, Ordering::Relaxed);
         if segment.inner().lock.is_held_here() {
-            // A peer that waits need not find out that the holder is gone. A refusal has no one to be told to.
+            // A peer that waits need not find out that the holder is gone. Nobody is left to receive an error.
             let _ = segment.unlock();
         }
         drop(segment);
@@ -318,7 +318,7 @@ pub(super) fn of_base(base: usize) -> Outcome<&'static Entry> {
     if let Some(index) = bases::find(base) {
         let entry = &arena()[index % CAPACITY];
         // The table may be a moment behind an entry that ended; the entry itself knows. Acquire: pairs with the Release
-        // in `settle`.
+        // in `insert`.
         if entry.base.load(Ordering::Relaxed) == base && entry.state.load(Ordering::Acquire) == state::LIVE {
             return Ok(entry);
         }

@@ -47,7 +47,7 @@ pub unsafe extern "C" fn mon_shm_new(size: usize, peer: *mut MonIpcCreds, implem
         if let Some(lock) = LOCK_KIND.get() {
             builder = builder.lock(lock);
         }
-        settle(builder.create()?)
+        describe(builder.create()?)
     })
 }
 
@@ -100,7 +100,7 @@ unsafe extern "C" fn destroy(desc: *mut MonShmDesc) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_ref(desc: *mut MonShmDesc) {
     or_errno((), || {
-        // Relaxed: who counts up holds a reference, so that nothing is ended beside it.
+        // Relaxed: a thread that counts up holds a reference, so that nothing is ended beside it.
         let before = find(desc)?.references().fetch_add(1, Ordering::Relaxed);
         if (1..c_int::MAX).contains(&before) {
             return Ok(());
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn mon_shm_decode(buf: *mut MonBuffer, size: usize) -> *mu
         let (descriptor, used) = monshm_proto::decode_prefix(buffer.bytes())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
         let attached = AttachOptions::new(size).attach(&descriptor, None, None);
-        let desc = settle(attached.inspect_err(complain_of_size)?)?;
+        let desc = describe(attached.inspect_err(complain_of_size)?)?;
         buffer.consume(used);
         Ok(desc)
     })
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn mon_shm_recv(fd: c_int, size: usize) -> *mut MonShmDesc
     or_errno(std::ptr::null_mut(), || {
         // SAFETY: as in `mon_shm_send`.
         let socket: BorrowedFd<'_> = unsafe { borrow(fd) }?;
-        settle(Segment::receive(socket, size, DEFAULT_TIMEOUT)?)
+        describe(Segment::receive(socket, size, DEFAULT_TIMEOUT)?)
     })
 }
 
@@ -210,8 +210,8 @@ pub unsafe extern "C" fn mon_shm_data_alloc(desc: *mut MonShmDesc, size: usize, 
 }
 
 /// Makes the descriptor of a segment.
-fn settle(segment: Segment) -> Outcome<*mut MonShmDesc> {
-    arena::settle(segment, |segment, entry| MonShmDesc {
+fn describe(segment: Segment) -> Outcome<*mut MonShmDesc> {
+    arena::insert(segment, |segment, entry| MonShmDesc {
         header: segment.inner().attachment.region().base().as_ptr().cast(),
         implementation: segment.selection().backend().wire(),
         orig_size: segment.size(),

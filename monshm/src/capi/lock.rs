@@ -26,7 +26,7 @@ pub unsafe extern "C" fn mon_shm_lock(desc: *mut MonShmDesc) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_trylock(desc: *mut MonShmDesc) -> c_int {
     coded(|| match find(desc)?.segment().try_lock() {
-        // Without an error of the facade, which would have to be allocated: who tries comes often.
+        // Without an error of the facade, which would have to be allocated: a caller that tries comes often.
         Ok(None) => Err(Fault::Plain(libc::EAGAIN, "lock: the lock is held; try again, or wait for it")),
         Ok(Some(guard)) => held(Ok(guard)),
         Err(error) => Err(Fault::Refused(error)),

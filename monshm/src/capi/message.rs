@@ -1,6 +1,6 @@
-//! Messages over a Unix stream socket, and who is at its other end: `mon_ipc_*`.
+//! Messages over a Unix stream socket, and the credentials of its other end: `mon_ipc_*`.
 //!
-//! The frame, its deadline and its care for file descriptors are the hand-over's.
+//! The frame, its deadline and its care for file descriptors are `handover`'s.
 
 use std::ffi::c_int;
 use std::os::fd::{BorrowedFd, IntoRawFd};

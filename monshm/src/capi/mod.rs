@@ -1,9 +1,9 @@
 //! The C interface: what `monitor/monitor.h` declares, defined over the facade. For programs in C, C++ and whatever can
 //! call C; Rust programs use [`crate::Segment`].
 //!
-//! The header is the documentation; here stands how it is kept. Nothing here talks to the operating system.
+//! The header is the documentation; this module implements it. Nothing here talks to the operating system.
 //!
-//! # Descriptors that can be told from anything else
+//! # How a descriptor is recognised
 //! A descriptor stands in an *entry* of a static arena (`arena`), whose memory is never given back. So whether a
 //! pointer is a descriptor is arithmetic on the pointer and one load from the arena: a foreign pointer is never
 //! followed, and one to a descriptor that is gone leads to an entry that says so. An address in a segment leads to its
@@ -17,7 +17,7 @@
 //! # What the caller owes
 //! *CALLER*, the safety condition of every function here, is what the header asks of its caller: each pointer is NULL,
 //! or valid for the call as its type and the lengths beside it say; strings of bytes are the program's own memory, not
-//! a segment's; a descriptor, and an address in its segment, is used by who holds a reference to it, so that no call
+//! a segment's; a descriptor, and an address in its segment, is used by a thread that holds a reference to it, so that no call
 //! runs beside the last `mon_shm_done` of the same descriptor; a buffer is used by one thread at a time.
 
 mod arena;

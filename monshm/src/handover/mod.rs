@@ -5,7 +5,7 @@
 //! peer → creator   "MSHA", errno u32 (big-endian), 0 when attached
 //! ```
 //!
-//! Who is at the other end is read once from the kernel (`SO_PEERCRED`, the credentials at the time of connecting).
+//! The credentials of the other end are read once from the kernel (`SO_PEERCRED`: those at the time of connecting).
 //! One socket may carry several segments, one after the other. Each side waits as long as its caller says.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,6 +37,22 @@ impl Segment {
     /// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
     /// `PeerGone`; `TimedOut`; `Protocol`; `NotCreator` and others as [`Segment::encode`]. The segment can be sent
     /// again.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    /// use monshm::Segment;
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let peer = std::thread::spawn(move || Segment::receive(&theirs, 1 << 16, Duration::from_secs(5)));
+    /// let segment = Segment::builder(1 << 16).create()?;
+    /// segment.send(&ours, Duration::from_secs(5))?;
+    /// assert!(!peer.join().expect("no panic")?.is_creator());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send(&self, socket: impl AsFd, timeout: Duration) -> Result<()> {
         let frames = Frames::new(socket.as_fd(), Operation::Send, timeout);
         let found = PeerCreds::of(frames.socket)?;
@@ -57,6 +73,21 @@ impl Segment {
     ///
     /// # Errors
     /// As [`AttachOptions::receive`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    /// use monshm::{ErrorKind, Segment};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// drop(theirs);
+    /// let refused = Segment::receive(&ours, 1 << 16, Duration::from_secs(5)).unwrap_err();
+    /// assert!(matches!(refused.kind(), ErrorKind::PeerGone { .. }));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn receive(socket: impl AsFd, expected_size_bytes: usize, timeout: Duration) -> Result<Self> {
         AttachOptions::new(expected_size_bytes).timeout(timeout).receive(socket)
     }
@@ -70,8 +101,23 @@ impl AttachOptions {
     /// us).
     ///
     /// # Errors
-    /// `PeerGone`, `TimedOut`, `Protocol`; and all of [`AttachOptions::decode`], of which the sender is told by errno.
+    /// `PeerGone`, `TimedOut`, `Protocol`; and all of [`AttachOptions::decode`], whose errno value is sent to the other side.
     /// Every file descriptor that came is closed.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use std::os::unix::net::UnixStream;
+    /// use std::time::Duration;
+    /// use monshm::{AttachOptions, ErrorKind};
+    ///
+    /// let (ours, _silent) = UnixStream::pair()?;
+    /// let options = AttachOptions::new(1 << 16).timeout(Duration::from_millis(1));
+    /// let refused = options.receive(&ours).unwrap_err();
+    /// assert!(matches!(refused.kind(), ErrorKind::TimedOut { .. }));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn receive(&self, socket: impl AsFd) -> Result<Segment> {
         let attach = |descriptor: &_, fd, sender| self.attach(descriptor, fd, Some(sender));
         receive_with(socket.as_fd(), self.timeout, attach)

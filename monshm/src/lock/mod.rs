@@ -112,7 +112,7 @@ impl Segment {
         let inner = self.inner();
         inner.lock.entered(previous_holder).map_err(|error| inner.health.record(error))?;
         let guard = Guard { segment: self, previous_holder, _not_send: PhantomData };
-        // On an error the guard is dropped: the lock is free again, and the next holder is told of the death.
+        // On an error the guard is dropped: the lock is free again, and the death is reported to the next holder.
         inner.health.check_memory(Operation::Lock)?;
         if previous_holder == PreviousHolder::Died {
             inner.repair()?;

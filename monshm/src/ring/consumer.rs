@@ -206,7 +206,7 @@ impl Consumer {
     /// # Ok::<(), monshm::Error>(())
     /// ```
     pub fn peek_record(&mut self) -> Result<Option<Record>> {
-        self.endpoint.look(|engine| unless_empty(engine.peek_record().map(|next| next.record())))
+        self.endpoint.inspect(|engine| unless_empty(engine.peek_record().map(|next| next.record())))
     }
 
     /// Discards the next record, if there is one now, and describes it.
@@ -283,7 +283,7 @@ impl Consumer {
     /// # Ok::<(), monshm::Error>(())
     /// ```
     pub fn peek(&mut self) -> Result<ReadGrant<'_>> {
-        let len = self.endpoint.look(Engine::available)?;
+        let len = self.endpoint.inspect(Engine::available)?;
         Ok(ReadGrant { consumer: self, len })
     }
 
@@ -292,7 +292,7 @@ impl Consumer {
     /// # Errors
     /// `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
     pub fn available(&mut self) -> Result<usize> {
-        self.endpoint.look(Engine::available)
+        self.endpoint.inspect(Engine::available)
     }
 
     /// The most bytes that the ring can hold.
@@ -306,7 +306,7 @@ impl Consumer {
     /// # Errors
     /// `MemoryLost`, `Poisoned`, `Forked`.
     pub fn take_drops(&mut self) -> Result<Drops> {
-        self.endpoint.look(|engine| Ok(engine.take_drops()))
+        self.endpoint.inspect(|engine| Ok(engine.take_drops()))
     }
 
     /// Whether the producer has closed, or its process has died: what is in the ring is the last. False while there has
@@ -425,7 +425,7 @@ impl ReadGrant<'_> {
     /// `SizeOverLimit` when they are not in the grant, and nothing was copied; `MemoryLost`, `Poisoned`, `Forked`.
     pub fn read_at(&mut self, offset: usize, dst: &mut [u8]) -> Result<()> {
         self.check(offset, dst.len())?;
-        self.consumer.endpoint.look(|engine| engine.peek()?.read_at(offset, dst))
+        self.consumer.endpoint.inspect(|engine| engine.peek()?.read_at(offset, dst))
     }
 
     /// Gives the room of the first `count` bytes back to the producer.

@@ -99,7 +99,7 @@ impl<E: Engine> Endpoint<E> {
         &mut self,
         work: impl FnOnce(&mut E) -> Result<Option<T>, monshm_rbuf::Error>,
     ) -> Result<Option<T>> {
-        let outcome = self.look(work)?;
+        let outcome = self.inspect(work)?;
         if outcome.is_some() {
             wake_peer(self.engine());
         }
@@ -108,7 +108,7 @@ impl<E: Engine> Endpoint<E> {
 
     /// One call of the engine that changes nothing for the other side.
     #[inline(always)]
-    pub(super) fn look<T>(&mut self, work: impl FnOnce(&mut E) -> Result<T, monshm_rbuf::Error>) -> Result<T> {
+    pub(super) fn inspect<T>(&mut self, work: impl FnOnce(&mut E) -> Result<T, monshm_rbuf::Error>) -> Result<T> {
         let outcome = work(self.usable()?);
         outcome.map_err(|error| self.failed(error))
     }

@@ -318,7 +318,7 @@ impl Producer {
     /// # Errors
     /// `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
     pub fn available(&mut self) -> Result<usize> {
-        self.endpoint.look(Engine::available)
+        self.endpoint.inspect(Engine::available)
     }
 
     /// The most bytes that the ring can hold.
@@ -442,7 +442,7 @@ impl WriteGrant<'_> {
     pub fn write_at(&mut self, offset: usize, src: &[u8]) -> Result<()> {
         // The room was found before, and only this producer can take it: reserving it again finds it at once.
         let len = self.len;
-        self.producer.endpoint.look(|engine| engine.reserve(len)?.write_at(offset, src))
+        self.producer.endpoint.inspect(|engine| engine.reserve(len)?.write_at(offset, src))
     }
 
     /// Publishes the first `count` bytes; 0 aborts.
@@ -484,7 +484,7 @@ impl RecordWriteGrant<'_> {
     /// As [`WriteGrant::write_at`].
     pub fn write_at(&mut self, offset: usize, src: &[u8]) -> Result<()> {
         let (label, len) = (self.label, self.len);
-        self.producer.endpoint.look(|engine| engine.reserve_record(label, len)?.write_at(offset, src))
+        self.producer.endpoint.inspect(|engine| engine.reserve_record(label, len)?.write_at(offset, src))
     }
 
     /// Publishes the record with the first `count` bytes as its payload.

@@ -53,7 +53,7 @@ impl<E: Engine> Endpoint<E> {
     /// As [`wait_for`](Self::wait_for), with a limit for several waits in all.
     #[inline(always)]
     pub(super) fn wait_until<T>(&mut self, limit: &mut Limit, mut attempt: impl Attempt<E, T>) -> Result<T> {
-        let done = match self.look(&mut attempt)? {
+        let done = match self.inspect(&mut attempt)? {
             Some(done) => done,
             None => self.wait(limit, attempt)?,
         };
@@ -67,7 +67,7 @@ impl<E: Engine> Endpoint<E> {
     /// As [`wait_for`](Self::wait_for).
     #[inline(always)]
     pub(super) fn wait_ready<T>(&mut self, timeout: Duration, mut ready: impl Attempt<E, T>) -> Result<T> {
-        match self.look(&mut ready)? {
+        match self.inspect(&mut ready)? {
             Some(done) => Ok(done),
             None => self.wait(&mut Limit::of(timeout), ready),
         }
@@ -78,7 +78,7 @@ impl<E: Engine> Endpoint<E> {
         let backoff = Backoff::new();
         for _ in 0..if limit.timeout.is_zero() { 0 } else { SPIN_TRIES } {
             backoff.spin();
-            if let Some(done) = self.look(&mut attempt)? {
+            if let Some(done) = self.inspect(&mut attempt)? {
                 return Ok(done);
             }
         }
@@ -89,7 +89,7 @@ impl<E: Engine> Endpoint<E> {
             self.engine().begin_wait();
             // The other side passes no barrier when it looks whether we sleep: ours is for both.
             sys::barrier_everywhere();
-            let outcome = self.look(&mut attempt);
+            let outcome = self.inspect(&mut attempt);
             if let (Ok(None), false, Some(remaining)) = (&outcome, gone, remaining) {
                 sys::futex_wait(self.waiting_word(self.claim().role), 1, remaining);
             }

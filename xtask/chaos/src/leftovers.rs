@@ -104,7 +104,7 @@ pub(crate) fn clean(page: &Progress, tally: &mut Tally, before: &Census) -> Outc
 
 /// Removes by the library's own means. Answers how many objects went.
 fn remove_left() -> Outcome<usize> {
-    Ok(monshm::clean(false)?.left().count())
+    Ok(monshm::clean(monshm::Cleanup::Remove)?.stale().count())
 }
 
 fn pair(cell: Cell, page: &Progress, judge: &mut Judge<'_>) -> Outcome<Option<Pair>> {

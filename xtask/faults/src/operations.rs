@@ -234,10 +234,10 @@ fn detach(test: &Tested) -> Outcome {
 
 fn clean(test: &Tested) -> Outcome {
     let clean = || {
-        let report = monshm::clean(true)?;
+        let report = monshm::clean(monshm::Cleanup::Report)?;
         match report.unseen().first() {
             Some((_, error)) => Err(error.clone()),
-            None => Ok(report.left().count()),
+            None => Ok(report.stale().count()),
         }
     };
     test.attempt(|_| clean(), |_| Ok(()))

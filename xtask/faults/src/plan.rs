@@ -260,7 +260,7 @@ impl Plan {
             return Ok(());
         }
         std::thread::sleep(GRACE);
-        let removed = monshm::clean(false)?.left().count();
+        let removed = monshm::clean(monshm::Cleanup::Remove)?.stale().count();
         let kept = Census::take().since(before);
         self.verdict.notes.push(format!(
             "{} objects were left by calls that were refused and by creators that ended; clean removed {removed}",

@@ -215,7 +215,7 @@ fn made_by(uid: u32) -> Vec<Object> {
 
 /// Removes by the library's own means what dead processes have left. Answers an exit code.
 fn clean() -> i32 {
-    i32::from(!monshm::clean(false).is_ok_and(|report| report.unseen().is_empty()))
+    i32::from(!monshm::clean(monshm::Cleanup::Remove).is_ok_and(|report| report.unseen().is_empty()))
 }
 
 /// A pipe whose reading end does not block.

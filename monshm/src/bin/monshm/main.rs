@@ -7,7 +7,7 @@ mod print;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use monshm::{Error, Report};
+use monshm::{Cleanup, Error, Report};
 
 /// See and clean the shared memory of monshm on this machine.
 ///
@@ -56,7 +56,9 @@ struct Output {
 
 fn main() -> ExitCode {
     let (outcome, output) = match Arguments::parse().command {
-        Command::Clean { dry_run, output } => (monshm::clean(dry_run), output),
+        Command::Clean { dry_run, output } => {
+            (monshm::clean(if dry_run { Cleanup::Report } else { Cleanup::Remove }), output)
+        }
         Command::List { output } => (monshm::list(), output),
     };
     finish(outcome, &output)

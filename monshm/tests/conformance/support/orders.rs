@@ -12,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use monshm::{AttachOptions, Consumer, DEFAULT_TIMEOUT, Error, Guard, PeerCreds, Producer, Segment};
+use monshm::{AttachOptions, Cleanup, Consumer, DEFAULT_TIMEOUT, Error, Guard, PeerCreds, Producer, Segment};
 
 use harness::process::Outcome;
 use harness::{Census, Link, users};
@@ -200,7 +200,10 @@ fn obey(
                 std::os::unix::process::CommandExt::exec(std::process::Command::new(words[1]).args(&words[2..]));
             panic!("{error}");
         }
-        "clean" => Ok(monshm::clean(words[1] == "dry")?.to_string()),
+        "clean" => {
+            let cleanup = if words[1] == "dry" { Cleanup::Report } else { Cleanup::Remove };
+            Ok(monshm::clean(cleanup)?.to_string())
+        }
         "open" => Ok(reach(&std::fs::OpenOptions::new().read(true).write(true).open(words[1]))),
         "shmat" => Ok(attach_raw(number(words[1]))),
         "semop" => Ok(semaphore_raw(number(words[1]))),

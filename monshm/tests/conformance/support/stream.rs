@@ -7,7 +7,7 @@ use std::time::Duration;
 use monshm::{Consumer, Error, Producer};
 
 /// How long one call may wait. Nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A byte that depends on its place in the stream, with no short period.
 fn byte_at(place: u64) -> u8 {
@@ -28,7 +28,7 @@ pub(crate) fn produce(producer: &mut Producer, count: u64) -> Result<u64, Error>
     while place < count {
         let len = (1 + place % 997).min(count - place);
         let bytes: Vec<u8> = (place..place + len).map(byte_at).collect();
-        write_whole(producer, &bytes, PATIENCE)?;
+        write_whole(producer, &bytes, TIMEOUT)?;
         sum = checksum(sum, &bytes);
         place += len;
     }
@@ -50,7 +50,7 @@ pub(crate) fn consume(consumer: &mut Consumer) -> Result<(u64, u64), Error> {
     let mut count = 0;
     let mut bytes = [0; 1021];
     loop {
-        let len = consumer.read_partial(&mut bytes, PATIENCE)?;
+        let len = consumer.read_partial(&mut bytes, TIMEOUT)?;
         if len == 0 {
             return Ok((count, sum));
         }
