@@ -321,6 +321,15 @@ mod tests {
             flushes += u32::from(flush);
         }
         assert!(delays > 0 && flushes > 0, "{delays} {flushes}");
+        // Even where a trial of flushing is always due.
+        let (sample, once) = (1, (1, 1));
+        let config = Config { sample, baseline: 1, warm_up: 1, trial: 1, cool_down: once, grace_bytes: 0 };
+        let mut consumer = Consumer::new(1 << 16);
+        consumer.policy.flush = Tuner::new(config);
+        for _ in 0..10_000 {
+            consumer.poll(|spins| (100 + 64 * spins, 100 + 64 * spins));
+            assert!(!(consumer.policy.backoff.is_trying() && consumer.policy.flush.is_on_trial()));
+        }
     }
 
     #[test]
@@ -351,5 +360,7 @@ mod tests {
         assert!(policy.is_flush_due(128 + 1024));
         policy.found(128 + 200, single);
         assert!(!policy.is_flush_due(128 + 1024));
+        policy.found(128 + 2000, stream);
+        assert!(!policy.is_flush_due(128 + 2000), "what was read before stays where it is");
     }
 }
