@@ -42,8 +42,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
 
-    /// Write a page (Markdown) with all tables; the pictures that the README shows go into the folder `benchmarks` beside
-    /// it.
+    /// Write a page (Markdown) with all tables; the pictures that the README shows go into the folder `benchmarks`
+    /// beside it.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 

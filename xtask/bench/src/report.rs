@@ -20,8 +20,8 @@ const SUITES: &[(&str, &str, &str)] = &[
     (
         "ring",
         "One way",
-        "Each message is copied in, copied out and verified. Two pinned cores; monshm and other crates for processes run \
-         in two processes, crates for threads in two threads.",
+        "Each message is copied in, copied out and verified. Two pinned cores; monshm and other crates for processes \
+         run in two processes, crates for threads in two threads.",
     ),
     (
         "latency",
@@ -79,8 +79,8 @@ fn preface(results: &Results) -> String {
     let what = if *quick { "\n**A quick run: it shows that all works, not how fast.**\n" } else { "" };
     format!(
         "# Benchmarks\n\nWritten by the benchmark; do not edit.\n\n```sh\n{command}\n```\n{what}\n\
-         Began {began}, took {seconds:.0} s; {rounds} rounds in an order by seed {seed}, on cores {} and {}. {machine}. \
-         Others used over 5 % of a core during: {loud}.\n\n\
+         Began {began}, took {seconds:.0} s; {rounds} rounds in an order by seed {seed}, on cores {} and {}. \
+         {machine}. Others used over 5 % of a core during: {loud}.\n\n\
          In every round each case runs once, in shuffled order, on new pages. Figures are medians over the rounds. A \
          ratio (×) is taken within each round, to the best case of its kind: ratios mean more than figures.\n",
         cores.0, cores.1,

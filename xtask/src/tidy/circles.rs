@@ -1,8 +1,9 @@
 //! The rule about circles: the files of a product crate do not use each other in a circle.
 //!
 //! A file uses another one where a path in its code leads there: `crate::…`, `super::…`, or a name of a child module. A
-//! re-export is followed to the file that defines the name, and is no use by the file that only passes the name on. Calls of methods lead nowhere, so an `impl` block may stand
-//! in another file than its type. What is there for tests alone is not looked at.
+//! re-export is followed to the file that defines the name, and is no use by the file that only passes the name on.
+//! Calls of methods lead nowhere, so an `impl` block may stand in another file than its type. What is there for tests
+//! alone is not looked at.
 
 use super::syntax::is_for_tests;
 use super::{Finding, Source};

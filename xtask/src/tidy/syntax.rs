@@ -200,7 +200,8 @@ mod tests {
     #[test]
     fn what_is_public_in_a_product_crate_shows_an_example_and_accessors_need_none() {
         let text = "/// A.\npub struct A;\nimpl A {\n    /// B.\n    pub fn b(&self) -> u8 { self.0 }\n    /// C.\n    \
-                    pub fn c(&self, d: u8) {}\n    pub(crate) fn e() {}\n}\npub fn f() {}\nimpl T for A { fn g() {} }\n";
+                    pub fn c(&self, d: u8) {}\n    pub(crate) fn e() {}\n}\npub fn f() {}\n\
+                    impl T for A { fn g() {} }\n";
         let all = ["examples:2", "examples:7", "examples:10"];
         assert_eq!(broken("monshm-core/src/a.rs", text), all);
         assert!(broken("xtask/src/a.rs", text).is_empty());

@@ -1,5 +1,5 @@
-//! The ring's engine alone, `monshm-rbuf`, between two processes over pages that both have: with the adaptive policy and
-//! with the plain one, so that what the policy brings can be seen. Nothing of the facade, and no waiting.
+//! The ring's engine alone, `monshm-rbuf`, between two processes over pages that both have: with the adaptive policy
+//! and with the plain one, so that what the policy brings can be seen. Nothing of the facade, and no waiting.
 
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
@@ -26,8 +26,8 @@ impl Ring {
 
     /// The caller keeps the ring for as long as it uses this.
     pub(crate) fn memory(&self) -> Shared {
-        // SAFETY: the pages hold the block and the ring, aligned to a page, and are accessed in this way alone; callers keep
-        // them mapped while a handle lives.
+        // SAFETY: the pages hold the block and the ring, aligned to a page, and are accessed in this way alone; callers
+        // keep them mapped while a handle lives.
         unsafe { Shared::new(self.0.base.cast(), self.0.base, self.1, ()) }
     }
 
