@@ -327,8 +327,8 @@ const ROWS: &[Row] = &[
     ),
     (
         "consumer.rs",
-        "        self.claim.memory.store64(Field64::Head, head, Release);\n    }",
-        "        self.claim.memory.store64(Field64::Head, head, Release);\n        self.flush();\n    }",
+        "if self.policy.is_flush_due(head) {",
+        "self.claim.memory.store64(Field64::Head, head, Release);\n        if self.policy.is_flush_due(head) {",
         Loom("what_was_read_is_flushed"),
     ),
     (
