@@ -1,11 +1,12 @@
 //! What the system refuses: descriptors, file size, address space, room, no `/proc`. Each refusal is
-//! told by its kind, kills nobody, and leaves nothing behind.
+//! an error of its kind, kills nobody, and leaves nothing behind.
 //!
 //! Each test runs in a process of its own, whose limits it lowers.
 
 mod support;
 
 use harness::test::alone;
+use harness::users::{isolate_mounts, mount_shm};
 use monshm_core::backend::Backend;
 use monshm_core::descriptor::{Descriptor, Token};
 use monshm_core::error::{ErrorKind, Result};
@@ -95,23 +96,11 @@ fn too_little_address_space_is_an_error() {
     });
 }
 
-/// Gives this thread a view of the mounts that nobody else has.
-fn own_mounts() {
-    // SAFETY: system calls with constant strings.
-    unsafe {
-        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        let none = std::ptr::null();
-        assert_eq!(libc::mount(none, c"/".as_ptr(), none, private, none.cast()), 0);
-    }
-}
-
 /// Skips the test that it is used in where it may have no mount table of its own.
 macro_rules! needs_mounts {
     () => {
         harness::needs_other_users!();
-        // SAFETY: takes no pointer.
-        let may = harness::child::fork(|| unsafe { libc::unshare(libc::CLONE_NEWNS) });
+        let may = harness::child::fork(|| i32::from(isolate_mounts().is_err()));
         if may.unwrap().wait_for_end().unwrap() != harness::Stop::Exited(0) {
             harness::skip!("mount namespaces are not allowed here");
         }
@@ -122,10 +111,8 @@ macro_rules! needs_mounts {
 fn a_full_file_system_is_told_with_what_is_free() {
     needs_mounts!();
     alone(|| {
-        own_mounts();
-        let (kind, options) = (c"tmpfs".as_ptr(), c"size=1m,nr_inodes=8,mode=1777".as_ptr());
-        // SAFETY: a system call with constant strings.
-        assert_eq!(unsafe { libc::mount(kind, c"/dev/shm".as_ptr(), kind, 0, options.cast()) }, 0);
+        isolate_mounts().unwrap();
+        mount_shm("tmpfs", c"size=1m,nr_inodes=8,mode=1777").unwrap();
         let before = traces();
         let error = live(MemoryKind::Named, 16 << 20).unwrap_err();
         let expected = ErrorKind::NoSpace { asked: 16 << 20, free: 1 << 20, place: "/dev/shm" };
@@ -142,10 +129,7 @@ fn a_full_file_system_is_told_with_what_is_free() {
         assert!(support::no_names());
         // A disk, where pages would come and go by other rules. Where the test binary lies on none, ramfs must do.
         let disk = std::env::current_exe().unwrap().parent().unwrap().to_owned();
-        let disk = std::ffi::CString::new(disk.into_os_string().into_encoded_bytes()).unwrap();
-        let (place, none) = (c"/dev/shm".as_ptr(), std::ptr::null());
-        // SAFETY: a system call with strings that live through it.
-        assert_eq!(unsafe { libc::mount(disk.as_ptr(), place, none, libc::MS_BIND, none.cast()) }, 0);
+        rustix::mount::mount_bind(disk, "/dev/shm").unwrap();
         let before = std::fs::read_dir("/dev/shm").unwrap().count();
         if rustix::fs::statfs("/dev/shm").unwrap().f_type as u64 == 0x0102_1994 {
             harness::test::skipped(harness::this_test!(), "a part: the test binary lies on a tmpfs");
@@ -155,11 +139,8 @@ fn a_full_file_system_is_told_with_what_is_free() {
             assert_eq!(std::fs::read_dir("/dev/shm").unwrap().count(), before);
         }
         // No place that can reserve, and none that can be written to.
-        for (kind, options) in [(c"ramfs", c"mode=1777"), (c"proc", c"")] {
-            let place = c"/dev/shm".as_ptr();
-            // SAFETY: as above.
-            let mounted = unsafe { libc::mount(kind.as_ptr(), place, kind.as_ptr(), 0, options.as_ptr().cast()) };
-            assert_eq!(mounted, 0);
+        for (kind, options) in [("ramfs", c"mode=1777"), ("proc", c"")] {
+            mount_shm(kind, options).unwrap();
             let error = live(MemoryKind::Named, 4096).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
             assert!(support::no_names());
@@ -173,9 +154,8 @@ fn without_proc_the_error_says_so() {
     alone(|| {
         let segment = create(MemoryKind::Memfd);
         let (descriptor, handle) = share(&segment, LockKind::Futex);
-        own_mounts();
-        // SAFETY: a system call with a constant string.
-        assert_eq!(unsafe { libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) }, 0);
+        isolate_mounts().unwrap();
+        rustix::mount::unmount("/proc", rustix::mount::UnmountFlags::DETACH).unwrap();
         let errors = [
             // At once, when another backend can still be taken; not when the segment is to be shared.
             Posix.create(&request(MemoryKind::Memfd, SIZE, own_uid())).map(drop).unwrap_err(),

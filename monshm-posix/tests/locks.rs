@@ -242,7 +242,7 @@ fn a_deadline_is_kept_with_a_holder_that_lives_or_is_stopped() {
         }
         // SAFETY: as above.
         assert_eq!(unsafe { libc::kill(holder.pid(), libc::SIGCONT) }, 0);
-        holder.say("let go");
+        holder.say("release");
         holder.expect("released");
         assert_eq!(acquire(&pair.segment, &*pair.lock), PreviousHolder::Released, "{kind}");
         pair.lock.release().unwrap();
@@ -276,7 +276,7 @@ fn a_torn_state_is_always_told() {
     const KILLS: u32 = 60;
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
-        let mut told = 0;
+        let mut reported = 0;
         for kill in 0..KILLS {
             let helper = pair.start("raise");
             helper.expect("ready");
@@ -285,16 +285,16 @@ fn a_torn_state_is_always_told() {
             helper.kill();
             let acquired = pair.lock.acquire(within(TIMEOUT)).expect("no lock is lost");
             let [first, second] = twins(&pair.segment).map(|word| word.load(Relaxed));
-            assert!(first == second || acquired == PreviousHolder::Died, "{kind}: torn and not told");
+            assert!(first == second || acquired == PreviousHolder::Died, "{kind}: torn and not reported");
             if acquired == PreviousHolder::Died {
-                told += 1;
+                reported += 1;
                 twins(&pair.segment)[1].store(first, Relaxed);
                 pair.lock.repaired().unwrap();
             }
             pair.lock.release().unwrap();
         }
-        println!("{kind}: {told} of {KILLS} kills were inside");
-        assert!(told > 0, "{kind}: no kill was inside");
+        println!("{kind}: {reported} of {KILLS} kills were inside");
+        assert!(reported > 0, "{kind}: no kill was inside");
     }
 }
 

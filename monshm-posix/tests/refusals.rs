@@ -100,7 +100,7 @@ fn what_is_no_memory_is_refused_by_what_it_is() {
     }
 }
 
-/// What cannot even be opened as memory is: told as what it is, not as a failure of the system.
+/// What cannot even be opened as memory is: refused as what it is, not as a failure of the system.
 #[test]
 fn a_name_that_leads_to_a_directory_or_a_socket_is_refused_by_what_it_is() {
     let name = Name::from_random(u128::from(std::process::id()) << 64 | 77);
@@ -124,7 +124,7 @@ fn huge_pages_are_refused() {
     let file = match rustix::fs::memfd_create("monshm", flags) {
         Ok(file) => file,
         Err(errno) => {
-            println!("SKIPPED huge_pages_are_refused: no huge memfd here ({errno})");
+            harness::test::skipped(harness::this_test!(), &format!("no huge memfd here ({errno})"));
             return;
         }
     };
@@ -146,7 +146,7 @@ fn a_file_on_disk_in_place_of_a_named_object_is_refused() {
     let file = OwnedFd::from(std::fs::File::create_new(&path).unwrap());
     std::fs::remove_file(path).unwrap();
     if rustix::fs::fstatfs(&file).unwrap().f_type as u64 == 0x0102_1994 {
-        println!("SKIPPED a_file_on_disk_in_place_of_a_named_object_is_refused: {directory:?} is a tmpfs");
+        harness::test::skipped(harness::this_test!(), &format!("{directory:?} is a tmpfs"));
         return;
     }
     rustix::fs::ftruncate(&file, SIZE).unwrap();

@@ -143,16 +143,10 @@ fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
 fn a_hole_that_cannot_be_filled_again_is_told() {
     harness::needs_other_users!();
     alone(|| {
-        // SAFETY: system calls with constant strings: a small /dev/shm that nobody else sees.
-        unsafe {
-            if libc::unshare(libc::CLONE_NEWNS) != 0 {
-                harness::skip!("mount namespaces are not allowed here");
-            }
-            let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
-            assert_eq!(libc::mount(none, c"/".as_ptr(), none, private, none.cast()), 0);
-            let (kind, options) = (c"tmpfs".as_ptr(), c"size=1m,mode=1777".as_ptr());
-            assert_eq!(libc::mount(kind, c"/dev/shm".as_ptr(), kind, 0, options.cast()), 0);
+        if harness::users::isolate_mounts().is_err() {
+            harness::skip!("mount namespaces are not allowed here");
         }
+        harness::users::mount_shm("tmpfs", c"size=1m,mode=1777").unwrap();
         let (segment, file) = named();
         word(&segment).store(7, Ordering::Relaxed);
         fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, SIZE).unwrap();
@@ -363,7 +357,7 @@ fn a_full_table_is_told_and_comes_free_again() {
     alone(|| {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
         if most.is_some_and(|most| most < 10_000) {
-            println!("SKIPPED a_full_table_is_told_and_comes_free_again: needs 10,000 descriptors");
+            harness::test::skipped(harness::this_test!(), "needs 10,000 descriptors");
             return;
         }
         let limit = rustix::process::Rlimit { current: most, maximum: most };
@@ -446,9 +440,9 @@ fn a_forked_child_loses_its_own_mapping_alone() {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let kept = ftruncate(&file, 0).is_ok() && word(&segment).load(Ordering::Relaxed) == 0;
-            let told = segment.truncation().happened();
+            let reported = segment.truncation().happened();
             // SAFETY: ends the child without the destructors that are the parent's to run.
-            unsafe { libc::_exit(i32::from(!(kept && told))) };
+            unsafe { libc::_exit(i32::from(!(kept && reported))) };
         }
         let mut status = 0;
         // SAFETY: waits for that child.

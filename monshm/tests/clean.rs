@@ -134,7 +134,7 @@ fn of_other_users_things_only_root_removes_any() {
     let line = report.lines().find(|line| line.contains(&format!(" {object},"))).unwrap();
     assert!(line.ends_with("another user's"), "{line}");
     assert_eq!(state(&clean(Cleanup::Report).unwrap(), object), Some(ScanState::Stale));
-    // A name that its owner cannot open is told, and stays.
+    // A name that its owner cannot open is reported, and stays.
     let name = "/dev/shm/mon-aaaaaaaaaaaaaaaaaaaaaaaaaa";
     std::fs::write(name, "").unwrap();
     std::fs::set_permissions(name, PermissionsExt::from_mode(0o0)).unwrap();
@@ -260,10 +260,8 @@ mod command {
         // SAFETY: between fork and exec only system calls with constant strings are made.
         unsafe {
             command.args(["clean", "-n", "--json"]).pre_exec(|| {
-                let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
-                let hidden = libc::unshare(libc::CLONE_NEWNS) == 0
-                    && libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
-                    && libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) == 0;
+                harness::users::isolate_mounts()?;
+                let hidden = libc::umount2(c"/proc".as_ptr(), libc::MNT_DETACH) == 0;
                 if hidden { Ok(()) } else { Err(std::io::Error::last_os_error()) }
             });
         }

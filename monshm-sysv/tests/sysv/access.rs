@@ -112,7 +112,7 @@ fn a_segment_of_huge_pages_is_refused() {
     const HUGE: usize = 2 << 20;
     let segment = raw::new_segment(libc::IPC_PRIVATE, HUGE, libc::SHM_HUGETLB);
     if segment < 0 {
-        println!("skipped: a_segment_of_huge_pages_is_refused needs free huge pages of 2 MiB");
+        harness::test::skipped(harness::this_test!(), "needs free huge pages of 2 MiB");
         return;
     }
     let (_creator, ids) = create(LockKind::SysvSem);

@@ -10,7 +10,7 @@ use monshm_core::{
 };
 use monshm_sysv::Sysv;
 
-use crate::helper::{Helper, Ids, PLACE, SIZE, attach, create, descriptor, kinds, patiently};
+use crate::helper::{Helper, Ids, PLACE, SIZE, attach, create, descriptor, in_time, kinds};
 use crate::raw;
 
 #[test]
@@ -30,7 +30,7 @@ fn both_handles_see_the_same_bytes_and_one_lock() {
         assert_eq!(peer.lock.acquire_now().unwrap(), None);
         assert_eq!(peer.lock.try_acquire().unwrap(), None);
         creator.lock.release().unwrap();
-        assert_eq!(peer.lock.acquire(patiently()).unwrap(), PreviousHolder::Released);
+        assert_eq!(peer.lock.acquire(in_time()).unwrap(), PreviousHolder::Released);
         peer.lock.release().unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use monshm_core::{ErrorKind, LockKind, PreviousHolder, Slot};
 
-use crate::helper::{Helper, attach, create, kinds, patiently, within};
+use crate::helper::{Helper, attach, create, in_time, kinds, within};
 use crate::raw;
 
 #[test]
@@ -15,7 +15,7 @@ fn a_waiter_is_told_that_the_holder_was_killed() {
         assert_eq!(holder.attach(ids, kind), "slot 1");
         assert_eq!(holder.ask("lock"), "Released");
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| creator.lock.acquire(patiently()));
+            let waiter = scope.spawn(|| creator.lock.acquire(in_time()));
             std::thread::sleep(Duration::from_millis(30));
             holder.kill();
             assert_eq!(waiter.join().unwrap().unwrap(), PreviousHolder::Died, "{kind}");
@@ -37,13 +37,13 @@ fn an_unrepaired_release_tells_the_next_holder() {
         holder.kill();
         let peer = attach(ids, kind).unwrap();
         for lock in [&creator.lock, &peer.lock, &creator.lock] {
-            assert_eq!(lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+            assert_eq!(lock.acquire(in_time()).unwrap(), PreviousHolder::Died, "{kind}");
             lock.release().unwrap();
         }
         assert_eq!(peer.lock.try_acquire().unwrap(), Some(PreviousHolder::Died), "{kind}");
         peer.lock.repaired().unwrap();
         peer.lock.release().unwrap();
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Released, "{kind}: repaired");
+        assert_eq!(creator.lock.acquire(in_time()).unwrap(), PreviousHolder::Released, "{kind}: repaired");
         creator.lock.release().unwrap();
     }
 }
@@ -58,7 +58,7 @@ fn a_holder_that_dies_before_it_has_repaired_leaves_that_to_the_next() {
             holder.ask("lock");
             holder.kill();
         }
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+        assert_eq!(creator.lock.acquire(in_time()).unwrap(), PreviousHolder::Died, "{kind}");
     }
 }
 
@@ -70,7 +70,7 @@ fn a_holder_that_dies_before_it_is_marked_has_touched_nothing() {
     holder.ask("raw-take");
     assert_eq!(creator.lock.acquire_now().unwrap(), None);
     holder.kill();
-    assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Released);
+    assert_eq!(creator.lock.acquire(in_time()).unwrap(), PreviousHolder::Released);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
         assert!(!creator.attachment.liveness().is_alive(slot));
         let heir = Helper::start();
         assert_eq!(heir.attach(ids, kind), "slot 1");
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+        assert_eq!(creator.lock.acquire(in_time()).unwrap(), PreviousHolder::Died, "{kind}");
         creator.lock.repaired().unwrap();
         assert_eq!(heir.ask("try"), "None", "{kind}: the heir does not hold what it did not take");
         creator.lock.release().unwrap();
@@ -102,7 +102,7 @@ fn a_killed_creator_is_told_too() {
         let peer = attach(ids, kind).unwrap();
         creator.ask("lock");
         creator.kill();
-        assert_eq!(peer.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+        assert_eq!(peer.lock.acquire(in_time()).unwrap(), PreviousHolder::Died, "{kind}");
     }
 }
 
@@ -113,7 +113,7 @@ fn a_handle_that_is_dropped_with_the_lock_counts_as_dead() {
         let peer = attach(ids, kind).unwrap();
         assert_eq!(peer.lock.acquire_now().unwrap(), Some(PreviousHolder::Released));
         drop(peer);
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+        assert_eq!(creator.lock.acquire(in_time()).unwrap(), PreviousHolder::Died, "{kind}");
         creator.lock.repaired().unwrap();
         creator.lock.release().unwrap();
     }
@@ -204,7 +204,7 @@ fn a_process_that_becomes_another_program_keeps_slot_and_lock_until_it_ends() {
         let error = creator.lock.acquire(within(Duration::from_millis(50))).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::TimedOut { .. }), "{error}");
         holder.kill();
-        assert_eq!(creator.lock.acquire(patiently()).unwrap(), PreviousHolder::Died, "{kind}");
+        assert_eq!(creator.lock.acquire(in_time()).unwrap(), PreviousHolder::Died, "{kind}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Every system call of a creation and of an attach that can fail does, once with each likely errno: the error is told,
+//! Every system call of a creation and of an attach that can fail does, once with each likely errno: the error says so,
 //! and nothing stays.
 
 use monshm_core::{Cleanup, ErrorKind, LockKind};

@@ -1,4 +1,4 @@
-//! A process that does what it is told, one order at a time: the test binary itself, started again.
+//! A process that obeys orders, one at a time: the test binary itself, started again.
 //!
 //! It judges nothing.
 
@@ -88,7 +88,7 @@ pub(crate) fn within(timeout: Duration) -> Deadline {
 }
 
 /// Long enough for anything that happens at all.
-pub(crate) fn patiently() -> Deadline {
+pub(crate) fn in_time() -> Deadline {
     within(Duration::from_secs(20))
 }
 
@@ -181,7 +181,7 @@ impl Possessions {
                 self.ids = Some(ids);
                 return Ok(format!("slot {}", self.handle().attachment.slot().index()));
             }
-            "lock" => return Ok(format!("{:?}", self.handle().lock.acquire(patiently())?)),
+            "lock" => return Ok(format!("{:?}", self.handle().lock.acquire(in_time())?)),
             "try" => return Ok(format!("{:?}", self.handle().lock.try_acquire()?)),
             "wait" => {
                 let (begin, timeout) = (Instant::now(), Duration::from_millis(number(1) as u64));
@@ -229,7 +229,7 @@ impl Possessions {
         let lock = &self.handle().lock;
         for _ in 0..times {
             if lock.acquire_now()?.is_none() {
-                lock.acquire(patiently())?;
+                lock.acquire(in_time())?;
             }
             let seen = self.word().load(Ordering::Relaxed);
             std::hint::spin_loop();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use monshm_core::{ErrorKind, LockKind, PreviousHolder, Slot};
 
-use crate::helper::{Helper, SIZE, attach, create, descriptor, kinds, patiently, within};
+use crate::helper::{Helper, SIZE, attach, create, descriptor, in_time, kinds, within};
 use crate::raw;
 
 use monshm_core::Backend;
@@ -20,7 +20,7 @@ fn a_removed_set_is_told_to_everybody() {
     hostile.attach(ids, SEM);
     hostile.ask("lock");
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| creator.lock.acquire(patiently()).unwrap_err().kind());
+        let waiter = scope.spawn(|| creator.lock.acquire(in_time()).unwrap_err().kind());
         std::thread::sleep(Duration::from_millis(30));
         hostile.ask("remove-set");
         assert!(matches!(waiter.join().unwrap(), ErrorKind::Gone { .. }), "also to who waits");
@@ -42,7 +42,7 @@ fn a_removed_set_ends_a_futex_wait_that_nobody_can_judge() {
     hostile.attach(ids, LockKind::Futex);
     hostile.ask("lock");
     hostile.ask("remove-set");
-    assert!(matches!(creator.lock.acquire(patiently()).unwrap_err().kind(), ErrorKind::Gone { .. }));
+    assert!(matches!(creator.lock.acquire(in_time()).unwrap_err().kind(), ErrorKind::Gone { .. }));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_lock_opened_under_its_holder_is_told_on_release() {
     let peer = attach(ids, SEM).unwrap();
     creator.lock.acquire_now().unwrap();
     assert!(raw::set_value(ids.set, 0, 1));
-    assert_eq!(peer.lock.acquire_now().unwrap(), Some(PreviousHolder::Died), "the mark tells of the one inside");
+    assert_eq!(peer.lock.acquire_now().unwrap(), Some(PreviousHolder::Died), "the mark shows the one inside");
     let error = creator.lock.release().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
     peer.lock.release().unwrap();
@@ -116,7 +116,7 @@ fn a_dirty_word_that_names_nobody_is_corrupt_and_keeps_no_lock() {
         region.header().dirty().store(word, Ordering::Relaxed);
         for lock in [&creator.lock, &peer.lock] {
             assert!(matches!(lock.acquire_now().unwrap_err().kind(), ErrorKind::Corrupt { .. }), "{word}");
-            assert!(matches!(lock.acquire(patiently()).unwrap_err().kind(), ErrorKind::Corrupt { .. }));
+            assert!(matches!(lock.acquire(in_time()).unwrap_err().kind(), ErrorKind::Corrupt { .. }));
         }
         assert_eq!(raw::value(ids.set, 0), Some(1), "the semaphore was given back");
     }
@@ -129,7 +129,7 @@ fn a_lock_word_that_cannot_be_is_corrupt() {
     let peer = attach(ids, LockKind::Futex).unwrap();
     for word in [33, 1 << 16, u32::MAX] {
         peer.attachment.region().atomic_u32(512).unwrap().store(word, Ordering::Relaxed);
-        assert!(matches!(creator.lock.acquire(patiently()).unwrap_err().kind(), ErrorKind::Corrupt { .. }));
+        assert!(matches!(creator.lock.acquire(in_time()).unwrap_err().kind(), ErrorKind::Corrupt { .. }));
         assert!(matches!(creator.lock.try_acquire().unwrap_err().kind(), ErrorKind::Corrupt { .. }));
     }
 }
@@ -141,7 +141,7 @@ fn a_slot_declared_dead_loses_its_futex_and_is_told() {
     let peer = attach(ids, LockKind::Futex).unwrap();
     creator.lock.acquire_now().unwrap();
     assert!(raw::set_value(ids.set, 1, 0));
-    assert_eq!(peer.lock.acquire(patiently()).unwrap(), PreviousHolder::Died);
+    assert_eq!(peer.lock.acquire(in_time()).unwrap(), PreviousHolder::Died);
     assert!(matches!(creator.lock.release().unwrap_err().kind(), ErrorKind::Corrupt { .. }));
 }
 

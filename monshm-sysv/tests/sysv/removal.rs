@@ -79,7 +79,7 @@ fn the_creator_is_killed_before_anybody_attaches() {
     assert!(!raw::segment_exists(ids.segment), "the kernel removed the memory");
     assert!(raw::set_exists(ids.set), "but not the set");
     assert!(is_gone(ids));
-    assert!(nothing_left(ids), "who finds the creator dead tidies up");
+    assert!(nothing_left(ids), "whoever finds the creator dead removes them");
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_sender_cannot_pass_on_what_is_not_its_own() {
         let wire = users.wire(&users.third);
         let mut message = (bytes.len() as u32).to_be_bytes().to_vec();
         message.extend_from_slice(&bytes);
-        // The stream's far end belongs to the third, who sends what it was told.
+        // The stream's far end belongs to the third, which sends what the test orders.
         match fd {
             Some(fd) => {
                 users.third.ask_with(format!("send_raw {}", to_hex(&message)), fd.as_fd()).unwrap();

@@ -216,14 +216,14 @@ fn a_lock_that_is_not_the_segments_is_refused() {
     for lock in LockKind::ALL.into_iter().filter(|lock| *lock != segment.lock_kind()) {
         let (bytes, fd) = forged(&segment, |descriptor| descriptor.lock = lock);
         let error = Segment::decode(bytes, fd, SIZE).unwrap_err();
-        // Told by the bytes, by this build's parts, or by the header.
-        let told = matches!(
+        // Reported from the bytes, by this build's parts, or by the header.
+        let expected = matches!(
             error.kind(),
             ErrorKind::Descriptor(DescriptorFault::Mismatch { .. })
                 | ErrorKind::LockNotBuilt { .. }
                 | ErrorKind::Header(_)
         );
-        assert!(told, "{error}");
+        assert!(expected, "{error}");
     }
 }
 

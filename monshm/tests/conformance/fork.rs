@@ -129,7 +129,7 @@ fn a_child_that_stays_does_not_keep_a_dead_creator_alive() {
     remove_what_the_kernel_keeps(&bytes);
 }
 
-/// A semaphore set outlives its creator; who finds the memory gone removes it.
+/// A semaphore set outlives its creator; whoever finds the memory gone removes it.
 fn remove_what_the_kernel_keeps(bytes: &[u8]) {
     let monshm_core::Object::Sysv { sem_id, .. } = monshm_proto::decode(bytes).unwrap().object else {
         return;

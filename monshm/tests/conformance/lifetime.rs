@@ -109,68 +109,68 @@ fn a_name_goes_as_soon_as_the_peer_is_attached() {
     Segment::decode(later.bytes, later.fd, SIZE).unwrap();
 }
 
-/// A whole life, and each way in which it can fail half-way, leave the process as it was.
+/// A whole life, and each way in which it can fail half-way.
+const PATHS: [(&str, fn()); 12] = [
+    ("made and dropped", || drop(Sut::segment())),
+    ("encoded and dropped", || drop(Sut::segment().encode().unwrap())),
+    ("attached", || drop(Sut::pair())),
+    ("detached in the other order", || {
+        let (creator, peer) = Sut::pair();
+        drop(creator);
+        drop(peer);
+    }),
+    ("locked", || {
+        let (creator, peer) = Sut::pair();
+        drop(creator.lock().unwrap());
+        drop(peer.lock().unwrap());
+    }),
+    ("attached by bytes", || {
+        let creator = Sut::segment();
+        drop(Segment::decode(creator.encode().unwrap().bytes, None, SIZE).unwrap());
+    }),
+    ("wrong size", || {
+        let encoded = Sut::segment().encode().unwrap();
+        Segment::decode(encoded.bytes, encoded.fd, 2 * SIZE).unwrap_err();
+    }),
+    ("broken bytes", || {
+        let mut encoded = Sut::segment().encode().unwrap();
+        encoded.bytes[30] ^= 1;
+        Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
+    }),
+    ("used descriptor", || {
+        let creator = Sut::segment();
+        let encoded = creator.encode().unwrap();
+        let again = encoded.fd.as_ref().map(|fd| fd.try_clone().unwrap());
+        drop(Segment::decode(&encoded.bytes, encoded.fd, SIZE).unwrap());
+        Segment::decode(&encoded.bytes, again, SIZE).unwrap_err();
+    }),
+    ("creator gone", || {
+        let encoded = Sut::segment().encode().unwrap();
+        Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
+    }),
+    ("too many peers", || {
+        let creator = Sut::segment();
+        let attach = || {
+            let encoded = creator.encode().unwrap();
+            Segment::decode(encoded.bytes, encoded.fd, SIZE)
+        };
+        let _peers: Vec<_> = (0..31).map(|_| attach().unwrap()).collect();
+        attach().unwrap_err();
+    }),
+    ("refused hand-over", || {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(move || Segment::receive(&theirs, 2 * SIZE, DEFAULT_TIMEOUT).map(drop));
+            Sut::segment().send(&ours, DEFAULT_TIMEOUT).unwrap_err();
+            receiver.join().unwrap().unwrap_err();
+        });
+    }),
+];
+
 #[test]
 fn no_descriptor_and_no_mapping_is_left_by_any_path() {
     alone(|| {
-        type Path = fn();
-        let paths: [(&str, Path); 12] = [
-            ("made and dropped", || drop(Sut::segment())),
-            ("encoded and dropped", || drop(Sut::segment().encode().unwrap())),
-            ("attached", || drop(Sut::pair())),
-            ("detached in the other order", || {
-                let (creator, peer) = Sut::pair();
-                drop(creator);
-                drop(peer);
-            }),
-            ("locked", || {
-                let (creator, peer) = Sut::pair();
-                drop(creator.lock().unwrap());
-                drop(peer.lock().unwrap());
-            }),
-            ("attached by bytes", || {
-                let creator = Sut::segment();
-                drop(Segment::decode(creator.encode().unwrap().bytes, None, SIZE).unwrap());
-            }),
-            ("wrong size", || {
-                let encoded = Sut::segment().encode().unwrap();
-                Segment::decode(encoded.bytes, encoded.fd, 2 * SIZE).unwrap_err();
-            }),
-            ("broken bytes", || {
-                let mut encoded = Sut::segment().encode().unwrap();
-                encoded.bytes[30] ^= 1;
-                Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
-            }),
-            ("used descriptor", || {
-                let creator = Sut::segment();
-                let encoded = creator.encode().unwrap();
-                let again = encoded.fd.as_ref().map(|fd| fd.try_clone().unwrap());
-                drop(Segment::decode(&encoded.bytes, encoded.fd, SIZE).unwrap());
-                Segment::decode(&encoded.bytes, again, SIZE).unwrap_err();
-            }),
-            ("creator gone", || {
-                let encoded = Sut::segment().encode().unwrap();
-                Segment::decode(encoded.bytes, encoded.fd, SIZE).unwrap_err();
-            }),
-            ("too many peers", || {
-                let creator = Sut::segment();
-                let attach = || {
-                    let encoded = creator.encode().unwrap();
-                    Segment::decode(encoded.bytes, encoded.fd, SIZE)
-                };
-                let _peers: Vec<_> = (0..31).map(|_| attach().unwrap()).collect();
-                attach().unwrap_err();
-            }),
-            ("refused hand-over", || {
-                let (ours, theirs) = UnixStream::pair().unwrap();
-                std::thread::scope(|scope| {
-                    let receiver = scope.spawn(move || Segment::receive(&theirs, 2 * SIZE, DEFAULT_TIMEOUT).map(drop));
-                    Sut::segment().send(&ours, DEFAULT_TIMEOUT).unwrap_err();
-                    receiver.join().unwrap().unwrap_err();
-                });
-            }),
-        ];
-        for (name, path) in paths {
+        for (name, path) in PATHS {
             // What is opened once for all (an RNG, a fork handler's list) is opened now.
             path();
             let before = Census::of_process();
@@ -236,8 +236,8 @@ fn nothing_is_left_when_one_side_is_killed_and_the_other_lets_go() {
                 killed.ask("lock").unwrap();
             }
             killed.kill();
-            let told = survivor.ask("lock").unwrap();
-            assert_eq!(told == "OwnerDied", held, "{told}");
+            let found = survivor.ask("lock").unwrap();
+            assert_eq!(found == "OwnerDied", held, "{found}");
             survivor.ask("unlock").unwrap();
             survivor.end();
             assert_eq!(census::of_user(uid), "", "creator killed: {killed_is_creator}, holding: {held}");

@@ -156,7 +156,7 @@ fn a_dead_producers_end_is_taken_over() {
     let mut found = [0; 100];
     let len = consumer.read_partial(&mut found, LONG).unwrap();
     assert_eq!(&found[..len], b"last words", "what was published is there");
-    assert_eq!(consumer.read_partial(&mut found, LONG).unwrap(), 0, "and then the end is told");
+    assert_eq!(consumer.read_partial(&mut found, LONG).unwrap(), 0, "and then the end is reported");
     let mut producer = segment.producer().unwrap();
     producer.write(b"more", LONG).unwrap();
     let len = consumer.read_partial(&mut found, LONG).unwrap();

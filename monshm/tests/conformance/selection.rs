@@ -13,20 +13,8 @@ fn stranger() -> PeerCreds {
 
 /// Puts a `/dev/shm` of one MiB in place of the real one, for this process alone.
 fn small_shm() {
-    let path = c"/dev/shm";
-    let root = c"/";
-    let tmpfs = c"tmpfs";
-    let null = std::ptr::null();
-    // SAFETY: the strings end with 0 and outlive the calls; a null pointer stands for no source, type or data. The
-    // process has this test alone.
-    unsafe {
-        assert_eq!(libc::unshare(libc::CLONE_NEWNS), 0);
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        assert_eq!(libc::mount(null, root.as_ptr(), null, private, null.cast()), 0);
-        let data = c"size=1m,mode=1777";
-        let mounted = libc::mount(tmpfs.as_ptr(), path.as_ptr(), tmpfs.as_ptr(), 0, data.as_ptr().cast());
-        assert_eq!(mounted, 0, "{}", std::io::Error::last_os_error());
-    }
+    harness::users::isolate_mounts().unwrap();
+    harness::users::mount_shm("tmpfs", c"size=1m,mode=1777").unwrap();
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub(crate) fn clean(page: &Progress, tally: &mut Tally, before: &Census) -> Outc
     for cell in CELLS.into_iter().filter(|cell| cell.is_first_of_memory() || cell.backend == "sysv") {
         let mut judge = tally.judge(cell, Role::Both, "live pair");
         let pair = pair(cell, page, &mut judge)?;
-        // A segment that no peer was told of yet lives as well.
+        // A segment that no peer knows of yet lives as well.
         living.push((cell, pair, Survivor::create(cell)?));
         judge.done();
     }

@@ -1,6 +1,6 @@
 //! The pattern in common data: many words that are equal whenever nobody is inside, written one after the other.
 //!
-//! Whoever takes the lock and is told that nobody died must find all of them equal and nobody inside. It repairs
+//! Whoever takes the lock, where no death is reported, must find all of them equal and nobody inside. It repairs
 //! nothing by itself.
 
 use monshm::{Region, Result, Segment};

@@ -163,7 +163,8 @@ impl Plan {
     }
 }
 
-/// Kills at random times until the row has its share of kills. A segment that ends in a fault is given up for a new one.
+/// Kills at random times until the row has its share of kills. A segment that ends in a fault is given up for a new
+/// one.
 fn kill_at_random(
     judge: &mut Judge<'_>,
     share: u64,

@@ -98,7 +98,8 @@ impl<'a> RandomKills<'a> {
         self.operation
     }
 
-    /// One victim: started, worked beside, killed, judged. Its delays follow from the seed and the number of the `round`.
+    /// One victim: started, worked beside, killed, judged. Its delays follow from the seed and the number of the
+    /// `round`.
     pub(crate) fn round(&mut self, judge: &mut Judge<'_>, round: u64, timing: Timing) -> Outcome {
         self.rounds += 1;
         let mut random = Random::of(self.seed, &[self.cell.index() as u64, self.role as u64, round, 7]);
@@ -186,7 +187,7 @@ impl<'a> RandomKills<'a> {
     fn note(&self, judge: &mut Judge<'_>, visit: Visit) {
         match self.killer.killed_at() {
             Some(_) if visit.reported => self.reported.borrow_mut().push(visit),
-            None if visit.reported => judge.fault(Fault::Other, "told of a death before anybody was killed"),
+            None if visit.reported => judge.fault(Fault::Other, "a death was reported before anybody was killed"),
             _ => {}
         }
     }
@@ -205,8 +206,8 @@ impl<'a> RandomKills<'a> {
             if took_ns > LONG_NS {
                 let ms = |ns: u64| ns as f64 / 1e6;
                 eprintln!(
-                    "long recovery: {:.1} ms from the kill, of which {:.1} ms until the victim had ended; {:.1} ms since \
-                     then; the survivor waited {:.1} ms for a processor; cell {}, role {}",
+                    "long recovery: {:.1} ms from the kill, of which {:.1} ms until the victim had ended; {:.1} ms \
+                     since then; the survivor waited {:.1} ms for a processor; cell {}, role {}",
                     ms(took_ns),
                     ms(dead_ns.saturating_sub(killed_ns.max(visit.asked_ns))),
                     ms(since_death_ns),

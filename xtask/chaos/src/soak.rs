@@ -57,8 +57,8 @@ pub(crate) fn run(
     let (after, after_kib, settled) = settle(&before, limit_kib);
     let ([objects, fds, mappings], now) = (before.counts(), after.counts());
     println!(
-        "soak of {seconds} s, {round} kills: names and ids {objects} -> {}, fds {fds} -> {}, mappings {mappings} -> {}, \
-         Shmem {before_kib} -> {after_kib} KiB, {:.1} s after the last kill",
+        "soak of {seconds} s, {round} kills: names and ids {objects} -> {}, fds {fds} -> {}, mappings {mappings} \
+         -> {}, Shmem {before_kib} -> {after_kib} KiB, {:.1} s after the last kill",
         now[0],
         now[1],
         now[2],

@@ -46,7 +46,7 @@ enum First {
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
-    /// What the victim is told to do.
+    /// The victim's own name for it.
     does: &'static str,
     first: First,
 }
@@ -272,7 +272,7 @@ impl<'a> Steps<'a> {
 
 fn note(judge: &mut Judge<'_>, visit: Option<Visit>, killed_ns: u64) {
     if let Some(visit) = visit.filter(|visit| visit.reported) {
-        // A waiter can have been told before the kill, of nobody's death: that would show as a time of 0.
+        // A waiter can have the lock before the kill: that would show as a time of 0.
         judge.row.recovery_ns.push(visit.had_ns.saturating_sub(killed_ns.max(visit.asked_ns)));
     }
 }

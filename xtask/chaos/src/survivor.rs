@@ -26,7 +26,7 @@ pub(crate) struct Survivor {
     pub(crate) pattern: u64,
 }
 
-/// When the lock was asked for and had, in nanoseconds of [`now_ns`], and what was told.
+/// When the lock was asked for and had, in nanoseconds of [`now_ns`], and whether a death was reported.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visit {
     pub(crate) asked_ns: u64,
@@ -67,7 +67,7 @@ impl Survivor {
     }
 
     /// Takes the lock and judges what is found; then the pattern is whole and the guard is given.
-    /// `may_be_dead` says whether a death can be told of at all.
+    /// `may_be_dead` says whether a death can be reported at all.
     pub(crate) fn enter(&self, judge: &mut Judge<'_>, may_be_dead: bool) -> Option<(Guard<'_>, Visit)> {
         let starved_ns = starved_ns();
         let asked_ns = now_ns();
@@ -95,10 +95,10 @@ impl Survivor {
         if reported {
             judge.row.reported += 1;
             if !may_be_dead {
-                judge.fault(Fault::Other, "told of a death although nobody was killed");
+                judge.fault(Fault::Other, "a death was reported although nobody was killed");
             }
         } else if !state.whole || state.inside != 0 {
-            judge.fault(Fault::TornUnreported, format_args!("told Clean, found {state:?}"));
+            judge.fault(Fault::TornUnreported, format_args!("no death was reported, found {state:?}"));
         }
         if !state.whole || state.inside != 0 {
             pattern.update(WHO)?;
@@ -106,7 +106,7 @@ impl Survivor {
         Ok(())
     }
 
-    /// Takes the lock, judges, works on the pattern for `hold`, and lets go.
+    /// Takes the lock, judges, works on the pattern for `hold`, and releases the lock.
     pub(crate) fn visit(&self, judge: &mut Judge<'_>, may_be_dead: bool, hold: Duration) -> Option<Visit> {
         let (guard, visit) = self.enter(judge, may_be_dead)?;
         let alone = self.work(hold);

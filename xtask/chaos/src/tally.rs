@@ -38,7 +38,7 @@ impl Display for Role {
 pub(crate) enum Fault {
     /// Nobody gets the lock although its holder is dead.
     LockLost = 0,
-    /// Common data was torn, or its holder dead inside, and the next holder was not told.
+    /// Common data was torn, or its holder dead inside, and that was not reported to the next.
     TornUnreported = 1,
     /// A record's bytes are not those that were written.
     Corrupted = 2,
@@ -61,7 +61,7 @@ pub(crate) struct Row {
     pub(crate) cell: Cell,
     pub(crate) role: Role,
     pub(crate) kills: u64,
-    /// Kills of which the next holder was told.
+    /// Kills that were reported to the next holder.
     pub(crate) reported: u64,
     /// Objects that only `clean` could remove, since nobody who knew of them lived.
     pub(crate) left: u64,

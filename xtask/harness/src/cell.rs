@@ -36,7 +36,7 @@ pub const CELLS: [Cell; 8] = [
 ];
 
 impl Cell {
-    /// Its place in [`CELLS`]: how another process is told of it.
+    /// Its place in [`CELLS`]: the name by which another process gets it.
     pub fn index(self) -> usize {
         CELLS.iter().position(|cell| *cell == self).unwrap_or(0)
     }

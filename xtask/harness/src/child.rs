@@ -57,7 +57,7 @@ impl Child {
     /// # Errors
     /// What waitpid(2) answers.
     pub fn wait(&self) -> io::Result<Stop> {
-        Ok(self.look(WaitOptions::empty())?.unwrap_or(Stop::Exited(-1)))
+        Ok(self.poll(WaitOptions::empty())?.unwrap_or(Stop::Exited(-1)))
     }
 
     /// Whether it has stopped or ended, without a wait.
@@ -65,7 +65,7 @@ impl Child {
     /// # Errors
     /// What waitpid(2) answers.
     pub fn try_wait(&self) -> io::Result<Option<Stop>> {
-        self.look(WaitOptions::NOHANG)
+        self.poll(WaitOptions::NOHANG)
     }
 
     /// Waits for its end, past any stop.
@@ -135,7 +135,7 @@ impl Child {
         text.rsplit_once(") ")?.1.chars().next()
     }
 
-    fn look(&self, options: WaitOptions) -> io::Result<Option<Stop>> {
+    fn poll(&self, options: WaitOptions) -> io::Result<Option<Stop>> {
         if let Some(end) = self.end.get() {
             return Ok(Some(*end));
         }
@@ -153,7 +153,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Nobody is left who could be told.
+        // Nobody could act on a failure here.
         let _ = self.end();
     }
 }

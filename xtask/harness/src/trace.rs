@@ -38,7 +38,7 @@ pub fn mark() {
 }
 
 impl Child {
-    /// Sees to it that the child dies with us, and that its system calls are told from its marks. It is stopped.
+    /// Sees to it that the child dies with us, and that its system calls differ from its marks. It is stopped.
     ///
     /// # Errors
     /// What ptrace(2) answers.

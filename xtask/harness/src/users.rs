@@ -3,6 +3,7 @@
 //! Only a privileged process can do any of it; a caller that cannot skips, aloud.
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use std::ffi::CStr;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -56,17 +57,7 @@ pub fn isolate_ipc() -> io::Result<()> {
     done(unsafe { libc::unshare(libc::CLONE_NEWIPC) })
 }
 
-/// Gives this process a `/dev/shm` and System V tables of its own. To be called with one thread.
-///
-/// # Errors
-/// What the kernel answers to a process that may not: then other programs' objects are counted too.
-pub fn isolate() -> io::Result<()> {
-    isolate_ipc()?;
-    isolate_mounts()?;
-    Ok(mount("tmpfs", "/dev/shm", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?)
-}
-
-/// Gives this process a view of the mounts that nobody else has. To be called with one thread.
+/// Gives this thread, and the processes that it starts, a mount table of their own.
 ///
 /// # Errors
 /// What the kernel answers to a process that may not.
@@ -74,6 +65,24 @@ pub fn isolate_mounts() -> io::Result<()> {
     // SAFETY: takes no pointer; no open directory of this process depends on the old mount table.
     done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     Ok(mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?)
+}
+
+/// Mounts a file system of this kind over `/dev/shm`, for a mount table of one's own.
+///
+/// # Errors
+/// What mount(2) answers.
+pub fn mount_shm(kind: &str, options: &CStr) -> io::Result<()> {
+    Ok(mount(kind, "/dev/shm", kind, MountFlags::NOSUID | MountFlags::NODEV, options)?)
+}
+
+/// Gives this process a `/dev/shm` and System V tables of its own. To be called with one thread.
+///
+/// # Errors
+/// What the kernel answers to a process that may not: then other programs' objects are counted too.
+pub fn isolate() -> io::Result<()> {
+    isolate_ipc()?;
+    isolate_mounts()?;
+    mount_shm("tmpfs", c"mode=1777")
 }
 
 fn done(answer: libc::c_int) -> io::Result<()> {

@@ -20,8 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use target::{Answers, Kind, Target};
 
-/// Change words of a live segment's header, singly, in pairs and beside a racing writer, and judge every call that reads
-/// them.
+/// Change words of a live segment's header, singly, in pairs and beside a racing writer, and judge every call that
+/// reads them.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask headers", bin_name = "cargo xtask headers")]
 struct Args {

@@ -242,7 +242,7 @@ impl Target {
         loop {
             self.header.write(&self.pristine);
             let Some(segment) = self.try_attach() else { continue };
-            // The ring's first use takes the lock, which may look held by somebody who lives.
+            // The ring's first use takes the lock, which a changed word may show as held by a living process.
             let Ok(Some(guard)) = segment.try_lock() else { continue };
             let ends = segment.producer().and_then(|producer| Ok((producer, segment.consumer()?)));
             drop(guard);

@@ -47,7 +47,7 @@ pub(crate) trait Cell {
         memory => matches!(memory, b"shmget"),
     };
 
-    /// Whether both sides must be told to trust each other when they are two users. Where the choice of the lock is
+    /// Whether both sides must be set to trust each other when they are two users. Where the choice of the lock is
     /// left open, trust lets monshm choose any.
     const TRUST_NEEDED: bool = !matches!(Self::CHOICE.lock.as_bytes(), b"futex" | b"sysv-sem");
 
