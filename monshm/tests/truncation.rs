@@ -224,7 +224,7 @@ fn an_attach_that_is_raced_answers_an_error() {
                 // The cut came later, or still comes.
                 Ok(_) => {}
                 Err(error) => {
-                    assert!(matches!(error.kind(), ErrorKind::MemoryLost | ErrorKind::ObjectSize { .. }), "{error}")
+                    assert!(matches!(error.kind(), ErrorKind::MemoryLost | ErrorKind::ObjectSize { .. }), "{error}");
                 }
             }
         });

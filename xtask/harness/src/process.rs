@@ -38,6 +38,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a role answers: an error is printed, and makes the process fail.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
+/// What a process does in its role, with its end of the link.
+pub type Role = fn(&Link) -> Outcome;
+
 /// A process with a role, and our end of the link to it. Dropping it closes the link, which tells the process to end,
 /// and kills it when it does not.
 #[derive(Debug)]
@@ -123,7 +126,7 @@ macro_rules! roles {
 }
 
 /// What [`roles!`](crate::roles) calls: does not come back in a process that has a role.
-pub fn enter(roles: &[(&str, fn(&Link) -> Outcome)]) {
+pub fn enter(roles: &[(&str, Role)]) {
     let Some(name) = std::env::var_os(VARIABLE) else { return };
     // SAFETY: as the start-up code of every Rust program does: a write to a closed socket is an error, not a death.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

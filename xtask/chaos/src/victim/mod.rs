@@ -54,12 +54,15 @@ struct Victim {
     cell: Cell,
 }
 
+type Life = fn(&Victim) -> Outcome;
+type Work = fn(&Victim, &Segment) -> Outcome;
+
 /// The operations of a segment's life, by name: the victim makes, receives and drops the segment itself.
-const LIVES: [(&str, fn(&Victim) -> Outcome); 8] = [
-    ("create", |victim| Ok(drop(victim.marked(|| victim.cell.builder().create())?))),
+const LIVES: [(&str, Life); 8] = [
+    ("create", |victim| done(victim.marked(|| victim.cell.builder().create()))),
     ("encode", |victim| {
         let segment = victim.cell.builder().create()?;
-        Ok(drop(victim.marked(|| segment.encode())?))
+        done(victim.marked(|| segment.encode()))
     }),
     ("send", |victim| {
         let segment = victim.cell.builder().create()?;
@@ -71,10 +74,10 @@ const LIVES: [(&str, fn(&Victim) -> Outcome); 8] = [
         victim.marked(move || drop(segment));
         Ok(())
     }),
-    ("receive", |victim| Ok(drop(victim.marked(|| Segment::receive(&victim.socket, SIZE, DEFAULT_TIMEOUT))?))),
+    ("receive", |victim| done(victim.marked(|| Segment::receive(&victim.socket, SIZE, DEFAULT_TIMEOUT)))),
     ("decode", |victim| {
         let bytes = victim.progress.bytes();
-        Ok(drop(victim.marked(|| Segment::decode(bytes, None, SIZE))?))
+        done(victim.marked(|| Segment::decode(bytes, None, SIZE)))
     }),
     ("detach", |victim| {
         let segment = Segment::receive(&victim.socket, SIZE, DEFAULT_TIMEOUT)?;
@@ -91,7 +94,7 @@ const LIVES: [(&str, fn(&Victim) -> Outcome); 8] = [
 ];
 
 /// The operations on a segment that the survivor, or another victim, made.
-const WORKS: [(&str, fn(&Victim, &Segment) -> Outcome); 20] = [
+const WORKS: [(&str, Work); 20] = [
     ("loop-holder", Victim::hold),
     ("loop-appender", Victim::append),
     ("loop-reader", Victim::read),
@@ -154,6 +157,12 @@ const WORKS: [(&str, fn(&Victim, &Segment) -> Outcome); 20] = [
         victim.once(false, |record| consumer.try_pop(record).map(drop))
     }),
 ];
+
+/// Drops what an operation answered, behind its second mark.
+fn done<T, E: Error + 'static>(answer: Result<T, E>) -> Outcome {
+    drop(answer?);
+    Ok(())
+}
 
 impl Victim {
     fn words(&self) -> &Words {
