@@ -188,38 +188,3 @@ pub(crate) fn end_child(child: libc::pid_t) {
         assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
     }
 }
-
-/// From now on, the system call `number` fails with `errno` in this process, if its third argument is `third` or that
-/// is `None`. With errno 0 it kills the process instead, as SIGKILL would.
-pub(crate) fn deny(number: i64, third: Option<u32>, errno: i32) {
-    const NUMBER: u32 = 0;
-    const THIRD: u32 = 32;
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let unless = |k: u32, skip: u8| libc::sock_filter {
-        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-        jt: 0,
-        jf: skip,
-        k,
-    };
-    let load = |offset| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
-    let end = |answer| statement(libc::BPF_RET | libc::BPF_K, answer);
-    let refuse = end(match errno {
-        0 => libc::SECCOMP_RET_KILL_PROCESS,
-        errno => libc::SECCOMP_RET_ERRNO | errno as u32,
-    });
-    let mut program = match third {
-        None => vec![load(NUMBER), unless(number as u32, 1), refuse],
-        Some(third) => {
-            vec![load(NUMBER), unless(number as u32, 3), load(THIRD), unless(third, 1), refuse]
-        }
-    };
-    program.push(end(libc::SECCOMP_RET_ALLOW));
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel reads the program, which lives until the end of this function. All threads get it: the one
-    // that calls and the ones it starts.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0, "seccomp");
-    }
-}

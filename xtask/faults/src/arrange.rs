@@ -77,22 +77,7 @@ pub(crate) fn ipc(name: &str, value: &str) -> io::Result<()> {
     fs::write(format!("/proc/sys/kernel/{name}"), value)
 }
 
-/// Has a filter answer `errno` to all `calls`, for this process and what it starts, for good: seccomp(2).
+/// Has a filter answer `errno` to all `calls`, for this process and what it starts, for good.
 pub(crate) fn refuse(calls: &[i64], errno: i32) -> io::Result<()> {
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    // The number of the call stands first in what the filter sees.
-    let mut program = vec![op(LOAD, 0, 0, 0)];
-    for call in calls {
-        program.push(op(EQUAL, 0, 1, *call as u32));
-        program.push(op(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
-    }
-    program.push(op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    rustix::thread::set_no_new_privs(true)?;
-    // SAFETY: the kernel reads the program and its instructions, which live through the call.
-    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, std::ptr::from_ref(&program)) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    harness::seccomp::refuse(calls, None, errno)
 }

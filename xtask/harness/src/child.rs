@@ -53,25 +53,16 @@ impl Child {
     }
 
     /// Waits for its next stop or its end.
-    ///
-    /// # Errors
-    /// What waitpid(2) answers.
     pub fn wait(&self) -> io::Result<Stop> {
         Ok(self.poll(WaitOptions::empty())?.unwrap_or(Stop::Exited(-1)))
     }
 
     /// Whether it has stopped or ended, without a wait.
-    ///
-    /// # Errors
-    /// What waitpid(2) answers.
     pub fn try_wait(&self) -> io::Result<Option<Stop>> {
         self.poll(WaitOptions::NOHANG)
     }
 
     /// Waits for its end, past any stop.
-    ///
-    /// # Errors
-    /// What waitpid(2) answers.
     pub fn wait_for_end(&self) -> io::Result<Stop> {
         loop {
             match self.wait()? {
@@ -82,9 +73,6 @@ impl Child {
     }
 
     /// Waits for its end, but no longer than `timeout`.
-    ///
-    /// # Errors
-    /// What waitpid(2) answers.
     pub fn end_within(&self, timeout: Duration) -> io::Result<Option<Stop>> {
         let begin = Instant::now();
         loop {
@@ -105,9 +93,6 @@ impl Child {
     }
 
     /// Kills it and reaps it. Answers how it ended, which may have been before.
-    ///
-    /// # Errors
-    /// What waitpid(2) answers.
     pub fn end(&self) -> io::Result<Stop> {
         self.kill();
         self.wait_for_end()
@@ -161,9 +146,6 @@ impl Drop for Child {
 /// Forks a process that does `part`, ends with its code, and does not outlive this one. A panic is code 101.
 ///
 /// For a process with one thread, or a `part` that does only what a forked child of several may.
-///
-/// # Errors
-/// What fork(2) answers.
 pub fn fork(part: impl FnOnce() -> i32) -> io::Result<Child> {
     // SAFETY: the child has one thread, does `part`, and leaves by `_exit`; what it may call there is the caller's
     // promise above.

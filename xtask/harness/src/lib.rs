@@ -10,10 +10,12 @@
 //! | [`census`]   | what is there: names, System V ids, file descriptors, mappings |
 //! | [`cell`]     | the combinations of backend, memory and lock, as names |
 //! | [`random`]   | numbers that a seed repeats |
+//! | [`seccomp`]  | system calls that fail from now on |
 //! | [`test`](mod@test) | a test in a process of its own; what a test leaves out |
 //! | `verdict`, `product` | with the feature `campaign`: findings and tables; cells as builders |
 //!
-//! Without the feature `campaign` no product crate is imported here. Nothing here judges the product.
+//! Without the feature `campaign` no product crate is imported here. Nothing here judges the product. An `io::Error` is
+//! what the kernel answered to the system call that the function is about.
 
 pub mod cell;
 pub mod census;
@@ -23,6 +25,7 @@ pub mod process;
 #[cfg(feature = "campaign")]
 pub mod product;
 pub mod random;
+pub mod seccomp;
 pub mod test;
 pub mod trace;
 pub mod users;

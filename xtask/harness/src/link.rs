@@ -47,18 +47,12 @@ impl Message {
 
 impl Link {
     /// Both ends of a new one.
-    ///
-    /// # Errors
-    /// What socketpair(2) answers.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixStream::pair()?;
         Ok((Self(one), Self(other)))
     }
 
     /// Sends a message.
-    ///
-    /// # Errors
-    /// What the socket answers, such as `BrokenPipe` when the other end is gone.
     pub fn send(&self, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let head = u32::try_from(text.len()).map_err(|_| io::ErrorKind::InvalidInput)?.to_ne_bytes();
         let sent = send_with_fds(self.0.as_fd(), &head, fds)?;
@@ -67,17 +61,11 @@ impl Link {
     }
 
     /// Sends text alone.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
     pub fn say(&self, text: impl Display) -> io::Result<()> {
         self.send(&text.to_string(), &[])
     }
 
     /// Waits for the next message; `None` when the other end has closed.
-    ///
-    /// # Errors
-    /// What the socket answers; `WouldBlock` when its time-out has passed.
     pub fn receive(&self) -> io::Result<Option<Message>> {
         let mut head = [0; 4];
         let (len, fds) = receive_with_fds(self.0.as_fd(), &mut head)?;
@@ -92,17 +80,11 @@ impl Link {
     }
 
     /// Waits for the next message's text.
-    ///
-    /// # Errors
-    /// As [`receive`](Self::receive); `UnexpectedEof` when the other end has closed.
     pub fn hear(&self) -> io::Result<String> {
         Ok(self.receive()?.ok_or(io::ErrorKind::UnexpectedEof)?.text)
     }
 
     /// Sends text, and waits for the answer.
-    ///
-    /// # Errors
-    /// As [`say`](Self::say) and [`hear`](Self::hear).
     pub fn ask(&self, text: impl Display) -> io::Result<String> {
         self.say(text)?;
         self.hear()
@@ -110,9 +92,6 @@ impl Link {
 }
 
 /// Sends bytes with file descriptors beside the first of them; gives how many bytes were sent.
-///
-/// # Errors
-/// What sendmsg(2) answers; `InvalidInput` for more than [`MOST_FDS`] descriptors.
 pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -123,9 +102,6 @@ pub fn send_with_fds(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>
 }
 
 /// Receives bytes, and the file descriptors beside them. Gives how many bytes came; 0 at the end.
-///
-/// # Errors
-/// What recvmsg(2) answers.
 pub fn receive_with_fds(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

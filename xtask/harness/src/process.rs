@@ -53,17 +53,11 @@ pub struct Process {
 
 impl Process {
     /// Starts this binary in a role that its [`roles!`](crate::roles) name.
-    ///
-    /// # Errors
-    /// What the kernel answers.
     pub fn start(role: &str) -> io::Result<Self> {
         Self::start_with(role, |_| {})
     }
 
     /// The same; `set` may change environment and outputs.
-    ///
-    /// # Errors
-    /// What the kernel answers.
     pub fn start_with(role: &str, set: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let (ours, theirs) = Link::pair()?;
         ours.0.set_read_timeout(Some(TIMEOUT))?;

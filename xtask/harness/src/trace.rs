@@ -39,9 +39,6 @@ pub fn mark() {
 
 impl Child {
     /// Sees to it that the child dies with us, and that its system calls differ from its marks. It is stopped.
-    ///
-    /// # Errors
-    /// What ptrace(2) answers.
     pub fn prepare(&self) -> io::Result<()> {
         let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
         // SAFETY: the child is stopped and ours; options is a number.
@@ -49,9 +46,6 @@ impl Child {
     }
 
     /// Lets a stopped child go on.
-    ///
-    /// # Errors
-    /// What ptrace(2) answers.
     pub fn go_on(&self, stride: Stride) -> io::Result<()> {
         let request = match stride {
             Stride::Instruction => libc::PTRACE_SINGLESTEP,
@@ -62,9 +56,6 @@ impl Child {
     }
 
     /// Lets a stopped child run free from here on.
-    ///
-    /// # Errors
-    /// What ptrace(2) answers.
     pub fn detach(&self) -> io::Result<()> {
         // SAFETY: the child is stopped and ours; no signal is passed on.
         answered(unsafe { libc::ptrace(libc::PTRACE_DETACH, self.pid(), 0, 0) })

@@ -30,9 +30,6 @@ pub fn fresh() -> u32 {
 }
 
 /// Makes this process one of `uid`, with a group of the same number and no other, for good and in all its threads.
-///
-/// # Errors
-/// What the kernel answers to a process that may not.
 pub fn become_user(uid: u32) -> io::Result<()> {
     if uid == own() {
         return Ok(());
@@ -49,18 +46,12 @@ pub fn become_user(uid: u32) -> io::Result<()> {
 }
 
 /// Gives this thread, and the processes that it starts, System V tables of their own.
-///
-/// # Errors
-/// What the kernel answers to a process that may not.
 pub fn isolate_ipc() -> io::Result<()> {
     // SAFETY: takes no pointer; a caller that has System V memory attached keeps it.
     done(unsafe { libc::unshare(libc::CLONE_NEWIPC) })
 }
 
 /// Gives this thread, and the processes that it starts, a mount table of their own.
-///
-/// # Errors
-/// What the kernel answers to a process that may not.
 pub fn isolate_mounts() -> io::Result<()> {
     // SAFETY: takes no pointer; no open directory of this process depends on the old mount table.
     done(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
@@ -68,17 +59,11 @@ pub fn isolate_mounts() -> io::Result<()> {
 }
 
 /// Mounts a file system of this kind over `/dev/shm`, for a mount table of one's own.
-///
-/// # Errors
-/// What mount(2) answers.
 pub fn mount_shm(kind: &str, options: &CStr) -> io::Result<()> {
     Ok(mount(kind, "/dev/shm", kind, MountFlags::NOSUID | MountFlags::NODEV, options)?)
 }
 
 /// Gives this process a `/dev/shm` and System V tables of its own. To be called with one thread.
-///
-/// # Errors
-/// What the kernel answers to a process that may not: then other programs' objects are counted too.
 pub fn isolate() -> io::Result<()> {
     isolate_ipc()?;
     isolate_mounts()?;
