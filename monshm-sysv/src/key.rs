@@ -17,15 +17,15 @@ pub(crate) fn is_ours(key: i32) -> bool {
     key >> 16 == i32::from(KEY_PREFIX)
 }
 
-/// Calls `make` with one fresh key after the other until the key is not taken.
-pub(crate) fn with_fresh(mut make: impl FnMut(i32) -> Result<i32, Errno>) -> Result<i32, Errno> {
+/// Calls `make` with one fresh key after the other until the key is not taken. Gives what was made, and its key.
+pub(crate) fn with_fresh(mut make: impl FnMut(i32) -> Result<i32, Errno>) -> Result<(i32, i32), Errno> {
     let mut outcome = Err(Errno(libc::EEXIST));
     for _ in 0..TRIES {
         let mut random = [0; 4];
         sys::random(&mut random);
         let [low, high, ..] = random;
-        let key = u32::from(KEY_PREFIX) << 16 | u32::from(u16::from_ne_bytes([low, high]));
-        outcome = make(key as i32);
+        let key = (u32::from(KEY_PREFIX) << 16 | u32::from(u16::from_ne_bytes([low, high]))) as i32;
+        outcome = make(key).map(|id| (id, key));
         if outcome != Err(Errno(libc::EEXIST)) {
             break;
         }

@@ -11,6 +11,7 @@
 //! | `segment`  | makes, or opens and checks, the memory object |
 //! | `slots`    | attach slots as semaphores, and the question who lives |
 //! | `reserve`  | limits, and memory that is there when it is written |
+//! | `identity` | which set an id names, since ids are given again |
 //! | `key`      | keys by which a stale object can be found |
 //! | `turnstile` | one thread at a time looks for a free range of addresses |
 //! | `access`   | who may reach an object, given and checked |
@@ -38,10 +39,14 @@
 //! # What a hostile peer can do
 //! It owns the objects as much as we do: it can remove the set, close it to us, or set any semaphore. Then locks
 //! answer `Gone`, `Corrupt` or `TimedOut`, or exclusion breaks; calls keep their deadlines and nothing is leaked here.
+//! It can also have the id of a removed set given to another set of ours: that one is not removed, changed or asked in
+//! place of the first, since id, key and creator are compared (`identity`). A handle that found its set gone answers
+//! `Gone` from then on, whatever has the id. The memory's id cannot change hands while we are attached to it.
 
 mod access;
 mod attachment;
 mod fork;
+mod identity;
 mod key;
 mod lock;
 mod mapping;

@@ -82,8 +82,8 @@ impl Mapping {
     }
 
     #[inline]
-    pub(crate) fn slots(&self) -> Slots {
-        self.slots
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     #[inline]

@@ -80,28 +80,50 @@ mod imp {
         }
     }
 
+    /// An entry, and what the object is known by beside its id, which can be another one's when it is to be removed.
+    struct Judged {
+        entry: ScanEntry,
+        key: i32,
+        creator_uid: u32,
+    }
+
+    impl Judged {
+        /// Removes the object, if it still is the one that was judged, and nobody has come since.
+        fn remove(&self) -> std::result::Result<(), Errno> {
+            let another = Err(Errno(libc::EIDRM));
+            match self.entry.object {
+                ScanObject::Segment { id } => {
+                    let status = sys::shm_status(id)?;
+                    let is_same = (status.key, status.permissions.creator_uid) == (self.key, self.creator_uid);
+                    let is_stale = status.mappings == 0 && !sys::process_exists(status.creator_pid);
+                    if is_same && is_stale { sys::shm_remove(id) } else { another }
+                }
+                ScanObject::Semaphores { id } => {
+                    let set = Slots::new(id, self.key, self.creator_uid);
+                    if set.is_stale()? { set.remove() } else { another }
+                }
+                _ => another,
+            }
+        }
+    }
+
     pub(super) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
         let us = sys::own_uid();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
         let mut all = judged(&table("/proc/sysvipc/shm")?, |row| segment(row, us, now));
         all.extend(judged(&table("/proc/sysvipc/sem")?, |row| set(row, us, now)));
         if cleanup == Cleanup::Remove {
-            for found in all.iter_mut().filter(|found| found.is_stale()) {
-                let removed = match found.object {
-                    ScanObject::Segment { id } => sys::shm_remove(id),
-                    ScanObject::Semaphores { id } => sys::sem_remove(id),
-                    _ => continue,
-                };
-                found.state = match removed {
+            for found in all.iter_mut().filter(|found| found.entry.is_stale()) {
+                found.entry.state = match found.remove() {
                     Ok(()) => ScanState::Removed,
                     Err(Errno(errno)) => ScanState::Failed { errno },
                 };
             }
             // Another one was faster.
             let gone = |errno| matches!(errno, libc::EINVAL | libc::EIDRM);
-            all.retain(|found| !matches!(found.state, ScanState::Failed { errno } if gone(errno)));
+            all.retain(|found| !matches!(found.entry.state, ScanState::Failed { errno } if gone(errno)));
         }
-        Ok(all)
+        Ok(all.into_iter().map(|found| found.entry).collect())
     }
 
     fn table(path: &str) -> Result<String> {
@@ -111,10 +133,15 @@ mod imp {
         })
     }
 
-    fn judged(table: &str, judge: impl Fn(&Row<'_>) -> Option<ScanEntry>) -> Vec<ScanEntry> {
+    fn judged(table: &str, judge: impl Fn(&Row<'_>) -> Option<ScanEntry>) -> Vec<Judged> {
         let mut lines = table.lines();
         let names = lines.next().unwrap_or_default();
-        lines.filter_map(|line| judge(&Row { names, line })).collect()
+        let judged = |line| {
+            let row = Row { names, line };
+            let (key, creator_uid) = (row.number("key")? as i32, u32::try_from(row.number("cuid")?).ok()?);
+            Some(Judged { entry: judge(&row)?, key, creator_uid })
+        };
+        lines.filter_map(judged).collect()
     }
 
     fn segment(row: &Row<'_>, us: u32, now: i64) -> Option<ScanEntry> {
@@ -164,17 +191,22 @@ mod imp {
             libc::EINVAL | libc::EIDRM => None,
             _ => found(ScanState::Failed { errno }, Vec::new()),
         };
+        let set = Slots::new(id, row.number("key")? as i32, u32::try_from(row.number("cuid")?).ok()?);
         let state = if row.number("otime")? != 0 {
-            match Slots::from_id(id).mark() {
+            match set.mark() {
                 Ok(mark) if mark == u32::from(SET_MARK) => ScanState::Stale,
                 Ok(_) => return None,
                 Err(errno) => return failed(errno),
             }
         } else {
             // The first use takes the creator's slot: before it, free slots say nothing.
-            row.by_age(now)?
+            match set.maker() {
+                Ok(Some(pid)) => return found(ScanState::InUse { holders: 1 }, vec![pid]),
+                Ok(None) => row.by_age(now)?,
+                Err(errno) => return failed(errno),
+            }
         };
-        match Slots::from_id(id).holders() {
+        match set.holders() {
             Ok(pids) if pids.is_empty() => found(state, pids),
             Ok(pids) => found(ScanState::InUse { holders: pids.len() as u32 }, pids),
             Err(errno) => failed(errno),
@@ -190,7 +222,7 @@ mod imp {
 
         fn states(row: &str) -> Vec<ScanState> {
             let found = judged(&format!("{SHM}{row}"), |row| segment(row, 7, 1000));
-            found.iter().map(|found| found.state).collect()
+            found.iter().map(|found| found.entry.state).collect()
         }
 
         #[test]

@@ -57,7 +57,7 @@ impl Segment {
             .ok()
             .filter(|_| size >= HEADER_SIZE as u64 && size <= MAX_SEGMENT_SIZE)
             .ok_or_else(|| error(ErrorKind::SizeOverLimit { asked: size, limit: MAX_SEGMENT_SIZE }))?;
-        let id = key::with_fresh(|key| sys::shm_create(key, len)).map_err(|errno| not_made(size, errno))?;
+        let (id, _) = key::with_fresh(|key| sys::shm_create(key, len)).map_err(|errno| not_made(size, errno))?;
         let named = |error: Error| error.on(format!("sysv segment {id}"));
         let base = match sys::shm_attach(id, None) {
             Ok(base) => base,

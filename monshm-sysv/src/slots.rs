@@ -5,12 +5,14 @@
 //! How the lock uses semaphore 0 is `lock::semaphore`'s.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use libc::{IPC_NOWAIT, SEM_UNDO};
 use monshm_core::{Error, ErrorKind, Identity, Liveness, Operation, Result, SLOT_COUNT, Slot};
 
-use crate::sys::{self, Errno, SemOp};
-use crate::{access, key};
+use crate::sys::{self, Errno, SemOp, SemStatus};
+use crate::{access, identity, key};
 
 /// The value of the last semaphore of an initialised set: "mS" below the limit of 32,767.
 ///
@@ -26,11 +28,22 @@ const MARK: u16 = SLOT_COUNT as u16 + 1;
 /// How many semaphores a set has: the lock, one for each slot, the mark.
 pub(crate) const COUNT: u16 = MARK + 1;
 
+/// How often a set is made anew that was removed before anybody knew of it.
+const CREATIONS: u32 = 4;
+
 const _: () = assert!(SET_MARK <= 32_767);
 
-/// A semaphore set, by its id. Dropping it does nothing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slots(i32);
+/// A semaphore set, by its identity. Dropping it does nothing.
+///
+/// Once it was found to be removed, or its id to be another set's, it answers that for good, whatever has the id then.
+pub(crate) struct Slots {
+    id: i32,
+    /// With which key it was made, and by whom: what the id alone does not tell, see [`crate::identity`].
+    key: i32,
+    creator_uid: u32,
+    /// The errno by which it was found to be gone, 0 before.
+    gone: AtomicI32,
+}
 
 /// The semaphore that stands for `slot`.
 const fn number(slot: Slot) -> u16 {
@@ -44,33 +57,50 @@ pub(crate) fn is_gone(errno: Errno) -> bool {
 
 impl Slots {
     /// Makes a set with the lock free and the creator's slot taken, which `peer` can reach.
+    ///
+    /// Until the slot is taken nothing shows that the creator lives, so a `clean` may remove the set of one that was
+    /// stopped for long. Nobody knows of that set yet, and another one is made.
     pub(crate) fn create(peer: Identity, us: u32) -> Result<Self> {
-        let id = key::with_fresh(|key| sys::sem_create(key, COUNT)).map_err(not_made)?;
-        let set = Self(id);
+        let mut outcome = Self::create_once(peer, us);
+        for _ in 1..CREATIONS {
+            match &outcome {
+                Err(error) if matches!(error.kind(), ErrorKind::Gone { .. }) => outcome = Self::create_once(peer, us),
+                _ => break,
+            }
+        }
+        outcome
+    }
+
+    fn create_once(peer: Identity, us: u32) -> Result<Self> {
+        let (id, key) = key::with_fresh(|key| sys::sem_create(key, COUNT)).map_err(|errno| not_made(errno, false))?;
+        identity::note(id, key);
+        let set = Self::new(id, key, us);
         set.prepare(peer, us).map_err(|error| {
-            let _ = sys::sem_remove(id);
+            let _ = set.remove();
             error.on(set.to_string())
         })?;
         Ok(set)
     }
 
-    fn prepare(self, peer: Identity, us: u32) -> Result<()> {
+    fn prepare(&self, peer: Identity, us: u32) -> Result<()> {
         let mut values = [0; COUNT as usize];
         values[LOCK as usize] = 1;
         values[MARK as usize] = SET_MARK;
-        sys::sem_set_all(self.0, &values).map_err(not_made)?;
-        access::give(self.0, peer, us, sys::sem_give)?;
+        let not_made = |errno| not_made(errno, true);
+        sys::sem_set_all(self.id, &values).map_err(not_made)?;
+        access::give(self.id, peer, us, sys::sem_give)?;
         // Last: from here on the set counts as used, and is removed by the process that finds that nobody is left.
-        sys::sem_op(self.0, SemOp::new(number(Slot::CREATOR), 1, IPC_NOWAIT | SEM_UNDO)).map_err(not_made)
+        sys::sem_op(self.id, SemOp::new(number(Slot::CREATOR), 1, IPC_NOWAIT | SEM_UNDO)).map_err(not_made)
     }
 
     /// The set that a descriptor names, if it is one of ours and let nobody in but `owner` and us. Changes nothing.
     pub(crate) fn attach(id: i32, owner: Identity) -> Result<Self> {
-        let set = Self(id);
-        let named = |error: Error| error.on(set.to_string());
+        let named = |error: Error| error.on(name(id));
         let status = sys::sem_status(id).map_err(|errno| named(access::refused(errno, "semctl IPC_STAT")))?;
         let error = |kind| named(Error::new(Operation::Attach, kind));
         access::check(&status.permissions, owner).map_err(error)?;
+        identity::note(id, status.key);
+        let set = Self::new(id, status.key, status.permissions.creator_uid);
         let marked = status.count == u64::from(COUNT)
             && set.mark().map_err(|errno| named(access::refused(errno, "semctl GETVAL")))? == SET_MARK.into();
         if !marked {
@@ -79,36 +109,121 @@ impl Slots {
         Ok(set)
     }
 
-    /// The set with this id, unchecked.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn from_id(id: i32) -> Self {
-        Self(id)
+    /// The set with this identity. Whether it exists is not known yet.
+    pub(crate) fn new(id: i32, key: i32, creator_uid: u32) -> Self {
+        Self { id, key, creator_uid, gone: AtomicI32::new(0) }
     }
 
-    /// The id, as `semop` takes it.
+    /// The id, as a descriptor names it.
+    pub(crate) fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// What the kernel tells of the set. EIDRM, now and for good, if it is another one that has the id.
+    ///
+    /// # Errors
+    /// Also EACCES, where the set is closed to us and the system does not tell of such.
+    pub(crate) fn status(&self) -> Result<SemStatus, Errno> {
+        self.is_known_gone()?;
+        let status = self.noted(match sys::sem_status(self.id) {
+            // A system that does not know the second question keeps the answer of the first.
+            Err(closed @ Errno(libc::EACCES)) => sys::sem_status_of_any(self.id).map_err(|errno| match errno.0 {
+                libc::EIDRM => errno,
+                _ => closed,
+            }),
+            answer => answer,
+        })?;
+        if (status.key, status.permissions.creator_uid) == (self.key, self.creator_uid) {
+            return Ok(status);
+        }
+        self.noted(Err(Errno(libc::EIDRM)))
+    }
+
+    /// Whether it was found to be gone before; asks nothing.
     #[inline]
-    pub(crate) fn id(self) -> i32 {
-        self.0
+    pub(crate) fn is_known_gone(&self) -> Result<(), Errno> {
+        // Relaxed, here and below: a note of this process to itself, which orders nothing.
+        match self.gone.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            errno => Err(Errno(errno)),
+        }
+    }
+
+    /// Keeps in mind that the set does not exist any more, if that is the answer.
+    #[inline]
+    fn noted<T>(&self, answer: Result<T, Errno>) -> Result<T, Errno> {
+        answer.inspect_err(|errno| {
+            if is_gone(*errno) {
+                self.gone.store(errno.0, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Whether the set can still be ours, as far as this process knows without asking.
+    #[inline]
+    fn check(&self) -> Result<(), Errno> {
+        if identity::is_newest(self.id, self.key) { self.is_known_gone() } else { self.check_anew() }
+    }
+
+    #[cold]
+    fn check_anew(&self) -> Result<(), Errno> {
+        self.status()?;
+        identity::note(self.id, self.key);
+        Ok(())
+    }
+
+    /// One operation that does not wait: `IPC_NOWAIT` is among its flags.
+    #[inline]
+    pub(crate) fn operate(&self, operation: SemOp) -> Result<(), Errno> {
+        self.check()?;
+        self.noted(sys::sem_op(self.id, operation))
+    }
+
+    /// One operation that waits at most for `timeout`; EAGAIN when that has passed.
+    pub(crate) fn operate_within(&self, operation: SemOp, timeout: Duration) -> Result<(), Errno> {
+        self.status()?;
+        self.noted(sys::sem_op_timeout(self.id, operation, timeout))
+    }
+
+    /// The value of one semaphore.
+    pub(crate) fn value(&self, number: u16) -> Result<u32, Errno> {
+        self.check()?;
+        self.noted(sys::sem_value(self.id, number))
+    }
+
+    /// `IPC_RMID`, of this set and no other.
+    ///
+    /// # Errors
+    /// EINVAL and EIDRM: another one that left at the same time was faster.
+    pub(crate) fn remove(&self) -> Result<(), Errno> {
+        match self.status() {
+            // EACCES: nothing can be asked here. Its creator may remove it all the same.
+            Ok(_) | Err(Errno(libc::EACCES)) => self.noted(sys::sem_remove(self.id)),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// The value of the mark.
-    pub(crate) fn mark(self) -> Result<u32, Errno> {
-        sys::sem_value(self.0, MARK)
+    pub(crate) fn mark(&self) -> Result<u32, Errno> {
+        let mark = self.value(MARK)?;
+        self.status().map(|_| mark)
     }
 
     /// Whether a process that lives has `slot`.
-    pub(crate) fn is_taken(self, slot: Slot) -> Result<bool, Errno> {
-        sys::sem_value(self.0, number(slot)).map(|value| value != 0)
+    pub(crate) fn is_taken(&self, slot: Slot) -> Result<bool, Errno> {
+        let value = self.value(number(slot))?;
+        // Afterwards: a set that is still ours was ours when it answered.
+        self.status().map(|_| value != 0)
     }
 
     /// Takes the first free slot of a peer, if the creator lives.
-    pub(crate) fn claim_peer(self) -> Result<Slot> {
+    pub(crate) fn claim_peer(&self) -> Result<Slot> {
         let refused = |errno, what| access::refused(errno, what).on(self.to_string());
         let error = |kind| Error::new(Operation::Attach, kind).on(self.to_string());
         for slot in Slot::peers() {
             let semaphore = number(slot);
             let claim = [SemOp::new(semaphore, 0, IPC_NOWAIT), SemOp::new(semaphore, 1, IPC_NOWAIT | SEM_UNDO)];
-            match sys::sem_ops(self.0, &claim) {
+            match self.status().and_then(|_| self.noted(sys::sem_ops(self.id, &claim))) {
                 Ok(()) => {}
                 Err(Errno(libc::EAGAIN)) => continue,
                 Err(Errno(errno @ (libc::ENOSPC | libc::ENOMEM))) => {
@@ -134,37 +249,39 @@ impl Slots {
     }
 
     /// Gives `slot` back, and with it the lock if `holds_lock`; removes the set if nobody is left.
-    pub(crate) fn leave(self, slot: Slot, holds_lock: bool) {
+    pub(crate) fn leave(&self, slot: Slot, holds_lock: bool) {
         let give_back = SemOp::new(number(slot), -1, IPC_NOWAIT | SEM_UNDO);
         let unlock = SemOp::new(LOCK, 1, IPC_NOWAIT | SEM_UNDO);
+        let operations: &[SemOp] = if holds_lock { &[unlock, give_back] } else { &[give_back] };
+        let status = self.status();
+        if status.is_err_and(is_gone) {
+            // Removed, and another set may have the id. Our undo values went with ours.
+            return;
+        }
         // Together, so that nobody sees a lock that is held by a free slot. An error says that a hostile peer removed
         // or changed the set; then there is nothing left that could be put right.
-        let _ = if holds_lock { sys::sem_ops(self.0, &[unlock, give_back]) } else { sys::sem_op(self.0, give_back) };
-        if slot == Slot::CREATOR && self.lost_its_mark() {
+        let _ = self.noted(sys::sem_ops(self.id, operations));
+        if slot == Slot::CREATOR && status.is_ok_and(|status| status.count == u64::from(COUNT)) && self.lost_its_mark()
+        {
             // A hostile peer has wiped the mark out: nobody can attach any more, and `clean` would not know the set.
-            let _ = sys::sem_remove(self.0);
+            let _ = self.remove();
         }
         self.remove_if_left();
     }
 
-    /// Whether this is still the set that this user made, with another mark.
-    fn lost_its_mark(self) -> bool {
-        let ours = |status: sys::SemStatus| {
-            status.count == u64::from(COUNT) && status.permissions.creator_uid == sys::own_uid()
-        };
-        self.mark().is_ok_and(|mark| mark != SET_MARK.into()) && sys::sem_status(self.0).is_ok_and(ours)
+    fn lost_its_mark(&self) -> bool {
+        self.mark().is_ok_and(|mark| mark != SET_MARK.into())
     }
 
     /// Removes the set if nobody is left in it. To be called when the creator's slot was taken once.
     ///
     /// Who enters now finds no creator and leaves again, see [`Slots::claim_peer`]: a set that is empty stays useless.
-    pub(crate) fn remove_if_left(self) {
-        // EINVAL and EIDRM of the removal: another one that left at the same time was faster.
+    pub(crate) fn remove_if_left(&self) {
         match self.is_stale() {
             Ok(false) => {}
-            Ok(true) => drop(sys::sem_remove(self.0)),
+            Ok(true) => drop(self.remove()),
             // A hostile peer closed the set to us. As its creator we may still remove it, and it is of no use now.
-            Err(Errno(libc::EACCES)) => drop(sys::sem_remove(self.0)),
+            Err(Errno(libc::EACCES)) => drop(self.remove()),
             Err(_) => {}
         }
     }
@@ -174,7 +291,7 @@ impl Slots {
     /// A slot is free when its semaphore is 0. It is also free when its semaphore was last changed by a process that is
     /// no more: a hostile peer can raise slots for good, and the set would else stay for ever. An honest slot is last
     /// changed by the process that took it; one whose pid cannot be seen from here counts as existing.
-    pub(crate) fn is_stale(self) -> Result<bool, Errno> {
+    pub(crate) fn is_stale(&self) -> Result<bool, Errno> {
         for semaphore in 1..=SLOT_COUNT as u16 {
             if self.holder(semaphore)?.is_some() {
                 return Ok(false);
@@ -183,19 +300,26 @@ impl Slots {
         Ok(true)
     }
 
+    /// The process that gave the set its first values, if it exists and can be seen from here.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn maker(&self) -> Result<Option<u32>, Errno> {
+        let pid = self.noted(sys::sem_last_pid(self.id, MARK))?;
+        Ok(u32::try_from(pid).ok().filter(|_| pid > 0 && sys::process_exists(pid)))
+    }
+
     /// The pids of the processes that have slots; 0 for one that cannot be seen from here.
     #[cfg(target_os = "linux")]
-    pub(crate) fn holders(self) -> Result<Vec<u32>, Errno> {
+    pub(crate) fn holders(&self) -> Result<Vec<u32>, Errno> {
         let holders = (1..=SLOT_COUNT as u16).filter_map(|semaphore| self.holder(semaphore).transpose());
         holders.map(|pid| pid.map(|pid| u32::try_from(pid).unwrap_or(0))).collect()
     }
 
-    /// The pid of the process that has the slot of this semaphore; see [`Slots::is_left`].
-    fn holder(self, semaphore: u16) -> Result<Option<i32>, Errno> {
-        if sys::sem_value(self.0, semaphore)? == 0 {
+    /// The pid of the process that has the slot of this semaphore; see [`Slots::is_stale`].
+    fn holder(&self, semaphore: u16) -> Result<Option<i32>, Errno> {
+        if self.value(semaphore)? == 0 {
             return Ok(None);
         }
-        let pid = sys::sem_last_pid(self.0, semaphore)?;
+        let pid = sys::sem_last_pid(self.id, semaphore)?;
         Ok(sys::process_exists(pid).then_some(pid))
     }
 
@@ -203,11 +327,16 @@ impl Slots {
     pub(crate) fn remove_abandoned(id: i32, owner: Identity) {
         if let Ok(set) = Self::attach(id, owner) {
             // Before its first use the set is under creation, and its slots are free for another reason.
-            if sys::sem_status(id).is_ok_and(|status| status.used) {
+            if set.status().is_ok_and(|status| status.used) {
                 set.remove_if_left();
             }
         }
     }
+}
+
+/// What messages call a set.
+fn name(id: i32) -> String {
+    format!("sysv semaphores {id}")
 }
 
 impl Liveness for Slots {
@@ -218,13 +347,13 @@ impl Liveness for Slots {
 
 impl fmt::Display for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sysv semaphores {}", self.0)
+        f.write_str(&name(self.id))
     }
 }
 
 impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slots({})", self.0)
+        write!(f, "Slots({})", self.id)
     }
 }
 
@@ -233,15 +362,15 @@ pub(crate) fn undo_limit() -> ErrorKind {
     ErrorKind::LimitReached { what: "System V undo structures (SEMMNU)" }
 }
 
-/// What a refused `semget` or `SETALL` of a creator means.
-fn not_made(Errno(errno): Errno) -> Error {
+/// What a refused `semget`, or another call of a creator for a set that was `made`, means.
+fn not_made(Errno(errno): Errno, made: bool) -> Error {
     let kind = match errno {
+        libc::EIDRM | libc::EINVAL if made => ErrorKind::Gone { what: "the new semaphore set was removed" },
         libc::ENOSPC => ErrorKind::LimitReached { what: "System V semaphores (SEMMNI, SEMMNS)" },
         libc::EINVAL => ErrorKind::LimitReached { what: "semaphores in one set (SEMMSL)" },
         libc::ENOMEM => undo_limit(),
         libc::EEXIST => ErrorKind::LimitReached { what: "System V keys" },
         libc::ENOSYS => ErrorKind::Unsupported { what: "System V semaphores" },
-        libc::EIDRM => ErrorKind::Gone { what: "the new semaphore set was removed" },
         _ => ErrorKind::System { what: "semget, semctl or semop" },
     };
     Error::new(Operation::Create, kind).on("sysv").with_os_error(errno)

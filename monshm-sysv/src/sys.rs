@@ -33,12 +33,20 @@ pub(crate) struct ShmStatus {
     pub(crate) permissions: Permissions,
     /// The size as it was asked for, in bytes.
     pub(crate) size: u64,
+    /// The key with which it was made, 0 once it was removed; its owner cannot change it.
+    pub(crate) key: i32,
+    /// How many mappings it has.
+    pub(crate) mappings: u64,
+    /// The process that created it, 0 for one that cannot be seen from here.
+    pub(crate) creator_pid: i32,
 }
 
 /// What `IPC_STAT` tells of a semaphore set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SemStatus {
     pub(crate) permissions: Permissions,
+    /// The key with which it was made; its owner cannot change it.
+    pub(crate) key: i32,
     pub(crate) count: u64,
     /// Whether a `semop` ever succeeded on it.
     pub(crate) used: bool,
@@ -138,7 +146,15 @@ pub(crate) fn shm_status(id: i32) -> Result<ShmStatus, Errno> {
     retry(|| unsafe { libc::shmctl(id, libc::IPC_STAT, status.as_mut_ptr()) })?;
     // SAFETY: plain integers, zero or what the kernel wrote.
     let status = unsafe { status.assume_init() };
-    Ok(ShmStatus { permissions: permissions(&status.shm_perm), size: status.shm_segsz as u64 })
+    #[allow(clippy::useless_conversion, reason = "shmatt_t has 32 bits on some targets")]
+    let mappings = u64::from(status.shm_nattch);
+    Ok(ShmStatus {
+        permissions: permissions(&status.shm_perm),
+        size: status.shm_segsz as u64,
+        key: status.shm_perm.__key,
+        mappings,
+        creator_pid: status.shm_cpid,
+    })
 }
 
 /// `IPC_SET` of a segment: `uid` becomes the owner, mode 0600.
@@ -187,14 +203,36 @@ pub(crate) fn sem_create(key: i32, count: u16) -> Result<i32, Errno> {
 
 /// `IPC_STAT` of a set.
 pub(crate) fn sem_status(id: i32) -> Result<SemStatus, Errno> {
+    sem_stat(id, libc::IPC_STAT).map(|(_, status)| status)
+}
+
+/// The same of a set that may be closed to us, where the system tells it: Linux 4.17.
+#[cfg(target_os = "linux")]
+pub(crate) fn sem_status_of_any(id: i32) -> Result<SemStatus, Errno> {
+    const SEM_STAT_ANY: c_int = 20;
+    // It looks at the index in the id, and answers the id of the set that is there.
+    match sem_stat(id, SEM_STAT_ANY)? {
+        (found, status) if found == id => Ok(status),
+        _ => Err(Errno(libc::EIDRM)),
+    }
+}
+
+/// The same: not told here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sem_status_of_any(_id: i32) -> Result<SemStatus, Errno> {
+    Err(Errno(libc::EACCES))
+}
+
+fn sem_stat(id: i32, command: c_int) -> Result<(i32, SemStatus), Errno> {
     let mut status = MaybeUninit::<SemidDs>::zeroed();
-    // SAFETY: IPC_STAT writes one semid_ds to the pointer, which is valid for that.
-    retry(|| unsafe { libc::semctl(id, 0, libc::IPC_STAT, Semun { buf: status.as_mut_ptr() }) })?;
+    // SAFETY: the commands of this kind write one semid_ds to the pointer, which is valid for that.
+    let answer = retry(|| unsafe { libc::semctl(id, 0, command, Semun { buf: status.as_mut_ptr() }) })?;
     // SAFETY: plain integers, zero or what the kernel wrote.
     let status = unsafe { status.assume_init() };
     #[allow(clippy::useless_conversion, reason = "c_ulong has 32 bits on some targets")]
     let count = u64::from(status.nsems);
-    Ok(SemStatus { permissions: permissions(&status.perm), count, used: status.otime != 0 })
+    let (permissions, key) = (permissions(&status.perm), status.perm.__key);
+    Ok((answer, SemStatus { permissions, key, count, used: status.otime != 0 }))
 }
 
 /// `SETALL` of a set that this process has just created with `values.len()` semaphores.

@@ -4,29 +4,26 @@
 //! `monshm_core`'s.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use monshm_core::lock::word_lock::{Parker, WordLock};
 use monshm_core::{Error, LockKind, Operation, Slot};
 
 use crate::lock::failed;
 use crate::mapping::Mapping;
-use crate::slots;
-use crate::sys::{self, Errno};
+use crate::sys;
 
 /// Sleeps on the word itself.
 #[derive(Debug)]
 pub(super) struct Futex {
     mapping: Arc<Mapping>,
     me: Slot,
-    /// The errno by which the set was found to be gone, 0 before: nobody can tell any more who lives.
-    gone: AtomicI32,
 }
 
 /// The lock of a segment in which our slot is taken.
 pub(super) fn lock(mapping: &Arc<Mapping>) -> WordLock<Futex> {
     let me = mapping.slot();
-    let parker = Futex { mapping: Arc::clone(mapping), me, gone: AtomicI32::new(0) };
+    let parker = Futex { mapping: Arc::clone(mapping), me };
     // SAFETY: the parker owns a share of what keeps the segment mapped.
     unsafe { WordLock::new(&mapping.region(), parker, LockKind::Futex, me, sys::register_for_fences()) }
 }
@@ -54,19 +51,12 @@ impl Parker for Futex {
 
     fn is_alive(&self, slot: Slot) -> bool {
         slot == self.me
-            || self.mapping.slots().is_taken(slot).unwrap_or_else(|errno| {
-                if slots::is_gone(errno) {
-                    // Relaxed, here and below: a note of this process to itself.
-                    self.gone.store(errno.0, Ordering::Relaxed);
-                }
-                true
-            })
+            // Unknown counts as alive.
+            || self.mapping.slots().is_taken(slot).unwrap_or(true)
     }
 
     fn gone(&self) -> Option<Error> {
-        match self.gone.load(Ordering::Relaxed) {
-            0 => None,
-            errno => Some(failed(Operation::Lock, self.mapping.slots(), Errno(errno))),
-        }
+        let set = self.mapping.slots();
+        set.is_known_gone().err().map(|errno| failed(Operation::Lock, set, errno))
     }
 }

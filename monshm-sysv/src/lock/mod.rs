@@ -41,7 +41,7 @@ pub(crate) fn open(kind: LockKind, mapping: &Arc<Mapping>) -> Result<Box<dyn Raw
 
 /// What a failed `semop` or `semctl` of a lock means.
 #[cold]
-fn failed(operation: Operation, set: Slots, errno: Errno) -> Error {
+fn failed(operation: Operation, set: &Slots, errno: Errno) -> Error {
     let kind = match errno.0 {
         _ if slots::is_gone(errno) => ErrorKind::Gone { what: "its semaphore set was removed" },
         libc::EACCES | libc::EPERM => ErrorKind::Gone { what: "its semaphore set was closed to us" },

@@ -56,7 +56,7 @@ impl SysvSem {
     /// The same, after a check that nobody released it more often than it was taken.
     pub(super) fn open(mapping: &Arc<Mapping>) -> Result<Self> {
         let set = mapping.slots();
-        let value = sys::sem_value(set.id(), LOCK).map_err(|errno| failed(Operation::Attach, set, errno))?;
+        let value = set.value(LOCK).map_err(|errno| failed(Operation::Attach, set, errno))?;
         if value > 1 {
             return Err(failed(Operation::Attach, set, Errno(libc::ERANGE)));
         }
@@ -89,7 +89,7 @@ impl SysvSem {
     fn give(&self, operation: Operation) -> Result<()> {
         self.mapping.leave();
         let set = self.mapping.slots();
-        sys::sem_op(set.id(), GIVE).map_err(|errno| match errno {
+        set.operate(GIVE).map_err(|errno| match errno {
             // Only a value at the kernel's maximum makes it wait or fail.
             Errno(errno @ libc::EAGAIN) => failed(operation, set, Errno(libc::ERANGE)).with_os_error(errno),
             errno => failed(operation, set, errno),
@@ -105,7 +105,7 @@ impl RawLock for SysvSem {
     #[inline]
     fn acquire_now(&self) -> Result<Option<PreviousHolder>> {
         let set = self.mapping.slots();
-        match sys::sem_op(set.id(), TAKE_NOW) {
+        match set.operate(TAKE_NOW) {
             Ok(()) => self.entered().map(Some),
             Err(Errno(libc::EAGAIN)) => Ok(None),
             Err(errno) => Err(failed(Operation::Lock, set, errno)),
@@ -115,7 +115,7 @@ impl RawLock for SysvSem {
     fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
         let set = self.mapping.slots();
         while let Some(remaining) = deadline.remaining(sys::now_ns()) {
-            match sys::sem_op_timeout(set.id(), TAKE, remaining.min(SLICE)) {
+            match set.operate_within(TAKE, remaining.min(SLICE)) {
                 Ok(()) => return self.entered(),
                 // semtimedop answers EINTR for every signal, SA_RESTART or not; what is left is computed anew.
                 Err(Errno(libc::EAGAIN | libc::EINTR)) => {}

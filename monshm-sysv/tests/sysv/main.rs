@@ -11,5 +11,6 @@ mod death;
 mod faults;
 mod helper;
 mod hostile;
+mod identity;
 mod raw;
 mod removal;

@@ -53,6 +53,11 @@ pub(crate) fn new_set(key: i32, count: i32) -> i32 {
     unsafe { libc::semget(key, count, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) }
 }
 
+/// Has the next set get this id, where the system allows that (CONFIG_CHECKPOINT_RESTORE, privileges).
+pub(crate) fn choose_next_set(id: i32) -> bool {
+    fs::write("/proc/sys/kernel/sem_next_id", id.to_string()).is_ok()
+}
+
 pub(crate) fn remove_set(id: i32) -> bool {
     // SAFETY: IPC_RMID uses no fourth argument.
     unsafe { libc::semctl(id, 0, libc::IPC_RMID) == 0 }
