@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_requests_are_told_apart() {
+    fn bad_requests_are_distinguished() {
         let (header, geometry) = segment(0);
         assert_eq!(allocate(&header, &geometry, layout(0, 1)), Err(ErrorKind::ZeroSize));
         assert_eq!(

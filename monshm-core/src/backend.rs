@@ -103,7 +103,7 @@ pub trait Backend: Debug + Send + Sync {
     fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>>;
 
     /// Lists the memory without a name that living processes have mapped and nothing else shows. Only what this process
-    /// may look at; empty where the system does not tell.
+    /// may look at; empty where the system does not show it.
     fn list_anonymous(&self) -> Vec<ScanEntry> {
         Vec::new()
     }

@@ -46,7 +46,7 @@ impl Name {
     /// The longest name, slash included, in bytes.
     pub const MAX_LEN: usize = 31;
 
-    /// What every name made by monshm starts with, so that a stale object can be told from another program's file.
+    /// What every name made by monshm starts with, by which a stale object is known from another program's file.
     pub const PREFIX: &'static str = "/mon-";
 
     /// Takes a name as it is, if it has the form of one.
@@ -174,7 +174,7 @@ impl Descriptor {
     }
 }
 
-/// What is wrong with the bytes of a descriptor. Each is told apart from the others.
+/// What is wrong with the bytes of a descriptor. Each fault has a variant of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum DescriptorFault {

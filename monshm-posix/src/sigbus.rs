@@ -12,8 +12,8 @@
 //! - Any other SIGBUS goes to the handler that was there before, with its mask and flags (`SA_NODEFER`, `SA_RESETHAND`,
 //!   `SA_RESTART`; it runs on the alternate stack where the thread has one); or to the default action; or is ignored
 //!   where only a sender could have meant it.
-//! - A hole punched into the object: zeros, no signal. If there is no memory to fill it again: the same SIGBUS, the same
-//!   answer.
+//! - A hole punched into the object: zeros, no signal. If there is no memory to fill it again: the same SIGBUS, and the
+//!   same answer to it.
 //! - Several threads fault at once: each puts zeros there; nothing in them counts.
 //! - A fault in another handler of the program is answered as any other, unless that handler blocks SIGBUS.
 //! - A thread that blocks SIGBUS: the kernel kills the process; so making and attaching is refused there.
@@ -69,7 +69,7 @@ struct Entry {
     base: AtomicUsize,
     len: AtomicUsize,
     /// The mark.
-    lost: AtomicBool,
+    is_truncated: AtomicBool,
 }
 
 static TABLE: [Entry; CAPACITY] = [const { Entry::new() }; CAPACITY];
@@ -107,7 +107,7 @@ impl Shield {
             let what = "mappings of memory that can be truncated (4096)";
             return Err(Error::new(operation, ErrorKind::LimitReached { what }).on("posix"));
         };
-        entry.lost.store(false, Ordering::Relaxed);
+        entry.is_truncated.store(false, Ordering::Relaxed);
         entry.base.store(base.as_ptr().expose_provenance(), Ordering::Relaxed);
         entry.len.store(len, Ordering::Relaxed);
         USED.fetch_max(index + 1, Ordering::Relaxed);
@@ -118,12 +118,12 @@ impl Shield {
 
     /// The mark of this mapping.
     pub(crate) fn truncation(&self) -> Truncation {
-        Truncation::marked_by(&self.entry.lost)
+        Truncation::marked_by(&self.entry.is_truncated)
     }
 
     /// Ends the guard, before the mapping is unmapped. Whether it may be: not while a handler is stuck in it.
     pub(crate) fn close(&self) -> bool {
-        // SeqCst with the SeqCst of `Entry::replace`: either the handler sees CLOSING and leaves the range alone, or
+        // SeqCst with the SeqCst of `Entry::map_zeros`: either the handler sees CLOSING and leaves the range alone, or
         // its count is seen here and waited for.
         self.entry.state.store(state::CLOSING, Ordering::SeqCst);
         let mut until = None;
@@ -145,7 +145,7 @@ impl Entry {
             handlers: AtomicU32::new(0),
             base: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
-            lost: AtomicBool::new(false),
+            is_truncated: AtomicBool::new(false),
         }
     }
 
@@ -156,7 +156,7 @@ impl Entry {
     }
 
     /// Replaces the mapping by zeros if it covers `address`; whether it did. Async-signal-safe.
-    fn replace(&self, address: usize) -> bool {
+    fn map_zeros(&self, address: usize) -> bool {
         // A first check, so that the entries of others are not counted up and down.
         if !self.covers(address, Ordering::Acquire) {
             return false;
@@ -165,7 +165,7 @@ impl Entry {
         self.handlers.fetch_add(1, Ordering::SeqCst);
         let replaced = self.covers(address, Ordering::SeqCst) && {
             // Before the mapping changes: a thread that sees zeros must see the mark.
-            self.lost.store(true, Ordering::SeqCst);
+            self.is_truncated.store(true, Ordering::SeqCst);
             let base = NonNull::new(ptr::with_exposed_provenance_mut(self.base.load(Ordering::Relaxed)));
             // SAFETY: STABLE: base and length are those of one mapping that stays, since `close` waits for `handlers`;
             // and of `Mapping`, whose bytes are reached as atomics and by opaque copies alone.
@@ -178,7 +178,7 @@ impl Entry {
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").field("lost", &self.lost).finish_non_exhaustive()
+        f.debug_struct("Entry").field("is_truncated", &self.is_truncated).finish_non_exhaustive()
     }
 }
 
@@ -225,12 +225,12 @@ fn remember(action: libc::sigaction) {
 
 /// The handler. It touches no shared memory, takes no lock and allocates nothing.
 extern "C" fn on_sigbus(number: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    signal::with_errno_kept(|| {
+    signal::with_saved_errno(|| {
         // SAFETY: with SA_SIGINFO the kernel, or a handler that passes the signal on, gives a valid siginfo_t; for a
         // fault its address is set, and for other codes it is not asked for.
         let address =
             unsafe { if (*info).si_code == libc::BUS_ADRERR { Some((*info).si_addr().addr()) } else { None } };
-        let ours = address.is_some_and(|address| used().iter().any(|entry| entry.replace(address)));
+        let ours = address.is_some_and(|address| used().iter().any(|entry| entry.map_zeros(address)));
         if !ours {
             pass_on(number, info, context);
         }

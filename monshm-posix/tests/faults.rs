@@ -35,7 +35,7 @@ fn live(memory: MemoryKind, size: u64) -> Result<()> {
 }
 
 #[test]
-fn a_full_descriptor_table_is_told_at_every_step() {
+fn a_full_descriptor_table_is_reported_at_every_step() {
     alone(|| {
         let limit = getrlimit(Resource::Nofile);
         let before = traces();
@@ -108,7 +108,7 @@ macro_rules! needs_mounts {
 }
 
 #[test]
-fn a_full_file_system_is_told_with_what_is_free() {
+fn a_full_file_system_is_reported_with_what_is_free() {
     needs_mounts!();
     alone(|| {
         isolate_mounts().unwrap();
@@ -204,7 +204,7 @@ fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_r
 }
 
 #[test]
-fn a_peer_that_cannot_be_named_is_told() {
+fn a_peer_that_cannot_be_named_is_reported() {
     for &memory in MEMORIES {
         // No list can hold the number that means nobody, and no file can be given to it.
         let error = Posix.create(&request(memory, SIZE, u32::MAX)).map(drop).unwrap_err();

@@ -137,7 +137,7 @@ fn one_holder_at_a_time_between_processes() {
 }
 
 #[test]
-fn a_holder_killed_inside_is_told_of_once() {
+fn a_holder_killed_inside_is_reported_once() {
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
         let holder = pair.start("hold");
@@ -272,7 +272,7 @@ fn a_busy_neighbour_cannot_keep_the_lock_for_ever() {
 }
 
 #[test]
-fn a_torn_state_is_always_told() {
+fn a_torn_state_is_always_reported() {
     const KILLS: u32 = 60;
     for &kind in Posix.locks() {
         let pair = Pair::new(kind);
@@ -352,7 +352,7 @@ fn a_mutex_is_let_go_by_its_thread_alone_and_not_taken_twice() {
 }
 
 #[test]
-fn a_thread_that_ends_inside_is_told_of_by_the_mutex() {
+fn a_thread_that_ends_inside_is_reported_by_the_mutex() {
     alone(|| {
         if !Posix.locks().contains(&LockKind::PthreadMutex) {
             harness::skip!("not in this build");

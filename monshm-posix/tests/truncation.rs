@@ -114,7 +114,7 @@ fn kill_ourselves() {
 }
 
 #[test]
-fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
+fn an_access_behind_the_new_end_reads_zeros_and_is_reported() {
     alone(|| {
         for left in [0, 4096] {
             let (segment, file) = named();
@@ -140,7 +140,7 @@ fn an_access_behind_the_new_end_reads_zeros_and_is_told() {
 }
 
 #[test]
-fn a_hole_that_cannot_be_filled_again_is_told() {
+fn a_hole_that_cannot_be_filled_again_is_reported() {
     harness::needs_other_users!();
     alone(|| {
         if harness::users::isolate_mounts().is_err() {
@@ -353,7 +353,7 @@ fn a_thread_that_blocks_the_signal_is_refused() {
 }
 
 #[test]
-fn a_full_table_is_told_and_comes_free_again() {
+fn a_full_table_is_reported_and_comes_free_again() {
     alone(|| {
         let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
         if most.is_some_and(|most| most < 10_000) {

@@ -1,4 +1,4 @@
-//! One attached segment: what an attachment has beside the mapping that it mapping with its locks, and its end.
+//! One attached segment: what an attachment has beside the mapping that it shares with its locks, and its end.
 //!
 //! The parts do their own work (`segment`, `mapping`, `slots`, `lock`); here stand their order and their end.
 

@@ -23,7 +23,7 @@ pub(crate) struct Mapping {
     generation: u32,
     /// Whether the lock's semaphore was taken through this handle. Written by the holder.
     holds: AtomicBool,
-    /// Whether the holder was told of a death that it has not repaired yet. Written by the holder.
+    /// Whether a death was reported to the holder whose traces it has not repaired yet. Written by the holder.
     unrepaired: AtomicBool,
 }
 
@@ -136,7 +136,7 @@ impl Drop for Mapping {
                 if slot == Slot::CREATOR {
                     self.segment.remove();
                 }
-                // A lock that is still held stays marked dirty: the next holder is told, as if we had died in it.
+                // A lock that is still held stays marked dirty: the next holder gets the report of a death.
                 self.slots.leave(slot, *self.holds.get_mut());
             }
         }

@@ -203,6 +203,19 @@ impl Slots {
         }
     }
 
+    /// What a failed operation of a lock on the set means.
+    #[cold]
+    pub(crate) fn fault(&self, operation: Operation, errno: Errno) -> Error {
+        let kind = match errno.0 {
+            _ if is_gone(errno) => ErrorKind::Gone { what: "its semaphore set was removed" },
+            libc::EACCES | libc::EPERM => ErrorKind::Gone { what: "its semaphore set was closed to us" },
+            libc::ERANGE => ErrorKind::Corrupt { what: "a semaphore holds what no honest process sets" },
+            libc::ENOSPC | libc::ENOMEM => undo_limit(),
+            _ => ErrorKind::System { what: "semop" },
+        };
+        Error::new(operation, kind).on(self.to_string()).with_os_error(errno.0)
+    }
+
     /// The value of the mark.
     pub(crate) fn mark(&self) -> Result<u32, Errno> {
         let mark = self.value(MARK)?;
@@ -261,21 +274,23 @@ impl Slots {
         // Together, so that nobody sees a lock that is held by a free slot. An error says that a hostile peer removed
         // or changed the set; then there is nothing left that could be put right.
         let _ = self.noted(sys::sem_ops(self.id, operations));
-        if slot == Slot::CREATOR && status.is_ok_and(|status| status.count == u64::from(COUNT)) && self.lost_its_mark()
+        if slot == Slot::CREATOR
+            && status.is_ok_and(|status| status.count == u64::from(COUNT))
+            && self.has_another_mark()
         {
-            // A hostile peer has wiped the mark out: nobody can attach any more, and `clean` would not know the set.
+            // A hostile peer has overwritten the mark: nobody can attach any more, and `clean` would not know the set.
             let _ = self.remove();
         }
         self.remove_if_left();
     }
 
-    fn lost_its_mark(&self) -> bool {
+    fn has_another_mark(&self) -> bool {
         self.mark().is_ok_and(|mark| mark != SET_MARK.into())
     }
 
     /// Removes the set if nobody is left in it. To be called when the creator's slot was taken once.
     ///
-    /// Who enters now finds no creator and leaves again, see [`Slots::claim_peer`]: a set that is empty stays useless.
+    /// A process that enters now finds no creator and leaves again, see [`Slots::claim_peer`]: a set that is empty stays useless.
     pub(crate) fn remove_if_left(&self) {
         match self.is_stale() {
             Ok(false) => {}
@@ -358,7 +373,7 @@ impl fmt::Debug for Slots {
 }
 
 /// What it means when the kernel has no room for another process that uses `SEM_UNDO`.
-pub(crate) fn undo_limit() -> ErrorKind {
+fn undo_limit() -> ErrorKind {
     ErrorKind::LimitReached { what: "System V undo structures (SEMMNU)" }
 }
 

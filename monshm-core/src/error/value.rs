@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_is_told() {
+    fn every_refusal_is_reported() {
         let refusal = |backend, kind| Refusal::new(backend, Error::new(Operation::Create, kind));
         let error = Error::new(Operation::Create, ErrorKind::NoBackend).with_refusals(vec![
             refusal(BackendKind::Posix, ErrorKind::NoAccessForPeer { uid: 7 }),

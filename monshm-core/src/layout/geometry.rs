@@ -2,7 +2,8 @@
 //!
 //! It reads no shared word: the header's check makes one of what it found, and compares.
 
-use super::HEADER_SIZE;
+/// The size of the header in bytes; the common data begins behind it.
+pub const HEADER_SIZE: usize = 2048;
 
 /// The largest segment, in bytes: 1 TiB where a pointer has 64 bits, 1 GiB where it has 32.
 pub const MAX_SEGMENT_SIZE: u64 = if usize::BITS == 64 { 1 << 40 } else { 1 << 30 };

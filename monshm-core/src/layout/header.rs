@@ -7,14 +7,11 @@ use core::mem::offset_of;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, HEADER_SIZE};
 use super::slots::{SLOT_COUNT, Slot, SlotTable};
 use super::tokens::{TOKEN_COUNT, TokenTable};
 use crate::descriptor::{Identity, Token};
 use crate::kind::LockKind;
-
-/// Bytes of bookkeeping at the start of a segment: where common data begins.
-pub const HEADER_SIZE: usize = 2048;
 
 /// The bytes that belong to the lock.
 pub const LOCK_AREA_SIZE: usize = 64;

@@ -207,7 +207,7 @@ struct Waiter {
     aged: bool,
     /// Whether to ask if the holder lives: once a slice, and once before giving up.
     ask: bool,
-    /// Whether this is the last look before giving up.
+    /// Whether this round is the last one before giving up.
     last: bool,
     /// `WAITERS` once we slept: then others may sleep too, whom our release must wake.
     keep: u32,
@@ -243,7 +243,7 @@ impl Waiter {
                     }
                 } else if let Some(remaining) = context.remaining() {
                     self.sleep(word, expected, me, remaining, context);
-                    // One more look even if the deadline has passed: the only wake-up may have been ours.
+                    // One more round even if the deadline has passed: the only wake-up may have been ours.
                     continue;
                 } else if !self.aged && !self.last {
                     // A caller with short deadlines only must find a dead holder too.
@@ -316,7 +316,7 @@ pub fn release_plain<C: WaitContext>(word: &impl Word, me: Slot, context: &C) {
     }
 }
 
-/// Releases the word as a dead holder left it: the next holder is told of the death.
+/// Releases the word as a dead holder left it: the death is reported to the next holder.
 ///
 /// # Errors
 /// As [`release`].
@@ -388,7 +388,7 @@ const fn bit(slot: Slot) -> u32 {
     1 << slot.index()
 }
 
-/// Releases by an exchange, so that no flag is lost; `died` is `OWNER_DIED` where the next holder is to be told.
+/// Releases by an exchange, so that no flag is lost; `died` is `OWNER_DIED` where a death is to be reported to the next holder.
 #[cold]
 fn release_contended<C: WaitContext>(word: &impl Word, me: Slot, died: u32, context: &C) -> Result<(), ErrorKind> {
     // An honest peer only ever adds WAITERS and HANDOFF, takes HANDOFF back, or asks, each at most once a slice or a

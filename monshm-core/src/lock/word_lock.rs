@@ -73,8 +73,8 @@ unsafe impl<P: Send> Send for WordLock<P> {}
 // SAFETY: as for Send: a shared reference gives access to atomics only.
 unsafe impl<P: Sync> Sync for WordLock<P> {}
 
-/// One call of it.
-struct Call<'a, P> {
+/// What one call knows of its own waiting.
+struct Context<'a, P> {
     lock: &'a WordLock<P>,
     deadline: Deadline,
     /// When the slice began that is being waited for. A wake-up in vain does not start it anew: else wake-ups or
@@ -98,7 +98,7 @@ impl<P: Parker> WordLock<P> {
     /// Marks the death of a holder whose slot has come to us. For a peer that has just taken its slot.
     #[must_use]
     pub fn adopt(self) -> Self {
-        word::adopt(self.word(), self.me, &self.call(Deadline::NEVER));
+        word::adopt(self.word(), self.me, &self.context(Deadline::NEVER));
         self
     }
 
@@ -109,8 +109,8 @@ impl<P: Parker> WordLock<P> {
     }
 
     #[inline]
-    fn call(&self, deadline: Deadline) -> Call<'_, P> {
-        Call { lock: self, deadline, slice_began_ns: Cell::new(None) }
+    fn context(&self, deadline: Deadline) -> Context<'_, P> {
+        Context { lock: self, deadline, slice_began_ns: Cell::new(None) }
     }
 
     fn noted(&self, previous: PreviousHolder) -> PreviousHolder {
@@ -122,11 +122,11 @@ impl<P: Parker> WordLock<P> {
     }
 
     #[cold]
-    fn release_slowly(&self, call: &Call<'_, P>) -> Result<()> {
+    fn release_slowly(&self, context: &Context<'_, P>) -> Result<()> {
         let released = if self.held.swap(self.me.tag(), Ordering::Relaxed) == UNREPAIRED {
-            word::release_unrepaired(self.word(), self.me, call)
+            word::release_unrepaired(self.word(), self.me, context)
         } else {
-            word::release(self.word(), self.me, call)
+            word::release(self.word(), self.me, context)
         };
         released.map_err(|kind| self.fault(Operation::Unlock, kind))
     }
@@ -140,7 +140,7 @@ impl<P: Parker> WordLock<P> {
     }
 }
 
-impl<P: Parker> WaitContext for Call<'_, P> {
+impl<P: Parker> WaitContext for Context<'_, P> {
     const SPINS: bool = true;
 
     #[inline]
@@ -212,7 +212,7 @@ impl<P: Parker> RawLock for WordLock<P> {
     }
 
     fn acquire(&self, deadline: Deadline) -> Result<PreviousHolder> {
-        let taken = word::acquire(self.word(), self.me, &self.call(deadline));
+        let taken = word::acquire(self.word(), self.me, &self.context(deadline));
         taken.map(|previous| self.noted(previous)).map_err(|kind| self.fault(Operation::Lock, kind))
     }
 
@@ -223,12 +223,12 @@ impl<P: Parker> RawLock for WordLock<P> {
 
     #[inline]
     fn release(&self) -> Result<()> {
-        let call = self.call(Deadline::NEVER);
+        let context = self.context(Deadline::NEVER);
         // One comparison answers both: no flag in the word, and nothing to repair.
         if self.word().load(Ordering::Relaxed) != self.held.load(Ordering::Relaxed) {
-            return self.release_slowly(&call);
+            return self.release_slowly(&context);
         }
-        word::release_plain(self.word(), self.me, &call);
+        word::release_plain(self.word(), self.me, &context);
         Ok(())
     }
 }
@@ -301,19 +301,20 @@ mod tests {
     #[test]
     fn waits_that_end_in_vain_add_up_to_a_slice() {
         let lock = lock(0, false);
-        let call = lock.call(Deadline::NEVER);
+        let context = lock.context(Deadline::NEVER);
         for slice in [1, 3, 5] {
-            let passed: std::vec::Vec<bool> = (0..slice).map(|_| call.park(1, Duration::from_millis(slice))).collect();
+            let passed: std::vec::Vec<bool> =
+                (0..slice).map(|_| context.park(1, Duration::from_millis(slice))).collect();
             assert!(passed.iter().rev().skip(1).all(|passed| !passed) && passed.ends_with(&[true]), "{passed:?}");
         }
     }
 
     #[test]
-    fn what_is_not_repaired_is_told_again_through_each_way_in() {
+    fn what_is_not_repaired_is_reported_again_by_each_acquisition() {
         let lock = lock(tag(5), false);
         assert_eq!(lock.acquire(Deadline::NEVER), Ok(PreviousHolder::Died));
         lock.release().unwrap();
-        assert_eq!(lock.acquire_now(), Ok(None), "the fast path tells nobody");
+        assert_eq!(lock.acquire_now(), Ok(None), "the fast path reports nothing, and takes nothing");
         assert_eq!(lock.try_acquire(), Ok(Some(PreviousHolder::Died)));
         lock.release().unwrap();
         assert_eq!(lock.acquire(Deadline::NEVER), Ok(PreviousHolder::Died));

@@ -4,7 +4,7 @@
 //! whose holder died is made consistent at once, since libc would make it unusable for all if it were unlocked before.
 //! What is still to be repaired is marked in the header's dirty word instead, which outlives the holder:
 //!
-//! | step                          | mutex        | dirty      | the next holder is told |
+//! | step                          | mutex        | dirty      | reported to the next    |
 //! |-------------------------------|--------------|------------|-------------------------|
 //! | taken from a dead holder      | inconsistent | 0 or a tag | Died                    |
 //! | mark                          | inconsistent | our tag    | Died                    |
@@ -143,7 +143,7 @@ impl Drop for Pthread {
         if self.held.load(Ordering::Relaxed) {
             // The holder's thread has this mutex in its list of robust mutexes, and libc writes through the list at the
             // thread's next lock: the mapping must stay. When the thread ends the kernel marks the mutex, and the
-            // other side is told.
+            // death is reported to the other side.
             std::mem::forget(Arc::clone(&self.mapping));
         }
     }

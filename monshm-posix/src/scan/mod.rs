@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn each_state_is_told_and_only_a_stale_name_is_removed() {
+    fn each_state_is_reported_and_only_a_stale_name_is_removed() {
         let (name, file) = abandoned(0o600);
         let now = later() - CREATION + 3;
         let state = judge(name, now, Cleanup::Remove);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_creator_lives_before_anybody_was_told() {
+    fn a_creator_is_alive_before_a_peer_attaches() {
         let peer = Identity { uid: sys::own_uid(), gid: u32::MAX };
         let request =
             Request { size: 65536, memory: MemoryKind::Named, peer, access: Access::Shared, reachable_by_bytes: true };

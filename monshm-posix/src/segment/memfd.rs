@@ -10,7 +10,7 @@ use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use rustix::fs::{FileType, SealFlags};
 use rustix::io::Errno;
 
-use super::{check, refusal, what_it_is};
+use super::check::{check, refusal, what_it_is};
 use crate::{access, reserve, sys};
 
 /// What no peer can do any more: change the size, or seal further (against writing, which would lock us out).

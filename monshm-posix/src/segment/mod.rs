@@ -1,26 +1,24 @@
 //! The memory object behind a segment: made, or opened and checked. Mapping it is `mapping`'s.
 //!
-//! The differences between the two kinds of memory stand in [`memfd`] and [`named`]. The bytes are not read here.
+//! The differences between the two kinds of memory stand in [`memfd`] and [`named`], what both check in [`check`]. The bytes
+//! are not read here.
 
+mod check;
 mod memfd;
 mod named;
 
 use std::os::fd::OwnedFd;
 
+use self::check::refusal;
 use monshm_core::error::Choices;
 use monshm_core::{
     Access, BackendKind, Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, MAX_SEGMENT_SIZE, MappedBytes,
     MemoryKind, Object, Operation, Request, Result,
 };
-use rustix::fs::{FileType, Stat};
 
-use crate::{access, sys};
-
+pub(crate) use self::check::TMPFS_MAGIC;
 pub(crate) use memfd::{close_for_writing, object as memfd_object};
 pub(crate) use named::{Named, SHM_FOLDER};
-
-/// The file system that memfds and `/dev/shm` live on: the only one whose pages come and go as this crate relies on.
-pub(crate) const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The kinds of memory, the default first.
 pub(crate) const MEMORIES: &[MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
@@ -64,54 +62,6 @@ fn check_size(descriptor: &Descriptor) -> Result<()> {
         return Err(refusal(ErrorKind::Descriptor(DescriptorFault::BadSize { found: size }), descriptor));
     }
     Ok(())
-}
-
-/// Checks an object before it is mapped: that it is memory, whose it is, who can open it, that it is the one that the
-/// descriptor names, and that it has the size that is promised.
-fn check(file: &OwnedFd, inode: u64, descriptor: &Descriptor) -> Result<()> {
-    let stat = sys::stat(file).map_err(|errno| sys::fault(Operation::Attach, "fstat", errno))?;
-    let wrong = |found| {
-        let expected = "tmpfs memory, open for reading and writing";
-        Err(refusal(ErrorKind::HandleType { found, expected }, descriptor))
-    };
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return wrong(what_it_is(&stat));
-    }
-    let found = sys::file_system(file).map_err(|errno| sys::fault(Operation::Attach, "fstatfs", errno))?;
-    if found.0 != TMPFS_MAGIC {
-        return wrong("a file on disk or in huge pages");
-    }
-    if !sys::is_read_write(file).map_err(|errno| sys::fault(Operation::Attach, "fcntl", errno))? {
-        return wrong("not open for reading and writing");
-    }
-    access::check(file, &stat, descriptor.owner)?;
-    if stat.st_ino != inode {
-        let kind = ErrorKind::HandleType { found: "another object", expected: "the one that the descriptor names" };
-        return Err(refusal(kind, descriptor));
-    }
-    let found = u64::try_from(stat.st_size).unwrap_or(0);
-    if found != descriptor.size {
-        return Err(refusal(ErrorKind::ObjectSize { promised: descriptor.size, found }, descriptor));
-    }
-    Ok(())
-}
-
-/// What a file that is no memory is, for a message.
-fn what_it_is(stat: &Stat) -> &'static str {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => "a file without seals",
-        FileType::Directory => "a directory",
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a pipe",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Unknown => "no file at all",
-    }
-}
-
-#[cold]
-fn refusal(kind: ErrorKind, descriptor: &Descriptor) -> Error {
-    Error::new(Operation::Attach, kind).on(format!("posix {}", descriptor.object))
 }
 
 #[cold]

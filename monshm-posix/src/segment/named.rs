@@ -13,7 +13,7 @@ use monshm_core::fork;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{TMPFS_MAGIC, check, refusal};
+use super::check::{TMPFS_MAGIC, check, refusal};
 use crate::{access, reserve, sys};
 
 /// Where `shm_open` keeps its objects on Linux.

@@ -104,8 +104,8 @@ pub(crate) unsafe fn map_zeros(base: NonNull<u8>, len: usize) -> bool {
     unsafe { rustix::mm::mmap_anonymous(base.as_ptr().cast(), len, protection, flags).is_ok() }
 }
 
-/// Keeps errno as it is while a handler runs.
-pub(crate) fn with_errno_kept(work: impl FnOnce()) {
+/// Runs the work of a handler, and leaves errno as it was.
+pub(crate) fn with_saved_errno(work: impl FnOnce()) {
     // SAFETY: the address of the calling thread's own errno, which lives as long as the thread.
     let errno = unsafe { &mut *libc::__errno_location() };
     let before = *errno;

@@ -9,7 +9,6 @@ use std::sync::atomic::AtomicU32;
 use monshm_core::lock::word_lock::{Parker, WordLock};
 use monshm_core::{Error, LockKind, Operation, Slot};
 
-use crate::lock::failed;
 use crate::mapping::Mapping;
 use crate::sys;
 
@@ -57,6 +56,6 @@ impl Parker for Futex {
 
     fn gone(&self) -> Option<Error> {
         let set = self.mapping.slots();
-        set.is_known_gone().err().map(|errno| failed(Operation::Lock, set, errno))
+        set.is_known_gone().err().map(|errno| set.fault(Operation::Lock, errno))
     }
 }

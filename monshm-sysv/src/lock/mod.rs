@@ -1,4 +1,4 @@
-//! The locks of this backend, and what their system calls' failures mean. How each works stands in its own file.
+//! The locks of this backend. How each works stands in its own file.
 
 #[cfg(feature = "futex")]
 mod futex;
@@ -9,8 +9,6 @@ use std::sync::Arc;
 use monshm_core::{Error, ErrorKind, LockKind, Operation, RawLock, Result};
 
 use crate::mapping::Mapping;
-use crate::slots::{self, Slots};
-use crate::sys::Errno;
 
 /// The lock kinds of this build, the default first.
 pub(crate) const KINDS: &[LockKind] = &[
@@ -37,17 +35,4 @@ pub(crate) fn open(kind: LockKind, mapping: &Arc<Mapping>) -> Result<Box<dyn Raw
         LockKind::Futex => Ok(Box::new(futex::lock(mapping).adopt())),
         lock => Err(Error::new(Operation::Attach, ErrorKind::LockNotBuilt { lock }).on("sysv")),
     }
-}
-
-/// What a failed `semop` or `semctl` of a lock means.
-#[cold]
-fn failed(operation: Operation, set: &Slots, errno: Errno) -> Error {
-    let kind = match errno.0 {
-        _ if slots::is_gone(errno) => ErrorKind::Gone { what: "its semaphore set was removed" },
-        libc::EACCES | libc::EPERM => ErrorKind::Gone { what: "its semaphore set was closed to us" },
-        libc::ERANGE => ErrorKind::Corrupt { what: "a semaphore holds what no honest process sets" },
-        libc::ENOSPC | libc::ENOMEM => slots::undo_limit(),
-        _ => ErrorKind::System { what: "semop" },
-    };
-    Error::new(operation, kind).on(set.to_string()).with_os_error(errno.0)
 }

@@ -1,9 +1,9 @@
 //! The lock that is semaphore 0 of the set. The kernel takes it back from the dead; the dirty word tells that it did.
 //!
-//! The semaphore alone decides who holds the lock. The word `dirty` of the header decides only what the next holder is
-//! told; it is written by the holder alone:
+//! The semaphore alone decides who holds the lock. The word `dirty` of the header decides only which
+//! [`PreviousHolder`] is reported to the next one; it is written by the holder alone:
 //!
-//! | step                   | semaphore | dirty      | if the process dies after it, the next holder is told |
+//! | step                   | semaphore | dirty      | reported next if the process dies after this step     |
 //! |------------------------|-----------|------------|-------------------------------------------------------|
 //! | free                   | 1         | 0          | –                                                     |
 //! | `semop` −1             | 0         | 0          | Released: nothing was touched                         |
@@ -27,7 +27,6 @@ use libc::{IPC_NOWAIT, SEM_UNDO};
 use monshm_core::lock::word::TIMED_OUT;
 use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result, Slot};
 
-use crate::lock::failed;
 use crate::mapping::Mapping;
 use crate::slots::LOCK;
 use crate::sys::{self, Errno, SemOp};
@@ -56,9 +55,9 @@ impl SysvSem {
     /// The same, after a check that nobody released it more often than it was taken.
     pub(super) fn open(mapping: &Arc<Mapping>) -> Result<Self> {
         let set = mapping.slots();
-        let value = set.value(LOCK).map_err(|errno| failed(Operation::Attach, set, errno))?;
+        let value = set.value(LOCK).map_err(|errno| set.fault(Operation::Attach, errno))?;
         if value > 1 {
-            return Err(failed(Operation::Attach, set, Errno(libc::ERANGE)));
+            return Err(set.fault(Operation::Attach, Errno(libc::ERANGE)));
         }
         Ok(Self::new(mapping))
     }
@@ -91,8 +90,8 @@ impl SysvSem {
         let set = self.mapping.slots();
         set.operate(GIVE).map_err(|errno| match errno {
             // Only a value at the kernel's maximum makes it wait or fail.
-            Errno(errno @ libc::EAGAIN) => failed(operation, set, Errno(libc::ERANGE)).with_os_error(errno),
-            errno => failed(operation, set, errno),
+            Errno(errno @ libc::EAGAIN) => set.fault(operation, Errno(libc::ERANGE)).with_os_error(errno),
+            errno => set.fault(operation, errno),
         })
     }
 }
@@ -108,7 +107,7 @@ impl RawLock for SysvSem {
         match set.operate(TAKE_NOW) {
             Ok(()) => self.entered().map(Some),
             Err(Errno(libc::EAGAIN)) => Ok(None),
-            Err(errno) => Err(failed(Operation::Lock, set, errno)),
+            Err(errno) => Err(set.fault(Operation::Lock, errno)),
         }
     }
 
@@ -119,7 +118,7 @@ impl RawLock for SysvSem {
                 Ok(()) => return self.entered(),
                 // semtimedop answers EINTR for every signal, SA_RESTART or not; what is left is computed anew.
                 Err(Errno(libc::EAGAIN | libc::EINTR)) => {}
-                Err(errno) => return Err(failed(Operation::Lock, set, errno)),
+                Err(errno) => return Err(set.fault(Operation::Lock, errno)),
             }
         }
         self.acquire_now()?.ok_or_else(|| {
@@ -135,7 +134,7 @@ impl RawLock for SysvSem {
 
     #[inline]
     fn release(&self) -> Result<()> {
-        // What was not repaired stays marked, and the next holder is told again.
+        // What was not repaired stays marked, and the death is reported to the next holder again.
         let ours = self.mapping.is_unrepaired() || {
             // Release: pairs with the Acquire in `entered`; keeps the caller's writes before the mark's end.
             let dirty = self.mapping.header().dirty();

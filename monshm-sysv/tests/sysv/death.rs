@@ -8,7 +8,7 @@ use crate::helper::{Helper, attach, create, in_time, kinds, within};
 use crate::raw;
 
 #[test]
-fn a_waiter_is_told_that_the_holder_was_killed() {
+fn a_waiter_learns_that_the_holder_was_killed() {
     for &kind in kinds() {
         let (creator, ids) = create(kind);
         let holder = Helper::start();
@@ -22,7 +22,7 @@ fn a_waiter_is_told_that_the_holder_was_killed() {
         });
         creator.lock.repaired().unwrap();
         creator.lock.release().unwrap();
-        assert_eq!(creator.lock.acquire_now().unwrap(), Some(PreviousHolder::Released), "{kind}: told once");
+        assert_eq!(creator.lock.acquire_now().unwrap(), Some(PreviousHolder::Released), "{kind}: reported once");
         creator.lock.release().unwrap();
     }
 }
@@ -95,7 +95,7 @@ fn a_killed_process_leaves_its_slot_and_the_next_one_inherits_no_lock() {
 }
 
 #[test]
-fn a_killed_creator_is_told_too() {
+fn the_death_of_a_creator_is_reported_too() {
     for &kind in kinds() {
         let creator = Helper::start();
         let ids = creator.create(harness::users::own(), kind);

@@ -111,7 +111,7 @@ fn a_creator_killed_at_any_step_leaves_only_what_clean_finds() {
 }
 
 #[test]
-fn limits_of_the_system_are_told() {
+fn limits_of_the_system_are_reported() {
     if harness::users::isolate_ipc().is_err() {
         harness::skip!("needs the right to make an IPC namespace");
     }

@@ -14,7 +14,7 @@ use monshm_sysv::Sysv;
 const SEM: LockKind = LockKind::SysvSem;
 
 #[test]
-fn a_removed_set_is_told_to_everybody() {
+fn a_removed_set_is_reported_to_everybody() {
     let (creator, ids) = create(SEM);
     let hostile = Helper::start();
     hostile.attach(ids, SEM);
@@ -86,7 +86,7 @@ fn a_semaphore_that_lets_two_in_is_found_by_the_next_to_attach() {
 }
 
 #[test]
-fn a_lock_opened_under_its_holder_is_told_on_release() {
+fn a_lock_opened_under_its_holder_is_reported_on_release() {
     let (creator, ids) = create(SEM);
     let peer = attach(ids, SEM).unwrap();
     creator.lock.acquire_now().unwrap();
@@ -136,7 +136,7 @@ fn a_lock_word_that_cannot_be_is_corrupt() {
 
 #[cfg(feature = "futex")]
 #[test]
-fn a_slot_declared_dead_loses_its_futex_and_is_told() {
+fn a_slot_declared_dead_loses_its_futex_and_is_reported() {
     let (creator, ids) = create(LockKind::Futex);
     let peer = attach(ids, LockKind::Futex).unwrap();
     creator.lock.acquire_now().unwrap();

@@ -92,7 +92,7 @@ fn a_live_holder_is_waited_for_until_the_deadline_in_growing_slices() {
 }
 
 #[test]
-fn a_dead_holder_is_found_after_one_slice_and_told_of_once() {
+fn a_dead_holder_is_found_after_one_slice_and_reported_once() {
     let word = AtomicU32::new(peer().tag());
     let context = Alone { budget: Cell::new(20), dead: Some(5), ..Alone::default() };
     assert_eq!(acquire(&word, ME, &context), Ok(PreviousHolder::Died));
@@ -102,7 +102,7 @@ fn a_dead_holder_is_found_after_one_slice_and_told_of_once() {
 }
 
 #[test]
-fn an_unrepaired_release_tells_the_next_holder_and_wakes_as_any_release() {
+fn an_unrepaired_release_reports_the_death_again_and_wakes_as_any_release() {
     for (flags, left, one, all) in [
         (0, 0, 0, 0),
         (WAITERS, 0, 1, 0),
@@ -114,7 +114,7 @@ fn an_unrepaired_release_tells_the_next_holder_and_wakes_as_any_release() {
         assert_eq!(release_unrepaired(&word, ME, &context), Ok(()));
         assert_eq!(word.load(Ordering::Relaxed), OWNER_DIED | left, "{flags:#x}");
         assert_eq!((context.woken_one.get(), context.woken_all.get()), (one, all), "{flags:#x}");
-        assert!(!acquire_now(&word, ME), "the fast path tells nobody");
+        assert!(!acquire_now(&word, ME), "the fast path reports no death, so it takes nothing");
         assert_eq!(try_acquire(&word, peer()), Ok(Some(PreviousHolder::Died)), "{flags:#x}");
         assert_eq!(release_unrepaired(&word, ME, &context), Err(CORRUPT), "another one holds it");
     }

@@ -1,8 +1,8 @@
-//! A world for loom in which the lock word lives: a futex, the kernel's books of who lives, and what the lock guards.
+//! What a loom model of the lock word shares: a futex, who lives as the kernel reports it, and what the lock guards.
 //!
 //! The futex is exact: the comparison and the falling asleep are one step against a wake-up, and a sleep without
-//! time-outs ends by a wake-up alone, so that loom reports a lost one as a deadlock. A [`Party`] is given by the model
-//! how many of its sleeps expire or end for no reason. Of time there is only one event, [`World::let_time_pass`]:
+//! time-outs ends by a wake-up alone, so that loom reports a lost one as a deadlock. A [`Party`] is given by the test
+//! how many of its sleeps expire or end for no reason. Of time there is only one event, [`Model::let_time_pass`]:
 //! sleeps that began before it expire there, later ones at once.
 
 #![allow(unreachable_pub)] // a module of one test binary
@@ -58,7 +58,7 @@ struct Gate {
 
 /// What all parties of a model share.
 #[derive(Debug)]
-pub struct World {
+pub struct Model {
     pub word: ModelWord,
     pub sleepers: ModelWord,
     /// Written only under the lock, plainly: loom reports an access that nothing orders.
@@ -68,12 +68,12 @@ pub struct World {
     bell: Condvar,
     /// Bit i: the process behind slot i is gone. A mutex: the kernel's answer is never stale.
     gone: Mutex<u32>,
-    /// How many acquisitions were told that the holder died. Not modelled: it must order nothing.
-    pub told: Counter,
+    /// To how many acquisitions the death of a holder was reported. Not modelled: it must order nothing.
+    pub deaths: Counter,
 }
 
-impl World {
-    /// A world in which slices pass at once.
+impl Model {
+    /// A model in which slices pass at once.
     pub fn new(word: u32) -> Self {
         Self {
             word: ModelWord(AtomicU32::new(word)),
@@ -82,15 +82,15 @@ impl World {
             gate: Mutex::new(Gate { stolen: 0, late: true }),
             bell: Condvar::new(),
             gone: Mutex::new(0),
-            told: Counter::new(0),
+            deaths: Counter::new(0),
         }
     }
 
-    /// A world in which no slice passes before [`World::let_time_pass`].
+    /// A model in which no slice passes before [`Model::let_time_pass`].
     pub fn timeless(word: u32) -> Self {
-        let world = Self::new(word);
-        world.gate.lock().unwrap().late = false;
-        world
+        let model = Self::new(word);
+        model.gate.lock().unwrap().late = false;
+        model
     }
 
     /// Every sleep under way expires, and every later one that may.
@@ -140,17 +140,17 @@ impl World {
 /// One process, as the lock word sees it.
 #[derive(Debug)]
 pub struct Party<'w> {
-    pub world: &'w World,
+    pub model: &'w Model,
     pub slot: Slot,
     expiries: Cell<u32>,
     spurious: Cell<u32>,
-    looks: Cell<u32>,
+    polls: Cell<u32>,
 }
 
 impl<'w> Party<'w> {
     /// A party that sleeps until it is woken and has no deadline.
-    pub fn new(world: &'w World, slot: Slot) -> Self {
-        Self { world, slot, expiries: Cell::new(0), spurious: Cell::new(0), looks: Cell::new(ALWAYS) }
+    pub fn new(model: &'w Model, slot: Slot) -> Self {
+        Self { model, slot, expiries: Cell::new(0), spurious: Cell::new(0), polls: Cell::new(ALWAYS) }
     }
 
     /// `count` of its sleeps expire at once where slices pass; after them it sleeps until it is woken.
@@ -165,44 +165,44 @@ impl<'w> Party<'w> {
         self
     }
 
-    /// The deadline has passed after `count` looks at the clock.
-    pub fn until_look(self, count: u32) -> Self {
-        self.looks.set(count);
+    /// The deadline has passed after the clock was read `count` times.
+    pub fn until_poll(self, count: u32) -> Self {
+        self.polls.set(count);
         self
     }
 
     pub fn acquire(&self) -> Result<PreviousHolder, ErrorKind> {
-        word::acquire(&self.world.word, self.slot, self).inspect(|taken| self.note(*taken))
+        word::acquire(&self.model.word, self.slot, self).inspect(|taken| self.note(*taken))
     }
 
     pub fn try_acquire(&self) -> Result<Option<PreviousHolder>, ErrorKind> {
-        let taken = word::try_acquire(&self.world.word, self.slot)?;
+        let taken = word::try_acquire(&self.model.word, self.slot)?;
         Ok(taken.inspect(|taken| self.note(*taken)))
     }
 
     pub fn acquire_now(&self) -> bool {
-        word::acquire_now(&self.world.word, self.slot)
+        word::acquire_now(&self.model.word, self.slot)
     }
 
     pub fn release(&self) -> Result<(), ErrorKind> {
-        word::release(&self.world.word, self.slot, self)
+        word::release(&self.model.word, self.slot, self)
     }
 
     pub fn release_unrepaired(&self) -> Result<(), ErrorKind> {
-        word::release_unrepaired(&self.world.word, self.slot, self)
+        word::release_unrepaired(&self.model.word, self.slot, self)
     }
 
     /// In, and out again.
     pub fn pass(&self) -> PreviousHolder {
         let taken = self.acquire().unwrap();
-        self.world.touch();
+        self.model.touch();
         self.release().unwrap();
         taken
     }
 
     fn note(&self, taken: PreviousHolder) {
         if taken == PreviousHolder::Died {
-            self.world.told.fetch_add(1, SeqCst);
+            self.model.deaths.fetch_add(1, SeqCst);
         }
     }
 }
@@ -219,7 +219,7 @@ impl WaitContext for Party<'_> {
     const SPINS: bool = false;
 
     fn sleepers(&self) -> &impl Word {
-        &self.world.sleepers
+        &self.model.sleepers
     }
 
     fn heavy_fence(&self) {
@@ -231,34 +231,34 @@ impl WaitContext for Party<'_> {
     }
 
     fn park(&self, expected: u32, _: Duration) -> bool {
-        let gate = self.world.gate.lock().unwrap();
-        if self.world.word.load(Ordering::Relaxed) != expected || take_one(&self.spurious) {
+        let gate = self.model.gate.lock().unwrap();
+        if self.model.word.load(Ordering::Relaxed) != expected || take_one(&self.spurious) {
             return false;
         }
         if gate.late {
             if take_one(&self.expiries) {
                 return true;
             }
-            drop(self.world.bell.wait(gate).unwrap());
+            drop(self.model.bell.wait(gate).unwrap());
             return false;
         }
-        let gate = self.world.bell.wait(gate).unwrap();
+        let gate = self.model.bell.wait(gate).unwrap();
         gate.late
     }
 
     fn unpark_one(&self) {
-        self.world.ring(Condvar::notify_one);
+        self.model.ring(Condvar::notify_one);
     }
 
     fn unpark_all(&self) {
-        self.world.ring(Condvar::notify_all);
+        self.model.ring(Condvar::notify_all);
     }
 
     fn remaining(&self) -> Option<Duration> {
-        take_one(&self.looks).then_some(Duration::MAX)
+        take_one(&self.polls).then_some(Duration::MAX)
     }
 
     fn is_alive(&self, slot: Slot) -> bool {
-        *self.world.gone.lock().unwrap() & 1 << slot.index() == 0
+        *self.model.gone.lock().unwrap() & 1 << slot.index() == 0
     }
 }
