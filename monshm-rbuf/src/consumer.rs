@@ -279,9 +279,9 @@ impl<M: Memory, P: Policy> Consumer<M, P> {
     /// Not inline: the instruction between the copies holds them up.
     #[inline(never)]
     fn flush(&mut self) {
-        for range in self.policy.take_flush(self.cursor.position()) {
-            self.claim.memory.flush(range);
-        }
+        let [first, second] = self.policy.take_flush(self.cursor.position());
+        self.claim.memory.flush(first);
+        self.claim.memory.flush(second);
     }
 
     /// The error that the next `need` bytes are not there.

@@ -23,7 +23,7 @@ use core::ops::Range;
 
 use crate::bounds::{Bounds, LINE};
 use crate::policy::backoff::Backoff;
-use crate::policy::tuner::{Config, Tuner};
+use crate::policy::tuner::{Config, Success, Tuner};
 use crate::policy::{Burst, Policy, SHORT};
 
 /// Bytes that come by before anything is learnt from them, outside of trials.
@@ -78,6 +78,8 @@ pub struct Adaptive {
     backoff: Backoff,
     /// The default is to flush; the alternative is not to.
     flush: Tuner,
+    /// Whether a stream, or a long message, is flushed once it is read: what `flush` says.
+    flushes: bool,
     /// Up to which line what was read was flushed: inside the bounds, a multiple of [`LINE`], at or before `head` in
     /// the order of reading.
     flushed: u64,
@@ -102,15 +104,17 @@ impl Adaptive {
             grain: GRAIN,
             each_poll: false,
             backoff: Backoff::new((size / 2).min(BATCH_MAX)),
-            // It takes a lap to show.
+            // It takes a lap to show. The baseline is a part of the pause between trials.
             flush: Tuner::new(Config {
                 sample: eighth,
                 baseline: 8,
                 warm_up: 8,
                 trial: 8,
-                cool_down: (24, 2048),
+                cool_down: (16, 2040),
                 grace_bytes: eighth,
+                success: Success::Swap,
             }),
+            flushes: true,
             flushed: 0,
             flush_distance: NEVER,
         }
@@ -148,12 +152,7 @@ impl Adaptive {
         self.grain = if last.is_stream() || last.message >= SHORT { GRAIN } else { GRAIN_OF_SINGLES };
         self.each_poll = self.flush.is_on_trial() || self.backoff.wants_each_poll();
         self.spins_due = self.backoff.spins();
-    }
-
-    /// Whether a stream, or a long message, had better leave the caches once it is read.
-    #[inline(always)]
-    fn flushes(&self) -> bool {
-        !self.flush.uses_alternative()
+        self.flushes = !self.flush.uses_alternative();
     }
 }
 
@@ -185,7 +184,7 @@ impl Policy for Adaptive {
 
     #[inline(always)]
     fn found(&mut self, head: u64, found: Burst) {
-        if !found.is_stream() || !self.flushes() {
+        if !found.is_stream() || !self.flushes {
             self.flush_distance = NEVER;
         } else if self.flush_distance == NEVER {
             // What was read before stays where it is.
@@ -264,12 +263,18 @@ mod tests {
     #[test]
     fn where_flushing_costs_time_it_ends() {
         let mut consumer = Consumer::new(1 << 20);
-        assert!(consumer.policy.flushes());
+        assert!(consumer.policy.flushes);
         for _ in 0..10_000 {
-            let ticks = if consumer.policy.flushes() { 9000 } else { 3000 };
+            let ticks = if consumer.policy.flushes { 9000 } else { 3000 };
             consumer.poll(|_| (8192, ticks));
         }
-        assert!(!consumer.policy.flushes());
+        assert!(!consumer.policy.flushes);
+        // As slow as flushing was: that alone is no reason to flush again.
+        let flushing = |consumer: &mut Consumer| {
+            consumer.poll(|_| (8192, 9000));
+            consumer.policy.flushes
+        };
+        assert!((0..10_000).filter(|_| flushing(&mut consumer)).count() < 2000);
     }
 
     #[test]
@@ -301,8 +306,8 @@ mod tests {
         let (mut trials, mut waited) = (0, 0);
         for count in 0..200_000 {
             // Twice as fast with a long delay, and half as fast again with flushing.
-            let slow = if consumer.policy.flushes() { 2 } else { 3 };
-            trials += u32::from(!consumer.policy.flushes());
+            let slow = if consumer.policy.flushes { 2 } else { 3 };
+            trials += u32::from(!consumer.policy.flushes);
             let spins = consumer.poll(|spins| (96 + 2 * spins, (100 + spins) * slow));
             waited += u32::from(count >= 10_000 && spins > 0);
         }
@@ -323,7 +328,15 @@ mod tests {
         assert!(delays > 0 && flushes > 0, "{delays} {flushes}");
         // Even where a trial of flushing is always due.
         let (sample, once) = (1, (1, 1));
-        let config = Config { sample, baseline: 1, warm_up: 1, trial: 1, cool_down: once, grace_bytes: 0 };
+        let config = Config {
+            sample,
+            baseline: 1,
+            warm_up: 1,
+            trial: 1,
+            cool_down: once,
+            grace_bytes: 0,
+            success: Success::Swap,
+        };
         let mut consumer = Consumer::new(1 << 16);
         consumer.policy.flush = Tuner::new(config);
         for _ in 0..10_000 {

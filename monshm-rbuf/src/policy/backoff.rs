@@ -3,14 +3,22 @@
 //! Private numbers only; whether a delay pays at all is the tuner's to find. It neither spins nor polls, its caller
 //! does.
 
-use crate::policy::tuner::{Config, Tuner};
+use crate::policy::tuner::{Config, Success, Tuner};
 
 /// The first delay, and the longest, spins.
 const FIRST: u32 = 32;
 const LONGEST: u32 = 1024;
 
 /// Samples of four polls.
-const CONFIG: Config = Config { sample: 4, baseline: 8, warm_up: 3, trial: 4, cool_down: (1, 1 << 15), grace_bytes: 0 };
+const CONFIG: Config = Config {
+    sample: 4,
+    baseline: 8,
+    warm_up: 3,
+    trial: 4,
+    cool_down: (1, 1 << 15),
+    grace_bytes: 0,
+    success: Success::Adopt,
+};
 
 const POLLS_OF_BASELINE: u64 = CONFIG.sample * CONFIG.baseline as u64;
 

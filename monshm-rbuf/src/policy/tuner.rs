@@ -5,15 +5,14 @@
 //!
 //! What is compared is ticks per KiB, whichever side is the slower one. A trial that does not bring a tenth is
 //! abandoned, at once when it takes twice the time, and the next one comes four times as late: so an exchange of
-//! messages, or a stream at its best, is hardly ever disturbed. An alternative that pays is adopted for as long as it
-//! stays a tenth faster than the default was. The default is not tried in between: what gathered under the
-//! alternative would make it look fast.
+//! messages, or a stream at its best, is hardly ever disturbed. What becomes of an alternative that pays is the
+//! configuration's to say: [`Success`].
 //!
 //! ```text
-//! CoolDown ──► Baseline ──► WarmUp ──► Trial ──► Adopted
+//! CoolDown ──► Baseline ──► WarmUp ──► Trial ──► Adopted (`Success::Adopt`)
 //!    ▲        (default,    (alternative)          │ ▲ │
 //!    │         timed)        │           │        │ └─┘ still a tenth faster
-//!    └───────────────────────┴───────────┴────────┘ not a tenth faster, or `abandon`
+//!    └───────────────────────┴───────────┴────────┘ not a tenth faster, or `abandon`; or `Success::Swap`
 //! ```
 
 /// How trials go; the same for the life of a [`Tuner`].
@@ -31,6 +30,17 @@ pub(crate) struct Config {
     pub(crate) cool_down: (u32, u32),
     /// Bytes over which a trial must have taken twice the time before it is abandoned within a phase.
     pub(crate) grace_bytes: u64,
+    pub(crate) success: Success,
+}
+
+/// What follows a trial that paid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Success {
+    /// The alternative is in use for as long as it stays a tenth faster than the default was. The default is not tried
+    /// in between: what gathered under the alternative would make it look fast.
+    Adopt,
+    /// The alternative is the default from then on, and the other is tried in its turn.
+    Swap,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +88,8 @@ fn ticks_per_kib(ticks: u64, bytes: u64) -> u64 {
 pub(crate) struct Tuner {
     config: Config,
     phase: Phase,
+    /// Whether the two settings have changed places.
+    is_swapped: bool,
     /// Samples until the phase ends.
     samples_left: u32,
     /// Samples of the next cool-down.
@@ -99,6 +111,7 @@ impl Tuner {
         Tuner {
             config,
             phase: Phase::CoolDown,
+            is_swapped: false,
             samples_left: config.cool_down.0,
             cool_down: config.cool_down.0,
             baseline: none,
@@ -109,10 +122,10 @@ impl Tuner {
         }
     }
 
-    /// Whether the alternative is in use, on trial or adopted.
+    /// Whether the setting that was not the default at first is in use.
     #[inline(always)]
     pub(crate) fn uses_alternative(&self) -> bool {
-        matches!(self.phase, Phase::WarmUp | Phase::Trial | Phase::Adopted)
+        self.is_swapped != matches!(self.phase, Phase::WarmUp | Phase::Trial | Phase::Adopted)
     }
 
     /// Whether the alternative is on trial.
@@ -126,9 +139,9 @@ impl Tuner {
         self.phase == Phase::CoolDown
     }
 
-    /// Whether the alternative has been found to pay.
+    /// Whether the setting that was not the default at first has been found to pay.
     pub(crate) fn has_adopted(&self) -> bool {
-        self.phase == Phase::Adopted
+        self.is_swapped || self.phase == Phase::Adopted
     }
 
     /// Bytes that came by while the default was timed.
@@ -171,6 +184,10 @@ impl Tuner {
         if self.phase != Phase::Adopted {
             self.cool_down = self.cool_down.saturating_mul(4).min(self.config.cool_down.1);
         }
+        self.cool();
+    }
+
+    fn cool(&mut self) {
         (self.phase, self.samples_left, self.progress, self.bytes) = (Phase::CoolDown, self.cool_down, 0, 0);
     }
 
@@ -223,8 +240,14 @@ impl Tuner {
                 if self.measured.cost().saturating_mul(10) >= self.baseline.cost().saturating_mul(9) {
                     return self.abandon();
                 }
-                self.cool_down = self.config.cool_down.0;
-                self.begin(Phase::Adopted, now);
+                if self.config.success == Success::Adopt {
+                    self.cool_down = self.config.cool_down.0;
+                    return self.begin(Phase::Adopted, now);
+                }
+                // Settings that are as good as each other change places now and then: that is no reason to hurry.
+                self.cool_down = (self.cool_down / 2).max(self.config.cool_down.0);
+                self.is_swapped = !self.is_swapped;
+                self.cool();
             }
         }
     }
@@ -235,8 +258,15 @@ mod tests {
     use super::*;
     use core::cell::Cell;
 
-    const CONFIG: Config =
-        Config { sample: 1024, baseline: 4, warm_up: 1, trial: 4, cool_down: (4, 64), grace_bytes: 1024 };
+    const CONFIG: Config = Config {
+        sample: 1024,
+        baseline: 4,
+        warm_up: 1,
+        trial: 4,
+        cool_down: (4, 64),
+        grace_bytes: 1024,
+        success: Success::Adopt,
+    };
 
     /// Moves `kib` KiB, message by message, where each setting takes its number of ticks per KiB; tells how many KiB
     /// went by in each.
@@ -328,6 +358,20 @@ mod tests {
         };
         assert!((0..10_000).all(|_| !message(false)));
         assert!((0..200).any(|_| message(true)), "that is made up for later");
+    }
+
+    #[test]
+    fn settings_that_swap_are_held_until_the_other_is_faster() {
+        let (mut tuner, now) = (Tuner::new(Config { success: Success::Swap, ..CONFIG }), Cell::new(0));
+        run(&mut tuner, &now, [3200, 1600], 2000);
+        assert!(tuner.has_adopted());
+        run(&mut tuner, &now, [3200, 3200], 2000);
+        assert!(tuner.has_adopted(), "as slow as the other, and not slower");
+        assert_eq!(tuner.cool_down, CONFIG.cool_down.1);
+        while tuner.has_adopted() {
+            run(&mut tuner, &now, [1600, 3200], 1);
+        }
+        assert_eq!(tuner.cool_down, CONFIG.cool_down.1 / 2);
     }
 
     #[test]
