@@ -12,7 +12,7 @@ use core::num::NonZeroU32;
 use core::panic::PanicInfo;
 
 use monshm_core::{Descriptor, Identity, LockKind, Name, Object, Token};
-use monshm_rbuf::{Consumer, StaticRing, Producer, Ring};
+use monshm_rbuf::{Consumer, Producer, Ring, StaticRing};
 
 const PAYLOAD: &[u8; 24] = b"twenty-four bytes of it.";
 
