@@ -181,7 +181,7 @@ fn where_futex_is_forbidden_waits_sleep_all_the_same_and_the_locks_of_libc_are_r
         let (descriptor, handle) = share(&creator, LockKind::Futex);
         let peer = attach(&descriptor, Some(handle)).unwrap();
         let waiting = peer.open_lock(LockKind::Futex).unwrap();
-        harness::seccomp::refuse(&[libc::SYS_futex], None, libc::EPERM).unwrap();
+        harness::seccomp::refuse(harness::seccomp::FUTEX, None, libc::EPERM).unwrap();
         assert!(lock.acquire_now().unwrap().is_some());
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now_ns = (now.tv_sec * 1_000_000_000 + now.tv_nsec) as u64;

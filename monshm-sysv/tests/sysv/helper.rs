@@ -203,7 +203,7 @@ impl Possessions {
             "end-child" => raw::end_child(self.forked.take().unwrap()),
             "deny" => {
                 let third = words.get(3).map(|word| word.parse().unwrap());
-                harness::seccomp::refuse(&[number(1)], third, number(2) as i32).unwrap();
+                harness::seccomp::refuse(&[words[1].parse().unwrap()], third, number(2) as i32).unwrap();
             }
             "raw-take" => assert!(raw::change(self.ids.unwrap().set, 0, -1, libc::SEM_UNDO)),
             "set-value" => assert!(raw::set_value(self.ids.unwrap().set, number(1) as i32, number(2) as i32)),

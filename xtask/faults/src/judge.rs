@@ -154,7 +154,10 @@ mod tests {
         Seen { followed: Followed::default(), report: Some(report), complaints, end, hung, counterpart, after, left }
     }
 
-    fn outcome(edit: fn(&mut Seen), errno: i32) -> Outcome {
+    /// Makes one thing wrong.
+    type Edit = fn(&mut Seen);
+
+    fn outcome(edit: Edit, errno: i32) -> Outcome {
         let target = Target::Cell(CELLS[0]);
         let call = Call { number: libc::SYS_memfd_create, arguments: [0; 6] };
         let mut seen = good();
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_wrong_is_found() {
-        let wrongs: [(fn(&mut Seen), &str); 12] = [
+        let wrongs: [(Edit, &str); 12] = [
             (|seen| seen.hung = true, "it hung"),
             (|seen| seen.end = Stop::Killed(libc::SIGABRT), "it ended otherwise"),
             (|seen| seen.report = None, "it gave no report"),

@@ -4,9 +4,15 @@
 
 use std::io;
 
+/// Waits and wakes of futex(2): 32-bit systems have a second call for them, whose time is wider.
+#[cfg(target_pointer_width = "64")]
+pub const FUTEX: &[libc::c_long] = &[libc::SYS_futex];
+#[cfg(target_pointer_width = "32")]
+pub const FUTEX: &[libc::c_long] = &[libc::SYS_futex, libc::SYS_futex_time64];
+
 /// Has each of `calls` answer `errno`; with 0 it kills the process instead, as SIGKILL would. With `third`, only calls
 /// with this third argument. Filters add up.
-pub fn refuse(calls: &[i64], third: Option<u32>, errno: i32) -> io::Result<()> {
+pub fn refuse(calls: &[libc::c_long], third: Option<u32>, errno: i32) -> io::Result<()> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;

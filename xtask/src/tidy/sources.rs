@@ -160,7 +160,7 @@ fn has_unquoted(line: &str, text: &str) -> bool {
     code.find(text).is_some_and(|at| code[..at].matches('"').count() % 2 == 0)
 }
 
-/// Every `path/with.an-end` in backticks exists: as it is, below a `src/`, or as the end of a file's name.
+/// Every path in backticks exists: as it is, below a `src/`, or as the end of a file's name, which may lack its `.rs`.
 fn code_map(source: &Source, sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in numbered(source) {
@@ -172,6 +172,7 @@ fn code_map(source: &Source, sources: &[Source]) -> Vec<Finding> {
             let exists = sources.iter().any(|file| {
                 file.name == named
                     || file.name.ends_with(&format!("/{named}"))
+                    || file.name.ends_with(&format!("/{named}.rs"))
                     || file.name.starts_with(&folder)
                     || file.name.contains(&format!("/{folder}"))
             });

@@ -83,7 +83,7 @@ fn paths_of_one_machine_are_found_and_those_of_every_system_are_not() {
 fn the_code_map_names_files_that_exist() {
     let map = Source {
         name: "ARCHITECTURE.md".to_owned(),
-        text: "`a/src/lib.rs`, `src/lib.rs`, `a/`\n`a/gone.rs`\n".to_owned(),
+        text: "`a/src/lib.rs`, `src/lib.rs`, `src/lib`, `a/`\n`a/gone.rs`\n".to_owned(),
     };
     let file = Source { name: "a/src/lib.rs".to_owned(), text: "//! A job.\n".to_owned() };
     let findings = check(&[map, file], &Exceptions::default());
