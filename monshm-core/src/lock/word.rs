@@ -51,6 +51,10 @@ pub const LAST_SLICE: Duration = Duration::from_millis(20);
 /// that comes back at once, or a stream of spurious wake-ups, would keep it a newcomer for good.
 pub const VAIN_WAKES: u32 = 32;
 
+/// How often a waiter spins before its first sleep. [`Backoff`] doubles the pauses up to the last of these; longer ones
+/// would cost more than a sleep where the holder does not run.
+const SPIN_TRIES: u32 = 7;
+
 /// How often an exchange is tried that only hostile peers can make fail time and again.
 const TRIES: u32 = 64;
 
@@ -223,11 +227,13 @@ impl Waiter {
         context: &C,
     ) -> Result<PreviousHolder, ErrorKind> {
         let backoff = Backoff::new();
+        let mut spins = if C::SPINS { SPIN_TRIES } else { 0 };
         loop {
             let current = word.load(Ordering::Relaxed);
             let owner = owner(current)?;
-            if C::SPINS && owner.is_some() && !backoff.is_completed() {
-                backoff.snooze();
+            if owner.is_some() && spins > 0 {
+                spins -= 1;
+                backoff.spin();
                 continue;
             }
             if owner.is_none() && (self.aged || current & HANDOFF == 0) {
