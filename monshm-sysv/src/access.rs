@@ -4,22 +4,23 @@
 //! in, and no privilege is needed. The peer, as owner, could open the object further; hence the check at attach.
 
 use monshm_core::{Error, ErrorKind, Identity, Operation};
+use rustix::io::Errno;
 
-use crate::sys::{self, Errno, Permissions};
+use crate::sys::{self, Permissions};
 
 /// Makes `peer` the owner by `give`, one of the `IPC_SET` calls. Nothing to do for our own user.
 pub(crate) fn give(id: i32, peer: Identity, us: u32, give: fn(i32, u32) -> Result<(), Errno>) -> Result<(), Error> {
     if peer.uid == us {
         return Ok(());
     }
-    give(id, peer.uid).map_err(|Errno(errno)| {
+    give(id, peer.uid).map_err(|errno| {
         // EINVAL: a uid that does not exist in this user namespace.
         let kind = match errno {
-            libc::EINVAL | libc::EPERM => ErrorKind::NoAccessForPeer { uid: peer.uid },
-            libc::ENOMEM => ErrorKind::LimitReached { what: "memory for identities" },
+            Errno::INVAL | Errno::PERM => ErrorKind::NoAccessForPeer { uid: peer.uid },
+            Errno::NOMEM => ErrorKind::LimitReached { what: "memory for identities" },
             _ => ErrorKind::System { what: "IPC_SET" },
         };
-        Error::new(Operation::Create, kind).with_os_error(errno)
+        Error::new(Operation::Create, kind).with_os_error(errno.raw_os_error())
     })
 }
 
@@ -39,15 +40,15 @@ pub(crate) fn check(found: &Permissions, owner: Identity) -> Result<(), ErrorKin
 }
 
 /// What a refused `IPC_STAT`, `shmat` or `semop` of an attaching process means.
-pub(crate) fn refused(Errno(errno): Errno, what: &'static str) -> Error {
+pub(crate) fn refused(errno: Errno, what: &'static str) -> Error {
     let kind = match errno {
-        libc::EINVAL | libc::EIDRM => ErrorKind::Gone { what: "no object has this id" },
-        libc::EACCES | libc::EPERM => ErrorKind::NoAccess { uid: sys::own_uid() },
-        libc::ENOMEM | libc::EMFILE | libc::ENOSPC => ErrorKind::LimitReached { what: "mappings or memory" },
-        libc::ENOSYS => ErrorKind::Unsupported { what: "System V IPC" },
+        Errno::INVAL | Errno::IDRM => ErrorKind::Gone { what: "no object has this id" },
+        Errno::ACCESS | Errno::PERM => ErrorKind::NoAccess { uid: sys::own_uid() },
+        Errno::NOMEM | Errno::MFILE | Errno::NOSPC => ErrorKind::LimitReached { what: "mappings or memory" },
+        Errno::NOSYS => ErrorKind::Unsupported { what: "System V IPC" },
         _ => ErrorKind::System { what },
     };
-    Error::new(Operation::Attach, kind).with_os_error(errno)
+    Error::new(Operation::Attach, kind).with_os_error(errno.raw_os_error())
 }
 
 #[cfg(test)]

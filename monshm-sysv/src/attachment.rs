@@ -84,7 +84,7 @@ impl Attachment for Attached {
         let slots = self.mapping.slots();
         slots.mark().map_err(|errno| {
             let kind = ErrorKind::Gone { what: "its semaphore set was removed or closed to us" };
-            Error::new(Operation::Encode, kind).on(slots.to_string()).with_os_error(errno.0)
+            Error::new(Operation::Encode, kind).on(slots.to_string()).with_os_error(errno.raw_os_error())
         })?;
         Ok(SharedObject { object: self.mapping.object(), owner: self.mapping.owner(), handle: None })
     }

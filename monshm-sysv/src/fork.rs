@@ -5,8 +5,9 @@
 use std::sync::OnceLock;
 
 use monshm_core::{Error, ErrorKind, Operation, Result};
+use rustix::io::Errno;
 
-use crate::sys::{self, Errno};
+use crate::sys;
 
 extern "C" fn in_child() {
     monshm_core::fork::entered_child();
@@ -18,7 +19,7 @@ extern "C" fn in_child() {
 /// `LimitReached` when libc has no memory for the handler.
 pub(crate) fn register(operation: Operation) -> Result<()> {
     static REGISTERED: OnceLock<Result<(), Errno>> = OnceLock::new();
-    REGISTERED.get_or_init(|| sys::at_fork_in_child(in_child)).map_err(|Errno(errno)| {
-        Error::new(operation, ErrorKind::LimitReached { what: "fork handlers" }).with_os_error(errno)
+    REGISTERED.get_or_init(|| sys::at_fork_in_child(in_child)).map_err(|errno| {
+        Error::new(operation, ErrorKind::LimitReached { what: "fork handlers" }).with_os_error(errno.raw_os_error())
     })
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use monshm_core::ErrorKind;
+use rustix::io::Errno;
 
-use crate::sys::{self, Errno};
+use crate::sys;
 
 /// From this size on, in bytes, the system is asked first how much is free.
 const ASK_FIRST: u64 = 64 << 20;
@@ -44,14 +45,14 @@ pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) -> Result<(), (Erro
     loop {
         // SAFETY: the caller's promise.
         let Err(errno) = (unsafe { sys::populate(base, len) }) else { return Ok(()) };
-        let kind = match errno.0 {
-            libc::EINTR => continue,
-            libc::EINVAL | libc::ENOSYS => {
+        let kind = match errno {
+            Errno::INTR => continue,
+            Errno::INVAL | Errno::NOSYS => {
                 // A kernel before 5.14. SAFETY: the caller's promise.
                 unsafe { touch(base, len) };
                 return Ok(());
             }
-            libc::ENOMEM | libc::EFAULT | libc::EAGAIN => {
+            Errno::NOMEM | Errno::FAULT | Errno::AGAIN => {
                 ErrorKind::NoSpace { asked: len as u64, free: 0, place: "memory" }
             }
             _ => ErrorKind::System { what: "madvise" },

@@ -36,10 +36,10 @@ mod imp {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use monshm_core::{Error, ErrorKind, Operation, Result};
+    use rustix::io::Errno;
 
     use super::{Cleanup, ScanEntry, ScanObject, ScanState};
     use crate::slots::{COUNT, SET_MARK, Slots};
-    use crate::sys::Errno;
     use crate::{key, sys};
 
     /// How long a creation may take, in seconds.
@@ -90,7 +90,7 @@ mod imp {
     impl Judged {
         /// Removes the object, if it still is the one that was judged, and nobody has come since.
         fn remove(&self) -> std::result::Result<(), Errno> {
-            let another = Err(Errno(libc::EIDRM));
+            let another = Err(Errno::IDRM);
             match self.entry.object {
                 ScanObject::Segment { id } => {
                     let status = sys::shm_status(id)?;
@@ -116,7 +116,7 @@ mod imp {
             for found in all.iter_mut().filter(|found| found.entry.is_stale()) {
                 found.entry.state = match found.remove() {
                     Ok(()) => ScanState::Removed,
-                    Err(Errno(errno)) => ScanState::Failed { errno },
+                    Err(errno) => ScanState::Failed { errno: errno.raw_os_error() },
                 };
             }
             // Another one was faster.
@@ -186,10 +186,10 @@ mod imp {
         if !may_remove {
             return found(ScanState::OtherUser, Vec::new());
         }
-        let failed = |Errno(errno)| match errno {
+        let failed = |errno: Errno| match errno {
             // It went meanwhile.
-            libc::EINVAL | libc::EIDRM => None,
-            _ => found(ScanState::Failed { errno }, Vec::new()),
+            Errno::INVAL | Errno::IDRM => None,
+            _ => found(ScanState::Failed { errno: errno.raw_os_error() }, Vec::new()),
         };
         let set = Slots::new(id, row.number("key")? as i32, u32::try_from(row.number("cuid")?).ok()?);
         let state = if row.number("otime")? != 0 {

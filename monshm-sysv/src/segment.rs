@@ -12,8 +12,9 @@ use monshm_core::{
     BackendKind, Descriptor, DescriptorFault, Error, ErrorKind, HEADER_SIZE, Identity, MAX_SEGMENT_SIZE, MappedBytes,
     MemoryKind, Object, Operation, Result,
 };
+use rustix::io::Errno;
 
-use crate::sys::{self, Errno};
+use crate::sys;
 use crate::turnstile::Turnstile;
 use crate::{access, key, reserve};
 
@@ -68,14 +69,14 @@ impl Segment {
         };
         let mut segment = Self { id, base, len, has_id: AtomicBool::new(true), half_made: true };
         if REMOVE_EARLY {
-            sys::shm_remove(id).map_err(|Errno(errno)| {
-                named(error(ErrorKind::System { what: "shmctl IPC_RMID" }).with_os_error(errno))
+            sys::shm_remove(id).map_err(|errno| {
+                named(error(ErrorKind::System { what: "shmctl IPC_RMID" }).with_os_error(errno.raw_os_error()))
             })?;
             *segment.has_id.get_mut() = false;
         }
         // SAFETY: MAPPED; nobody else knows the segment yet.
         unsafe { reserve::populate(base, len) }
-            .map_err(|(kind, Errno(errno))| named(error(kind).with_os_error(errno)))?;
+            .map_err(|(kind, errno)| named(error(kind).with_os_error(errno.raw_os_error())))?;
         access::give(id, peer, us, sys::shm_give).map_err(named)?;
         segment.half_made = false;
         Ok(segment)
@@ -173,7 +174,7 @@ fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
         match sys::shm_attach(id, Some(hint)) {
             Ok(base) => return Ok(base),
             // Gone, or another thread was faster to map here, or huge pages.
-            Err(Errno(libc::EINVAL)) => {
+            Err(Errno::INVAL) => {
                 check(id, descriptor)?;
                 std::thread::yield_now();
             }
@@ -181,24 +182,24 @@ fn map(id: i32, len: usize, descriptor: &Descriptor) -> Result<NonNull<u8>> {
         }
     }
     let kind = ErrorKind::HandleType { found: "a segment of huge pages", expected: "one of ordinary pages" };
-    Err(Error::new(Operation::Attach, kind).on(name()).with_os_error(libc::EINVAL))
+    Err(Error::new(Operation::Attach, kind).on(name()).with_os_error(Errno::INVAL.raw_os_error()))
 }
 
 /// What a refused `shmget` or `shmat` of a creator means.
-fn not_made(size: u64, Errno(errno): Errno) -> Error {
+fn not_made(size: u64, errno: Errno) -> Error {
     let no_space = |free, place| ErrorKind::NoSpace { asked: size, free, place };
     let kind = match errno {
-        libc::EINVAL => no_space(0, "one System V segment (SHMMAX)"),
-        libc::ENOSPC if sys::shm_usage().is_none_or(|(used, most)| used >= most) => {
+        Errno::INVAL => no_space(0, "one System V segment (SHMMAX)"),
+        Errno::NOSPC if sys::shm_usage().is_none_or(|(used, most)| used >= most) => {
             ErrorKind::LimitReached { what: "System V segments (SHMMNI)" }
         }
-        libc::ENOSPC => no_space(0, "all System V segments (SHMALL)"),
-        libc::ENOMEM => no_space(0, "memory"),
-        libc::EMFILE => ErrorKind::LimitReached { what: "attached System V segments (SHMSEG)" },
-        libc::ENFILE => ErrorKind::LimitReached { what: "open files of the system (fs.file-max)" },
-        libc::EEXIST => ErrorKind::LimitReached { what: "System V keys" },
-        libc::ENOSYS => ErrorKind::Unsupported { what: "System V shared memory" },
+        Errno::NOSPC => no_space(0, "all System V segments (SHMALL)"),
+        Errno::NOMEM => no_space(0, "memory"),
+        Errno::MFILE => ErrorKind::LimitReached { what: "attached System V segments (SHMSEG)" },
+        Errno::NFILE => ErrorKind::LimitReached { what: "open files of the system (fs.file-max)" },
+        Errno::EXIST => ErrorKind::LimitReached { what: "System V keys" },
+        Errno::NOSYS => ErrorKind::Unsupported { what: "System V shared memory" },
         _ => ErrorKind::System { what: "shmget or shmat" },
     };
-    Error::new(Operation::Create, kind).on("sysv").with_os_error(errno)
+    Error::new(Operation::Create, kind).on("sysv").with_os_error(errno.raw_os_error())
 }

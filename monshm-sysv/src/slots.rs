@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use libc::{IPC_NOWAIT, SEM_UNDO};
 use monshm_core::{Error, ErrorKind, Identity, Liveness, Operation, Result, SLOT_COUNT, Slot};
+use rustix::io::Errno;
 
-use crate::sys::{self, Errno, SemOp, SemStatus};
+use crate::sys::{self, SemOp, SemStatus};
 use crate::{access, identity, key};
 
 /// The value of the last semaphore of an initialised set: "mS" below the limit of 32,767.
@@ -52,7 +53,7 @@ const fn number(slot: Slot) -> u16 {
 
 /// Whether `errno` says that the set does not exist any more.
 pub(crate) fn is_gone(errno: Errno) -> bool {
-    matches!(errno.0, libc::EIDRM | libc::EINVAL)
+    matches!(errno, Errno::IDRM | Errno::INVAL)
 }
 
 impl Slots {
@@ -127,8 +128,8 @@ impl Slots {
         self.is_known_gone()?;
         let status = self.noted(match sys::sem_status(self.id) {
             // A system that does not know the second question keeps the answer of the first.
-            Err(closed @ Errno(libc::EACCES)) => sys::sem_status_of_any(self.id).map_err(|errno| match errno.0 {
-                libc::EIDRM => errno,
+            Err(closed @ Errno::ACCESS) => sys::sem_status_of_any(self.id).map_err(|errno| match errno {
+                Errno::IDRM => errno,
                 _ => closed,
             }),
             answer => answer,
@@ -136,7 +137,7 @@ impl Slots {
         if (status.key, status.permissions.creator_uid) == (self.key, self.creator_uid) {
             return Ok(status);
         }
-        self.noted(Err(Errno(libc::EIDRM)))
+        self.noted(Err(Errno::IDRM))
     }
 
     /// Whether it was found to be gone before; asks nothing.
@@ -145,7 +146,7 @@ impl Slots {
         // Relaxed, here and below: a note of this process to itself, which orders nothing.
         match self.gone.load(Ordering::Relaxed) {
             0 => Ok(()),
-            errno => Err(Errno(errno)),
+            errno => Err(Errno::from_raw_os_error(errno)),
         }
     }
 
@@ -154,7 +155,7 @@ impl Slots {
     fn noted<T>(&self, answer: Result<T, Errno>) -> Result<T, Errno> {
         answer.inspect_err(|errno| {
             if is_gone(*errno) {
-                self.gone.store(errno.0, Ordering::Relaxed);
+                self.gone.store(errno.raw_os_error(), Ordering::Relaxed);
             }
         })
     }
@@ -198,7 +199,7 @@ impl Slots {
     pub(crate) fn remove(&self) -> Result<(), Errno> {
         match self.status() {
             // EACCES: nothing can be asked here. Its creator may remove it all the same.
-            Ok(_) | Err(Errno(libc::EACCES)) => self.noted(sys::sem_remove(self.id)),
+            Ok(_) | Err(Errno::ACCESS) => self.noted(sys::sem_remove(self.id)),
             Err(errno) => Err(errno),
         }
     }
@@ -206,14 +207,14 @@ impl Slots {
     /// What a failed operation of a lock on the set means.
     #[cold]
     pub(crate) fn fault(&self, operation: Operation, errno: Errno) -> Error {
-        let kind = match errno.0 {
+        let kind = match errno {
             _ if is_gone(errno) => ErrorKind::Gone { what: "its semaphore set was removed" },
-            libc::EACCES | libc::EPERM => ErrorKind::Gone { what: "its semaphore set was closed to us" },
-            libc::ERANGE => ErrorKind::Corrupt { what: "a semaphore holds what no honest process sets" },
-            libc::ENOSPC | libc::ENOMEM => undo_limit(),
+            Errno::ACCESS | Errno::PERM => ErrorKind::Gone { what: "its semaphore set was closed to us" },
+            Errno::RANGE => ErrorKind::Corrupt { what: "a semaphore holds what no honest process sets" },
+            Errno::NOSPC | Errno::NOMEM => undo_limit(),
             _ => ErrorKind::System { what: "semop" },
         };
-        Error::new(operation, kind).on(self.to_string()).with_os_error(errno.0)
+        Error::new(operation, kind).on(self.to_string()).with_os_error(errno.raw_os_error())
     }
 
     /// The value of the mark.
@@ -238,9 +239,9 @@ impl Slots {
             let claim = [SemOp::new(semaphore, 0, IPC_NOWAIT), SemOp::new(semaphore, 1, IPC_NOWAIT | SEM_UNDO)];
             match self.status().and_then(|_| self.noted(sys::sem_ops(self.id, &claim))) {
                 Ok(()) => {}
-                Err(Errno(libc::EAGAIN)) => continue,
-                Err(Errno(errno @ (libc::ENOSPC | libc::ENOMEM))) => {
-                    return Err(error(undo_limit()).with_os_error(errno));
+                Err(Errno::AGAIN) => continue,
+                Err(errno @ (Errno::NOSPC | Errno::NOMEM)) => {
+                    return Err(error(undo_limit()).with_os_error(errno.raw_os_error()));
                 }
                 Err(errno) => return Err(refused(errno, "semop")),
             }
@@ -296,7 +297,7 @@ impl Slots {
             Ok(false) => {}
             Ok(true) => drop(self.remove()),
             // A hostile peer closed the set to us. As its creator we may still remove it, and it is of no use now.
-            Err(Errno(libc::EACCES)) => drop(self.remove()),
+            Err(Errno::ACCESS) => drop(self.remove()),
             Err(_) => {}
         }
     }
@@ -378,15 +379,15 @@ fn undo_limit() -> ErrorKind {
 }
 
 /// What a refused `semget`, or another call of a creator for a set that was `made`, means.
-fn not_made(Errno(errno): Errno, made: bool) -> Error {
+fn not_made(errno: Errno, made: bool) -> Error {
     let kind = match errno {
-        libc::EIDRM | libc::EINVAL if made => ErrorKind::Gone { what: "the new semaphore set was removed" },
-        libc::ENOSPC => ErrorKind::LimitReached { what: "System V semaphores (SEMMNI, SEMMNS)" },
-        libc::EINVAL => ErrorKind::LimitReached { what: "semaphores in one set (SEMMSL)" },
-        libc::ENOMEM => undo_limit(),
-        libc::EEXIST => ErrorKind::LimitReached { what: "System V keys" },
-        libc::ENOSYS => ErrorKind::Unsupported { what: "System V semaphores" },
+        Errno::IDRM | Errno::INVAL if made => ErrorKind::Gone { what: "the new semaphore set was removed" },
+        Errno::NOSPC => ErrorKind::LimitReached { what: "System V semaphores (SEMMNI, SEMMNS)" },
+        Errno::INVAL => ErrorKind::LimitReached { what: "semaphores in one set (SEMMSL)" },
+        Errno::NOMEM => undo_limit(),
+        Errno::EXIST => ErrorKind::LimitReached { what: "System V keys" },
+        Errno::NOSYS => ErrorKind::Unsupported { what: "System V semaphores" },
         _ => ErrorKind::System { what: "semget, semctl or semop" },
     };
-    Error::new(Operation::Create, kind).on("sysv").with_os_error(errno)
+    Error::new(Operation::Create, kind).on("sysv").with_os_error(errno.raw_os_error())
 }

@@ -11,10 +11,12 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use libc::{c_int, c_void};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::process::{Pid, test_kill_process};
 
-/// A positive errno value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Errno(pub(crate) i32);
+/// What the operating system answered.
+pub(crate) type Answer<T> = Result<T, Errno>;
 
 /// Owner, creator and mode of a System V object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl SemOp {
     }
 }
 
-/// `struct semid_ds` of the kernel, which the libc crate does not have.
+/// `struct semid_ds` of the kernel, which the libc crate has for glibc alone.
 #[repr(C)]
 struct SemidDs {
     perm: libc::ipc_perm,
@@ -91,24 +93,20 @@ unsafe extern "C" {
     fn semtimedop(semid: c_int, sops: *mut libc::sembuf, nsops: usize, timeout: *const libc::timespec) -> c_int;
 }
 
-fn last() -> Errno {
-    Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+fn last_errno() -> Errno {
+    // An errno that does not fit is none that Linux has.
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
 #[inline]
-fn answer(result: c_int) -> Result<c_int, Errno> {
-    if result < 0 { Err(last()) } else { Ok(result) }
+fn answer(result: c_int) -> Answer<c_int> {
+    if result < 0 { Err(last_errno()) } else { Ok(result) }
 }
 
 /// The same, of a call that does not wait: one that a signal interrupted all the same is made again.
 #[inline]
-fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
-    loop {
-        let outcome = answer(call());
-        if outcome != Err(Errno(libc::EINTR)) {
-            return outcome;
-        }
-    }
+fn retry(mut request: impl FnMut() -> c_int) -> Answer<c_int> {
+    retry_on_intr(|| answer(request()))
 }
 
 fn permissions(perm: &libc::ipc_perm) -> Permissions {
@@ -127,7 +125,7 @@ pub(crate) fn shm_attach(id: i32, hint: Option<NonNull<u8>>) -> Result<NonNull<u
     // SAFETY: without SHM_REMAP the kernel takes only addresses at which nothing is mapped, so no memory that Rust
     // knows of changes.
     let base = unsafe { libc::shmat(id, hint, 0) };
-    if base.addr() == usize::MAX { Err(last()) } else { NonNull::new(base.cast()).ok_or(Errno(libc::EINVAL)) }
+    if base.addr() == usize::MAX { Err(last_errno()) } else { NonNull::new(base.cast()).ok_or(Errno::INVAL) }
 }
 
 /// `shmdt`.
@@ -213,14 +211,14 @@ pub(crate) fn sem_status_of_any(id: i32) -> Result<SemStatus, Errno> {
     // It looks at the index in the id, and answers the id of the set that is there.
     match sem_stat(id, SEM_STAT_ANY)? {
         (found, status) if found == id => Ok(status),
-        _ => Err(Errno(libc::EIDRM)),
+        _ => Err(Errno::IDRM),
     }
 }
 
-/// The same: not told here.
+/// The same: not known here.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn sem_status_of_any(_id: i32) -> Result<SemStatus, Errno> {
-    Err(Errno(libc::EACCES))
+    Err(Errno::ACCESS)
 }
 
 fn sem_stat(id: i32, command: c_int) -> Result<(i32, SemStatus), Errno> {
@@ -250,9 +248,8 @@ pub(crate) fn sem_value(id: i32, number: u16) -> Result<u32, Errno> {
 
 /// `GETPID`: the process that changed the semaphore last; 0 when it is not in our PID namespace or there was none.
 pub(crate) fn sem_last_pid(id: i32, number: u16) -> Result<i32, Errno> {
-    const GETPID: c_int = 11;
     // SAFETY: GETPID uses no fourth argument.
-    retry(|| unsafe { libc::semctl(id, c_int::from(number), GETPID) })
+    retry(|| unsafe { libc::semctl(id, c_int::from(number), libc::GETPID) })
 }
 
 /// `IPC_SET` of a set: `uid` becomes the owner, mode 0600.
@@ -301,74 +298,60 @@ fn timespec(duration: Duration) -> libc::timespec {
     value
 }
 
-/// Has the kernel give every page of a new mapping now. EINVAL where it does not know how.
+/// Has the kernel give every page of a new mapping now. `INVAL` where it does not know how.
 ///
 /// # Safety
 /// `base..base + len` is a shared mapping.
-pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) -> Result<(), Errno> {
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) -> Answer<()> {
     // SAFETY: populating changes no byte; the range is the caller's promise.
-    answer(unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_POPULATE_WRITE) }).map(drop)
+    unsafe { rustix::mm::madvise(base.as_ptr().cast(), len, Advice::LinuxPopulateWrite) }
 }
 
-/// The address at which `len` bytes could be mapped at this moment, `skip` bytes into a free range.
-pub(crate) fn free_range(len: usize) -> Result<NonNull<u8>, Errno> {
-    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that Rust knows of.
+/// The address at which `len` bytes could be mapped at this moment.
+pub(crate) fn free_range(len: usize) -> Answer<NonNull<u8>> {
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that Rust knows of; what is
+    // unmapped is exactly that mapping, which nobody else knows.
     let base = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            len,
-            libc::PROT_NONE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        )
+        let base = rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags)?;
+        rustix::mm::munmap(base, len)?;
+        base
     };
-    if base == libc::MAP_FAILED {
-        return Err(last());
-    }
-    // SAFETY: exactly the mapping made above, which nobody else knows.
-    answer(unsafe { libc::munmap(base, len) })?;
-    NonNull::new(base.cast()).ok_or(Errno(libc::ENOMEM))
+    NonNull::new(base.cast()).ok_or(Errno::NOMEM)
 }
 
 /// The size of a page in bytes.
 pub(crate) fn page_size() -> usize {
-    // SAFETY: takes no pointer.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(size).unwrap_or(4096)
+    rustix::param::page_size()
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.
 pub(crate) fn now_ns() -> u64 {
-    let mut now = timespec(Duration::ZERO);
-    // SAFETY: the clock exists on every supported system, and one timespec is written.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
 }
 
 /// Fills `bytes` at random; what cannot be filled keeps the clock's lowest bits.
 pub(crate) fn random(bytes: &mut [u8; 4]) {
     *bytes = (now_ns() as u32).to_ne_bytes();
-    // SAFETY: at most four bytes are written, all of them valid u8.
-    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    // It gives nothing where the kernel's generator is not ready yet.
+    let _ = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::NONBLOCK);
 }
 
 /// The effective user id, which System V checks.
 pub(crate) fn own_uid() -> u32 {
-    // SAFETY: takes no pointer and cannot fail.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// The effective group id.
 pub(crate) fn own_gid() -> u32 {
-    // SAFETY: takes no pointer and cannot fail.
-    unsafe { libc::getegid() }
+    rustix::process::getegid().as_raw()
 }
 
 /// Whether a process with this pid exists, also one that we may not signal. Pids below 1 count as existing.
 pub(crate) fn process_exists(pid: i32) -> bool {
-    // SAFETY: signal 0 is not sent.
-    pid < 1 || unsafe { libc::kill(pid, 0) } == 0 || last() != Errno(libc::ESRCH)
+    let pid = if pid < 1 { None } else { Pid::from_raw(pid) };
+    pid.is_none_or(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// Has `handler` run in every forked child.
@@ -376,7 +359,7 @@ pub(crate) fn at_fork_in_child(handler: unsafe extern "C" fn()) -> Result<(), Er
     // SAFETY: the handler is a function of this program and is never unloaded while its handles live.
     match unsafe { libc::pthread_atfork(None, None, Some(handler)) } {
         0 => Ok(()),
-        errno => Err(Errno(errno)),
+        errno => Err(Errno::from_raw_os_error(errno)),
     }
 }
 
@@ -387,15 +370,12 @@ const NAP: Duration = Duration::from_millis(1);
 /// Sleeps while `word` is `expected`, until a wake-up, a signal, or `until_ns` of CLOCK_MONOTONIC.
 #[cfg(feature = "futex")]
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, until_ns: u64) {
-    const ANY: u32 = u32::MAX;
-    let until = timespec(Duration::from_nanos(until_ns));
+    use rustix::thread::{Timespec, futex};
+    let until = Timespec { tv_sec: (until_ns / 1_000_000_000) as _, tv_nsec: (until_ns % 1_000_000_000) as _ };
     // Without FUTEX_PRIVATE_FLAG: the other side is another process. Every way to return means "check again".
-    // SAFETY: the word is valid for as long as it is borrowed, and the kernel reads it and one timespec.
-    let result = unsafe {
-        let (command, unused) = (libc::FUTEX_WAIT_BITSET, ptr::null::<u32>());
-        libc::syscall(libc::SYS_futex, word.as_ptr(), command, expected, &raw const until, unused, ANY)
-    };
-    if result < 0 && matches!(last(), Errno(libc::ENOSYS | libc::EPERM)) {
+    let any = std::num::NonZeroU32::MAX;
+    let answer = futex::wait_bitset(word, futex::Flags::empty(), expected, Some(&until), any);
+    if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
         // A container that forbids it: without a sleep the caller would check again at once, and so without end.
         let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
         std::thread::sleep(left.min(NAP));
@@ -405,8 +385,8 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, until_ns: u64) {
 /// Wakes up to `count` sleepers.
 #[cfg(feature = "futex")]
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
-    // SAFETY: the word is valid for as long as it is borrowed; waking reads nothing else.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
+    // Fails only where the word is not mapped, which a reference excludes.
+    let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), count);
 }
 
 /// Asks that every [`heavy_fence`] reach this process too. Whether it does: not where the kernel has none.

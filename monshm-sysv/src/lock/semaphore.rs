@@ -26,10 +26,11 @@ use std::time::Duration;
 use libc::{IPC_NOWAIT, SEM_UNDO};
 use monshm_core::lock::word::TIMED_OUT;
 use monshm_core::{Deadline, Error, ErrorKind, LockKind, Operation, PreviousHolder, RawLock, Result, Slot};
+use rustix::io::Errno;
 
 use crate::mapping::Mapping;
 use crate::slots::LOCK;
-use crate::sys::{self, Errno, SemOp};
+use crate::sys::{self, SemOp};
 
 /// The longest uninterrupted sleep. The kernel loses no wake-up here; the slice bounds the damage should it ever do.
 const SLICE: Duration = Duration::from_millis(100);
@@ -57,7 +58,7 @@ impl SysvSem {
         let set = mapping.slots();
         let value = set.value(LOCK).map_err(|errno| set.fault(Operation::Attach, errno))?;
         if value > 1 {
-            return Err(set.fault(Operation::Attach, Errno(libc::ERANGE)));
+            return Err(set.fault(Operation::Attach, Errno::RANGE));
         }
         Ok(Self::new(mapping))
     }
@@ -90,7 +91,7 @@ impl SysvSem {
         let set = self.mapping.slots();
         set.operate(GIVE).map_err(|errno| match errno {
             // Only a value at the kernel's maximum makes it wait or fail.
-            Errno(errno @ libc::EAGAIN) => set.fault(operation, Errno(libc::ERANGE)).with_os_error(errno),
+            errno @ Errno::AGAIN => set.fault(operation, Errno::RANGE).with_os_error(errno.raw_os_error()),
             errno => set.fault(operation, errno),
         })
     }
@@ -106,7 +107,7 @@ impl RawLock for SysvSem {
         let set = self.mapping.slots();
         match set.operate(TAKE_NOW) {
             Ok(()) => self.entered().map(Some),
-            Err(Errno(libc::EAGAIN)) => Ok(None),
+            Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(set.fault(Operation::Lock, errno)),
         }
     }
@@ -117,7 +118,7 @@ impl RawLock for SysvSem {
             match set.operate_within(TAKE, remaining.min(SLICE)) {
                 Ok(()) => return self.entered(),
                 // semtimedop answers EINTR for every signal, SA_RESTART or not; what is left is computed anew.
-                Err(Errno(libc::EAGAIN | libc::EINTR)) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(set.fault(Operation::Lock, errno)),
             }
         }
