@@ -231,7 +231,8 @@ unsafe fn addresses(c: &Library) -> bool {
 
 unsafe fn ring(c: &Library) -> bool {
     let segment = Segment::builder(1 << 16).create().unwrap();
-    let ring = segment.unguarded_ring().unwrap();
+    let guard = segment.lock().unwrap();
+    let ring = guard.ring().unwrap();
     let (src, mut dst) = ([7_u8; 4096], [0_u8; 4096]);
     let mut good = true;
     // SAFETY: see `main`.

@@ -19,6 +19,7 @@ use monshm_core::{Error, ErrorKind, Operation, Result};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct PeerCreds {
     /// Process id; 0 when it is not known.
     pub pid: i32,
@@ -77,6 +78,24 @@ impl PeerCreds {
         };
         let socket = format!("socket {}", socket.as_fd().as_raw_fd());
         Err(Error::new(Operation::Send, kind).on(socket).with_os_error(errno))
+    }
+
+    /// A peer of which only the user is known: whom a creator can name before there is a connection.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use monshm::PeerCreds;
+    ///
+    /// let peer = PeerCreds::of_user(PeerCreds::ours().uid);
+    /// assert_eq!((peer.pid, peer.gid), (PeerCreds::PID_UNKNOWN, PeerCreds::GID_UNKNOWN));
+    /// let segment = monshm::Segment::builder(1 << 16).peer(peer).create()?;
+    /// # drop(segment);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn of_user(uid: u32) -> Self {
+        Self { pid: Self::PID_UNKNOWN, uid, gid: Self::GID_UNKNOWN }
     }
 
     /// The user id of no user.

@@ -49,7 +49,7 @@ pub fn errno(error: &Error) -> i32 {
         ErrorKind::TokenSpent => Errno::STALE,
         ErrorKind::Gone { .. } => system(error).unwrap_or(Errno::NOENT),
         ErrorKind::SlotsTaken | ErrorKind::Claimed { .. } => Errno::BUSY,
-        ErrorKind::NoData { .. } | ErrorKind::WouldBlock => Errno::AGAIN,
+        ErrorKind::NoData { .. } => Errno::AGAIN,
         ErrorKind::Closed | ErrorKind::PeerGone { .. } => Errno::PIPE,
         ErrorKind::TimedOut { .. } => Errno::TIMEDOUT,
         ErrorKind::Deadlock => Errno::DEADLK,

@@ -245,6 +245,7 @@ impl Inner {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Encoded {
     /// XDR, as `monshm-proto` documents it.
     pub bytes: Vec<u8>,

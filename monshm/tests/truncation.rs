@@ -65,7 +65,7 @@ const CALLS: &[Call] = &[
     ("try_lock", |segment| segment.try_lock().map(drop)),
     ("lock_timeout", |segment| segment.lock_timeout(SECOND).map(drop)),
     ("alloc", |segment| segment.alloc(Layout::new::<u64>()).map(drop)),
-    ("ring", |segment| segment.unguarded_ring()?.len().map(drop)),
+    ("ring", |segment| segment.lock()?.ring()?.len().map(drop)),
     ("producer", |segment| segment.producer().map(drop)),
     ("consumer", |segment| segment.consumer().map(drop)),
     ("copy_to", |segment| segment.region(8192, 8)?.copy_to(&mut [0; 8])),
@@ -141,12 +141,12 @@ fn bytes_in_pages_that_went_are_not_taken_for_zeros() {
 
     let pair = Pair::new();
     pair.truncate(4096);
-    lost(pair.peer.unguarded_ring().unwrap().append(&[7; 20_000]), "append");
+    lost(pair.peer.lock().unwrap().ring().unwrap().append(&[7; 20_000]), "append");
 
     let pair = Pair::new();
-    pair.creator.unguarded_ring().unwrap().append(&[7; 20_000]).unwrap();
+    pair.creator.lock().unwrap().ring().unwrap().append(&[7; 20_000]).unwrap();
     pair.truncate(4096);
-    lost(pair.peer.unguarded_ring().unwrap().read(&mut [0; 20_000]), "read");
+    lost(pair.peer.lock().unwrap().ring().unwrap().read(&mut [0; 20_000]), "read");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn memory_that_can_be_truncated_is_refused_where_that_is_asked_for() {
 #[test]
 #[cfg(feature = "sysv")]
 fn auto_goes_past_memory_that_is_refused() {
-    let peer = monshm::PeerCreds { pid: 0, uid: 65_534, gid: monshm::PeerCreds::GID_UNKNOWN };
+    let peer = monshm::PeerCreds::of_user(65_534);
     let builder = Segment::builder(SIZE).peer(peer).trust_peer(true).reachable_by_bytes(true);
     let segment = builder.refuse_truncatable(true).create().unwrap();
     assert_eq!(segment.memory_kind(), MemoryKind::SysvShm);

@@ -265,9 +265,6 @@ pub enum ErrorKind {
     /// The other end of the ring has closed it.
     #[error("the other end of the ring has closed it")]
     Closed,
-    /// Somebody holds the lock; `try_lock` does not wait.
-    #[error("the lock is held; try again, or wait for it with lock or lock_timeout")]
-    WouldBlock,
     /// The deadline passed.
     #[error("the time is up: {what}")]
     TimedOut {
@@ -342,8 +339,7 @@ impl ErrorKind {
     /// What to do about an error of this kind.
     pub const fn next_step(&self) -> NextStep {
         match self {
-            Self::WouldBlock
-            | Self::TimedOut { .. }
+            Self::TimedOut { .. }
             | Self::NoData { .. }
             | Self::SlotsTaken
             | Self::LimitReached { .. } => NextStep::Retry,

@@ -6,6 +6,7 @@
 use crate::arguments::RingUse;
 use crate::talk::Talk;
 use crate::{Failure, Stop};
+use monshm::ring::Ring;
 use monshm::{Consumer, Producer};
 use monshm::{PreviousHolder, Segment};
 use std::io::Write;
@@ -50,14 +51,11 @@ impl<'a> Inlet<'a> {
                 }
                 Ok(())
             }
-            Self::Locked(segment) => {
-                let ring = segment.unguarded_ring()?;
-                under_lock(segment, block.len(), stop, talk, |done| {
-                    let count = ring.avail()?.min(piece).min(block.len() - done);
-                    ring.append(&block[done..done + count])?;
-                    Ok(count)
-                })
-            }
+            Self::Locked(segment) => under_lock(segment, block.len(), stop, talk, |ring, done| {
+                let count = ring.avail()?.min(piece).min(block.len() - done);
+                ring.append(&block[done..done + count])?;
+                Ok(count)
+            }),
         }
     }
 }
@@ -92,9 +90,8 @@ impl<'a> Outlet<'a> {
                 Ok(())
             }
             Self::Locked(segment) => {
-                let ring = segment.unguarded_ring()?;
                 let length = block.len();
-                under_lock(segment, length, stop, talk, |done| {
+                under_lock(segment, length, stop, talk, |ring, done| {
                     let count = ring.len()?.min(piece).min(length - done);
                     ring.read(&mut block[done..done + count])?;
                     Ok(count)
@@ -110,7 +107,7 @@ fn under_lock(
     length: usize,
     stop: &Stop,
     talk: &mut Talk<'_>,
-    mut step: impl FnMut(usize) -> monshm::Result<usize>,
+    mut step: impl FnMut(&Ring<'_>, usize) -> monshm::Result<usize>,
 ) -> Result<(), Failure> {
     let mut done = 0;
     let mut idle = Idle::default();
@@ -120,7 +117,7 @@ fn under_lock(
         if guard.previous_holder() == PreviousHolder::Died {
             return Err("the other process died while it held the lock".into());
         }
-        let moved = step(done)?;
+        let moved = step(&guard.ring()?, done)?;
         guard.unlock()?;
         done += moved;
         if moved == 0 { idle.pause(talk)? } else { idle = Idle::default() }

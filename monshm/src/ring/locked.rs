@@ -38,22 +38,14 @@ impl Guard<'_> {
 }
 
 impl Segment {
-    /// The ring for a caller that excludes others by other means than a [`Guard`]: as the only writer and the only
-    /// reader. Without exclusion bytes may be lost or mixed up; nothing worse happens. The first use fixes the bounds
-    /// and takes the lock for that, unless this thread holds it.
+    /// The ring without a [`Guard`], as the C interface has it: C programs lock with calls of their own, and a program
+    /// that does not lock must find bytes lost or mixed up, and nothing worse. Hidden from users, who have
+    /// [`Guard::ring`]; it is reachable because the campaigns and the tests' helper process check that promise. The
+    /// first use fixes the bounds and takes the lock for that, unless this thread holds it.
     ///
     /// # Errors
     /// As [`Guard::ring`]; else as [`Segment::lock_timeout`].
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// let segment = monshm::Segment::builder(1 << 16).create()?;
-    /// segment.unguarded_ring()?.append(b"nobody else is attached")?;
-    /// assert_eq!(segment.lock()?.ring()?.len()?, 23);
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
+    #[doc(hidden)]
     pub fn unguarded_ring(&self) -> Result<Ring<'_>> {
         self.inner().check_usable(Operation::Ring)?;
         // SAFETY: the memory keeps the borrow of the segment.

@@ -55,8 +55,8 @@ fn a_peer_of_another_user_gets_in_over_a_socket() {
         users.peer.ask("lock").unwrap();
         users.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
         users.peer.ask("unlock").unwrap();
-        let _guard = segment.lock().unwrap();
-        assert_eq!(segment.unguarded_ring().unwrap().len().unwrap(), 2);
+        let guard = segment.lock().unwrap();
+        assert_eq!(guard.ring().unwrap().len().unwrap(), 2);
     });
 }
 
@@ -73,8 +73,8 @@ fn a_creator_of_another_user_is_attached_to() {
         let segment = Sut::attach().receive(&wire).unwrap();
         users.peer.finish().unwrap();
         assert_eq!(segment.peer().map(|peer| peer.uid), Some(users.peer_uid));
-        let _guard = segment.lock().unwrap();
-        segment.unguarded_ring().unwrap().append(b"in").unwrap();
+        let guard = segment.lock().unwrap();
+        guard.ring().unwrap().append(b"in").unwrap();
     });
 }
 
@@ -93,7 +93,7 @@ fn bytes_alone_reach_a_peer_of_another_user() {
         let bytes = segment.encode().unwrap().bytes;
         users.peer.decode(&bytes, None, SIZE, Sut::TRUST_NEEDED).unwrap();
         users.peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
-        assert_eq!(segment.unguarded_ring().unwrap().len().unwrap(), 2);
+        assert_eq!(segment.lock().unwrap().ring().unwrap().len().unwrap(), 2);
     });
 }
 
@@ -232,5 +232,5 @@ fn root_makes_a_segment_for_a_user() {
     assert!(third.decode(&encoded.bytes, None, SIZE, true).is_err());
     peer.decode(&encoded.bytes, fd, SIZE, Sut::TRUST_NEEDED).unwrap();
     peer.ask(format!("append {}", to_hex(b"in"))).unwrap();
-    assert_eq!(segment.unguarded_ring().unwrap().len().unwrap(), 2);
+    assert_eq!(segment.lock().unwrap().ring().unwrap().len().unwrap(), 2);
 }

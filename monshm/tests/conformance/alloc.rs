@@ -25,7 +25,8 @@ fn what_is_given_is_aligned_and_apart() {
         assert!(end <= segment.size() as u64);
         taken.push((offset, end));
     }
-    let ring = segment.unguarded_ring().unwrap();
+    let guard = segment.lock().unwrap();
+    let ring = guard.ring().unwrap();
     assert!(taken.iter().all(|(_, end)| *end <= ring.begin()), "the ring begins behind all of it");
 }
 
@@ -54,15 +55,15 @@ fn requests_that_make_no_sense_are_refused() {
 fn once_the_ring_is_in_use_only_reserved_room_is_left() {
     let segment = Sut::builder(SIZE).common_data(1000).create().unwrap();
     segment.alloc(layout(900, 1)).unwrap();
-    let begin = segment.unguarded_ring().unwrap().begin();
-    segment.unguarded_ring().unwrap().append(b"in use").unwrap();
+    let begin = segment.lock().unwrap().ring().unwrap().begin();
+    segment.lock().unwrap().ring().unwrap().append(b"in use").unwrap();
     segment.alloc(layout(100, 1)).unwrap();
     refused!(segment.alloc(layout(1000, 1)), ErrorKind::NoRoom { needed: 1000, .. });
     let mut found = [0; 6];
-    segment.unguarded_ring().unwrap().read(&mut found).unwrap();
-    assert_eq!((&found, segment.unguarded_ring().unwrap().begin()), (b"in use", begin));
+    segment.lock().unwrap().ring().unwrap().read(&mut found).unwrap();
+    assert_eq!((&found, segment.lock().unwrap().ring().unwrap().begin()), (b"in use", begin));
     let none = Sut::segment();
-    none.unguarded_ring().unwrap();
+    none.lock().unwrap().ring().unwrap();
     refused!(none.alloc(layout(1, 1)), ErrorKind::NoRoom { needed: 1, available: 0 });
 }
 
@@ -115,7 +116,7 @@ fn an_allocation_that_was_killed_half_way_is_repaired() {
     assert!(u64::from_ne_bytes(begin) > end, "the ring's words are put right before the guard is given");
     let next = segment.alloc(layout(1, 1)).unwrap();
     assert_eq!(next, end, "what was committed stays");
-    let ring = segment.unguarded_ring().unwrap();
+    let ring = guard.ring().unwrap();
     assert!(ring.begin() > end, "the ring begins at {}", ring.begin());
     assert_eq!((ring.head().unwrap(), ring.tail().unwrap()), (ring.begin(), ring.begin()));
 }
@@ -133,6 +134,5 @@ fn words_that_cannot_be_are_corruption_and_poison_the_handle() {
 fn poisoned(segment: &Segment) {
     refused!(segment.alloc(layout(1, 1)), ErrorKind::Poisoned);
     refused!(segment.lock(), ErrorKind::Poisoned);
-    refused!(segment.unguarded_ring(), ErrorKind::Poisoned);
     refused!(segment.encode(), ErrorKind::Poisoned);
 }

@@ -255,7 +255,7 @@ fn none_leaves_a_name_or_an_id() {
 /// A uid that does not exist in this user namespace has no way in.
 #[test]
 fn a_peer_to_whom_no_access_can_be_given_is_refused() {
-    let nobody = PeerCreds { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let nobody = PeerCreds::of_user(u32::MAX);
     let builder = Segment::builder(SIZE).peer(nobody).trust_peer(true).reachable_by_bytes(true);
     let error = builder.create().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoBackend, "{error}");

@@ -72,7 +72,7 @@ fn bytes_and_file_descriptor_reach_another_process() {
     let helper = Helper::new();
     helper.decode(&encoded.bytes, Some(fd.as_fd()), SIZE, false).unwrap();
     helper.ask(format!("append {}", to_hex(b"hello"))).unwrap();
-    assert_eq!(segment.unguarded_ring().unwrap().len().unwrap(), 5);
+    assert_eq!(segment.lock().unwrap().ring().unwrap().len().unwrap(), 5);
 }
 
 #[test]

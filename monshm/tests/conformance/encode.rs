@@ -59,8 +59,8 @@ fn the_last_sixteen_are_good_and_older_ones_are_void() {
         .map(|descriptor| Segment::decode(descriptor.bytes, descriptor.fd, SIZE).unwrap())
         .collect();
     for peer in &peers {
-        let _guard = peer.lock().unwrap();
-        peer.unguarded_ring().unwrap().append(b"x").unwrap();
+        let guard = peer.lock().unwrap();
+        guard.ring().unwrap().append(b"x").unwrap();
     }
-    assert_eq!(segment.unguarded_ring().unwrap().len().unwrap(), 16);
+    assert_eq!(segment.lock().unwrap().ring().unwrap().len().unwrap(), 16);
 }

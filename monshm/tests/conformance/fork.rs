@@ -87,8 +87,8 @@ fn a_childs_drop_lets_go_of_nothing() {
     // The creator lives: others still attach.
     let (bytes, fd) = helper.encode();
     let other = monshm::Segment::decode(bytes, fd, SIZE).unwrap();
-    let _guard = other.lock().unwrap();
-    assert_eq!(other.unguarded_ring().unwrap().len().unwrap(), 4);
+    let guard = other.lock().unwrap();
+    assert_eq!(guard.ring().unwrap().len().unwrap(), 4);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_segment_goes_to_another_process_and_back_come_its_bytes() {
     helper.take(&segment);
     helper.ask(format!("append {}", to_hex(b"from the other side"))).unwrap();
     let mut found = [0; 19];
-    segment.unguarded_ring().unwrap().read(&mut found).unwrap();
+    segment.lock().unwrap().ring().unwrap().read(&mut found).unwrap();
     assert_eq!(&found, b"from the other side");
 }
 
@@ -34,7 +34,7 @@ fn a_segment_comes_from_another_process() {
     let segment = helper.give(Sut::CHOICE, SIZE);
     assert!(!segment.is_creator());
     assert_eq!(segment.peer().map(|peer| peer.pid), Some(PeerCreds::ours().pid), "the pair was made by us");
-    segment.unguarded_ring().unwrap().append(b"abc").unwrap();
+    segment.lock().unwrap().ring().unwrap().append(b"abc").unwrap();
     assert_eq!(helper.ask("read 3").unwrap(), to_hex(b"abc"));
 }
 
@@ -46,7 +46,9 @@ fn over_a_bound_socket_the_peer_is_known_by_the_kernel() {
     helper.ask(format!("connect {name}")).unwrap();
     let (stream, _) = listener.accept().unwrap();
     let peer = PeerCreds::of(&stream).unwrap();
-    assert_eq!(peer, PeerCreds { pid: helper.pid() as i32, ..PeerCreds::ours() });
+    let mut expected = PeerCreds::ours();
+    expected.pid = helper.pid() as i32;
+    assert_eq!(peer, expected);
     let segment = Sut::builder(SIZE).peer(peer).create().unwrap();
     helper.start(format!("receive {SIZE} false"));
     segment.send(&stream, DEFAULT_TIMEOUT).unwrap();
@@ -85,7 +87,7 @@ fn a_refusal_reaches_the_sender_and_the_segment_can_be_sent_again() {
 
 #[test]
 fn a_peer_of_another_user_than_the_segments_is_refused() {
-    let stranger = PeerCreds { pid: 0, uid: 0x7654_3210, gid: 0 };
+    let stranger = PeerCreds::of_user(0x7654_3210);
     // To make the segment takes access for the stranger; that this may be impossible here is another test's.
     let Ok(segment) = Sut::builder(SIZE).peer(stranger).trust_peer(true).create() else {
         harness::skip!("this process cannot give access to another user")

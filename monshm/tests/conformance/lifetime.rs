@@ -51,9 +51,9 @@ fn an_end_of_the_ring_keeps_the_mapping() {
 fn after_its_peer_has_gone_the_creator_goes_on() {
     let (creator, peer) = Sut::pair();
     drop(peer);
-    let _guard = creator.lock().unwrap();
-    creator.unguarded_ring().unwrap().append(b"x").unwrap();
-    assert_eq!(creator.unguarded_ring().unwrap().len().unwrap(), 1);
+    let guard = creator.lock().unwrap();
+    guard.ring().unwrap().append(b"x").unwrap();
+    assert_eq!(guard.ring().unwrap().len().unwrap(), 1);
 }
 
 #[test]

@@ -16,15 +16,15 @@ const LONG: Duration = Duration::from_secs(30);
 /// A segment whose ring is short: common data has the rest.
 fn short() -> Segment {
     let segment = Sut::builder(SIZE).common_data(SIZE - 2048 - 512).create().unwrap();
-    assert_eq!(segment.unguarded_ring().unwrap().capacity(), 511);
+    assert_eq!(segment.lock().unwrap().ring().unwrap().capacity(), 511);
     segment
 }
 
 #[test]
 fn what_is_appended_is_read_in_order() {
     let segment = Sut::segment();
-    let _guard = segment.lock().unwrap();
-    let ring = segment.unguarded_ring().unwrap();
+    let guard = segment.lock().unwrap();
+    let ring = guard.ring().unwrap();
     let capacity = (ring.end() - ring.begin()) as usize - 1;
     assert_eq!((ring.capacity(), ring.avail().unwrap(), ring.len().unwrap()), (capacity, capacity, 0));
     assert!(ring.is_empty().unwrap());
@@ -42,7 +42,8 @@ fn what_is_appended_is_read_in_order() {
 #[test]
 fn too_much_is_an_error_that_says_both_numbers_and_changes_nothing() {
     let segment = short();
-    let ring = segment.unguarded_ring().unwrap();
+    let guard = segment.lock().unwrap();
+    let ring = guard.ring().unwrap();
     ring.append(&[1; 500]).unwrap();
     let before = (ring.head().unwrap(), ring.tail().unwrap());
     let error = refused!(ring.append(&[2; 12]), ErrorKind::NoRoom { needed: 12, available: 11 });
@@ -63,7 +64,8 @@ fn too_much_is_an_error_that_says_both_numbers_and_changes_nothing() {
 #[test]
 fn bytes_go_round_the_end() {
     let segment = short();
-    let ring = segment.unguarded_ring().unwrap();
+    let guard = segment.lock().unwrap();
+    let ring = guard.ring().unwrap();
     let mut place = 0_usize;
     for len in (1..=300).chain((1..=300).rev()) {
         let bytes: Vec<u8> = (place..place + len).map(|place| (place % 251) as u8).collect();
@@ -86,8 +88,8 @@ fn two_processes_use_it_under_the_lock() {
         helper.ask("lock").unwrap();
         helper.ask(format!("append {}", to_hex(&[round; 100]))).unwrap();
         helper.ask("unlock").unwrap();
-        let _guard = segment.lock().unwrap();
-        let ring = segment.unguarded_ring().unwrap();
+        let guard = segment.lock().unwrap();
+        let ring = guard.ring().unwrap();
         assert_eq!(ring.len().unwrap(), 100);
         let mut found = [0; 100];
         ring.read(&mut found).unwrap();
@@ -134,7 +136,9 @@ fn each_end_is_claimed_by_one() {
     helper.ask("claim consumer").unwrap();
     refused!(segment.consumer(), ErrorKind::Claimed { role: "consumer", .. });
     // A claimed end is not written or read beside its owner.
-    refused!(segment.unguarded_ring().unwrap().append(b"x"), ErrorKind::Claimed { role: "lock-free endpoint", .. });
+    let guard = segment.lock().unwrap();
+    refused!(guard.ring().unwrap().append(b"x"), ErrorKind::Claimed { role: "lock-free endpoint", .. });
+    drop(guard);
     assert!(helper.ask("read 0").unwrap_err().is("Claimed"));
     drop(producer);
     helper.ask("claim producer").unwrap();
@@ -192,7 +196,7 @@ fn an_end_that_closes_is_seen() {
     helper.ask("claim producer").unwrap();
     drop(consumer);
     // A byte more than the ring holds: it cannot end before somebody reads.
-    let capacity = segment.unguarded_ring().unwrap().capacity();
+    let capacity = segment.lock().unwrap().ring().unwrap().capacity();
     let refused = helper.ask(format!("write {} 30000", to_hex(&vec![0; capacity + 1]))).unwrap_err();
     assert!(refused.is("Closed"), "{refused:?}");
 }
@@ -242,15 +246,15 @@ fn an_append_that_was_killed_before_its_commit_never_was() {
     let segment = Sut::segment();
     let helper = Helper::new();
     helper.take(&segment);
-    segment.unguarded_ring().unwrap().append(b"before").unwrap();
-    let tail = segment.unguarded_ring().unwrap().tail().unwrap();
+    segment.lock().unwrap().ring().unwrap().append(b"before").unwrap();
+    let tail = segment.lock().unwrap().ring().unwrap().tail().unwrap();
     helper.ask("lock").unwrap();
     // All of an append but its last store.
     helper.ask(format!("put {tail} {}", to_hex(b"torn"))).unwrap();
     helper.kill();
     let guard = segment.lock().unwrap();
     assert_eq!(guard.previous_holder(), PreviousHolder::Died);
-    let ring = segment.unguarded_ring().unwrap();
+    let ring = guard.ring().unwrap();
     assert_eq!(ring.len().unwrap(), 6);
     let mut found = [0; 6];
     ring.read(&mut found).unwrap();
@@ -261,11 +265,12 @@ fn an_append_that_was_killed_before_its_commit_never_was() {
 fn indices_that_cannot_be_are_corruption_and_poison_the_handle() {
     for (word, value) in [(256, 0), (256, u64::MAX), (384, 1), (384, SIZE as u64)] {
         let segment = Sut::segment();
-        let ring = segment.unguarded_ring().unwrap();
+        let guard = segment.lock().unwrap();
+        let ring = guard.ring().unwrap();
         segment.region(word, 8).unwrap().copy_from(&value.to_ne_bytes()).unwrap();
         refused!(ring.append(b"x"), ErrorKind::Corrupt { .. });
         refused!(ring.len(), ErrorKind::Poisoned);
-        refused!(segment.unguarded_ring(), ErrorKind::Poisoned);
+        refused!(guard.ring(), ErrorKind::Poisoned);
         refused!(segment.producer(), ErrorKind::Poisoned);
     }
 }
@@ -274,11 +279,12 @@ fn indices_that_cannot_be_are_corruption_and_poison_the_handle() {
 #[test]
 fn edited_bounds_move_nothing() {
     let segment = Sut::segment();
-    let ring = segment.unguarded_ring().unwrap();
+    let guard = segment.lock().unwrap();
+    let ring = guard.ring().unwrap();
     let (begin, end) = (ring.begin(), ring.end());
     segment.region(128, 16).unwrap().copy_from(&[0xff; 16]).unwrap();
     ring.append(b"still there").unwrap();
-    let again = segment.unguarded_ring().unwrap();
+    let again = guard.ring().unwrap();
     assert_eq!((again.begin(), again.end(), again.len().unwrap()), (begin, end, 11));
 }
 

@@ -8,7 +8,7 @@ use crate::support::{SIZE, TOO_MUCH};
 use harness::test::alone;
 
 fn stranger() -> PeerCreds {
-    PeerCreds { pid: 0, uid: 0x7654_3210, gid: PeerCreds::GID_UNKNOWN }
+    PeerCreds::of_user(0x7654_3210)
 }
 
 /// Puts a `/dev/shm` of one MiB in place of the real one, for this process alone.

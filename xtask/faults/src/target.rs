@@ -35,7 +35,7 @@ impl Target {
 
     /// A builder of a segment for a process of another user, which is declared to be trusted.
     pub(crate) fn builder_for_other(self, size: usize) -> Builder {
-        let peer = PeerCreds { pid: PeerCreds::PID_UNKNOWN, uid: OTHER_UID, gid: PeerCreds::GID_UNKNOWN };
+        let peer = PeerCreds::of_user(OTHER_UID);
         self.builder(size).peer(peer).trust_peer(self != Self::Auto)
     }
 

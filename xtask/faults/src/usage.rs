@@ -12,8 +12,8 @@ const WORDS: [u8; 40] = *b"forty bytes that must come out unchanged";
 
 /// Through one handle.
 pub(crate) fn prove(segment: &Segment) -> Outcome {
-    let ring = segment.unguarded_ring()?;
     let guard = segment.lock_timeout(TIMEOUT)?;
+    let ring = guard.ring()?;
     let kept = ring.len()?;
     ring.skip(kept)?;
     ring.append(&WORDS)?;
@@ -30,11 +30,11 @@ pub(crate) fn prove_pair(creator: &Segment) -> Outcome {
     for (one, other) in [(creator, &peer), (&peer, creator)] {
         prove(one)?;
         let guard = one.lock_timeout(TIMEOUT)?;
-        one.unguarded_ring()?.append(&WORDS)?;
+        guard.ring()?.append(&WORDS)?;
         guard.unlock()?;
         let guard = other.lock_timeout(TIMEOUT)?;
         let mut back = [0; WORDS.len()];
-        other.unguarded_ring()?.read(&mut back)?;
+        guard.ring()?.read(&mut back)?;
         guard.unlock()?;
         if back != WORDS {
             return Err("the other side read other bytes".into());

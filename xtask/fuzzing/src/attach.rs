@@ -278,7 +278,7 @@ impl<'a> Life<'a> {
                 Kind::Corrupt { .. } => self.poisoned = true,
                 Kind::Poisoned => assert!(self.poisoned, "{error}"),
                 Kind::NoRoom { .. } | Kind::NoData { .. } | Kind::SizeOverLimit { .. } => {}
-                Kind::WouldBlock | Kind::TimedOut { .. } | Kind::Claimed { .. } | Kind::Closed => {}
+                Kind::TimedOut { .. } | Kind::Claimed { .. } | Kind::Closed => {}
                 Kind::MixedRing | Kind::ZeroSize | Kind::Misaligned { .. } => {}
                 Kind::Deadlock if self.guard.is_some() => {}
                 _ => panic!("{error}"),

@@ -383,7 +383,7 @@ impl Target {
             Kind::Corrupt { .. } => self.poisoned = true,
             // The handle's, of an earlier call in the same step: the drop of a guard says nothing.
             Kind::Poisoned => self.poisoned = true,
-            Kind::WouldBlock | Kind::TimedOut { .. } | Kind::Closed | Kind::Claimed { .. } => {}
+            Kind::TimedOut { .. } | Kind::Closed | Kind::Claimed { .. } => {}
             Kind::NoRoom { .. } | Kind::NoData { .. } | Kind::MixedRing | Kind::OutOfBounds(_) => {}
             _ => panic!("{call}: {error}"),
         }
@@ -412,7 +412,6 @@ fn name(kind: &ErrorKind) -> &'static str {
     match kind {
         Kind::Corrupt { .. } => "corrupt",
         Kind::Poisoned => "poisoned",
-        Kind::WouldBlock => "would block",
         Kind::TimedOut { .. } => "timed out",
         Kind::Closed => "closed",
         Kind::Claimed { .. } => "claimed",

@@ -112,7 +112,7 @@ impl Process {
     /// A builder of the cell's segment for the other's user. The lock kinds that need trust get it.
     pub(crate) fn builder(&self) -> Builder {
         let uid = if self.role == Role::Victim { self.users.attacker } else { self.users.victim };
-        let peer = PeerCreds { pid: PeerCreds::PID_UNKNOWN, uid, gid: PeerCreds::GID_UNKNOWN };
+        let peer = PeerCreds::of_user(uid);
         let trust = !self.cell.is_for_untrusted();
         self.cell.builder().peer(peer).trust_peer(trust).common_data(4096)
     }

@@ -71,7 +71,7 @@ pub(crate) trait Cell {
 
     /// A builder of a segment of [`SIZE`] for a process of another user.
     fn builder_for(uid: u32) -> Builder {
-        let peer = PeerCreds { pid: PeerCreds::PID_UNKNOWN, uid, gid: PeerCreds::GID_UNKNOWN };
+        let peer = PeerCreds::of_user(uid);
         Self::builder(SIZE).peer(peer).trust_peer(Self::TRUST_NEEDED)
     }
 

@@ -146,7 +146,7 @@ fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(word: &str) -> T {
 /// `create CHOICE SIZE PEER-UID TRUST BY-BYTES`
 fn create(words: &[&str]) -> Result<Segment, Error> {
     let uid = number(words[2]);
-    let peer = PeerCreds { pid: PeerCreds::PID_UNKNOWN, uid, gid: PeerCreds::GID_UNKNOWN };
+    let peer = PeerCreds::of_user(uid);
     let builder = super::builder(choice(words[0]), number(words[1])).peer(peer);
     builder.trust_peer(words[3] == "true").reachable_by_bytes(words[4] == "true").create()
 }

@@ -41,8 +41,9 @@ impl Link {
             Side::Second => Segment::receive(&self.ends.1, size, DEFAULT_TIMEOUT),
         };
         let segment = opened.map_err(|error| error.to_string())?;
-        let ring_len =
-            segment.unguarded_ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;
+        let guard = segment.lock().map_err(|error| error.to_string())?;
+        let ring_len = guard.ring().map(|ring| ring.end() - ring.begin()).map_err(|error| error.to_string())?;
+        drop(guard);
         assert_eq!(ring_len as usize, self.ring_len, "a ring of another length");
         Ok(segment)
     }
@@ -283,15 +284,15 @@ impl<const N: usize> Transport<N> for Locked {
 impl<const N: usize> Sender<N> for Segment {
     #[inline(always)]
     fn send(&mut self, message: &[u8; N]) -> bool {
-        let _guard = self.lock().expect("the lock");
-        now(self.unguarded_ring().and_then(|ring| ring.append(message)))
+        let guard = self.lock().expect("the lock");
+        now(guard.ring().and_then(|ring| ring.append(message)))
     }
 }
 
 impl<const N: usize> Receiver<N> for Segment {
     #[inline(always)]
     fn receive(&mut self, message: &mut [u8; N]) -> bool {
-        let _guard = self.lock().expect("the lock");
-        now(self.unguarded_ring().and_then(|ring| ring.read(message)))
+        let guard = self.lock().expect("the lock");
+        now(guard.ring().and_then(|ring| ring.read(message)))
     }
 }
