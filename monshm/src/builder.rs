@@ -68,24 +68,68 @@ impl Builder {
     }
 
     /// Chooses the implementation of shared memory. Default: [`BackendKind::Auto`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// use monshm::{BackendKind, Segment};
+    ///
+    /// let segment = Segment::builder(1 << 16).backend(BackendKind::Posix).create()?;
+    /// assert_eq!(segment.selection().backend(), BackendKind::Posix);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn backend(mut self, backend: BackendKind) -> Self {
         self.backend = backend;
         self
     }
 
     /// Chooses the kind of memory object. Default: the backend's first that can serve.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// use monshm::{BackendKind, MemoryKind, Segment};
+    ///
+    /// let builder = Segment::builder(1 << 16).backend(BackendKind::Posix);
+    /// assert_eq!(builder.memory(MemoryKind::Named).create()?.memory_kind(), MemoryKind::Named);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn memory(mut self, memory: MemoryKind) -> Self {
         self.memory = Some(memory);
         self
     }
 
     /// Chooses the lock. Default: the backend's first that may be shared with the peer.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(all(feature = "posix", feature = "futex"))] {
+    /// use monshm::{LockKind, Segment};
+    ///
+    /// let segment = Segment::builder(1 << 16).lock(LockKind::Futex).create()?;
+    /// assert_eq!(segment.lock_kind(), LockKind::Futex);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn lock(mut self, lock: LockKind) -> Self {
         self.lock = Some(lock);
         self
     }
 
     /// Names the process that will attach; its user gets access, and nobody else's. Default: ourselves.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use monshm::{PeerCreds, Segment};
+    ///
+    /// let segment = Segment::builder(1 << 16).peer(PeerCreds::ours()).create()?;
+    /// assert_eq!(segment.peer(), Some(PeerCreds::ours()));
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn peer(mut self, peer: PeerCreds) -> Self {
         self.peer = Some(peer);
         self
@@ -93,12 +137,32 @@ impl Builder {
 
     /// Declares a peer of another user to be trusted like ourselves, so that every lock kind may be shared with it.
     /// With `false` (the default), only our own user and root are trusted.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// let builder = monshm::Segment::builder(1 << 16).peer(monshm::PeerCreds::ours());
+    /// let segment = builder.trust_peer(true).create()?;
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn trust_peer(mut self, trust: bool) -> Self {
         self.trust_peer = trust;
         self
     }
 
     /// Asks for an object that the peer can reach by the descriptor's bytes alone, with no file descriptor passed.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use monshm::Segment;
+    ///
+    /// let segment = Segment::builder(1 << 16).reachable_by_bytes(true).create()?;
+    /// let peer = Segment::decode(segment.encode()?.bytes, None, 1 << 16)?;
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn reachable_by_bytes(mut self, reachable: bool) -> Self {
         self.reachable_by_bytes = reachable;
         self
@@ -107,6 +171,15 @@ impl Builder {
     /// Refuses memory that a peer can truncate ([`MemoryKind::can_be_truncated`]), so that no SIGBUS handler is
     /// installed in this process. With `false` (the default) such memory is guarded by one: see
     /// [Truncation](crate#truncation).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// let segment = monshm::Segment::builder(1 << 16).refuse_truncatable(true).create()?;
+    /// assert!(!segment.memory_kind().can_be_truncated());
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn refuse_truncatable(mut self, refuse: bool) -> Self {
         self.refuse_truncatable = refuse;
         self
@@ -114,6 +187,18 @@ impl Builder {
 
     /// Reserves bytes for common data, which stay available when the ring is in use. Default: 0; while the ring is not
     /// in use it gives room.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// use std::alloc::Layout;
+    ///
+    /// let segment = monshm::Segment::builder(1 << 16).common_data(1024).create()?;
+    /// let _producer = segment.producer()?;
+    /// let offset = segment.alloc(Layout::new::<u64>())?;
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn common_data(mut self, common_data_bytes: usize) -> Self {
         self.common_data = common_data_bytes;
         self

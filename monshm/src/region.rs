@@ -94,6 +94,16 @@ impl Segment {
     ///
     /// # Errors
     /// `OutOfBounds` unless `offset` is below the size.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// let (first, second) = (segment.address(0)?, segment.address(4096)?);
+    /// assert_eq!(second.addr().get() - first.addr().get(), 4096);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn address(&self, offset: u64) -> Result<NonNull<u8>> {
         self.inner().attachment.region().at(offset, 1, 1).map_err(outside)
     }

@@ -9,13 +9,23 @@ use monshm_core::{BackendKind, Cleanup, Error, Result, ScanEntry, ScanState};
 use crate::backends::BACKENDS;
 
 /// What was found on the machine, and what was done about it.
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// let report = monshm::list()?;
+/// println!("{} stale objects", report.stale().count());
+/// # }
+/// # Ok::<(), monshm::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     found: Vec<(BackendKind, ScanEntry)>,
     unseen: Vec<(BackendKind, Error)>,
 }
 
-/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with [`Cleanup::Report`] it only says what it would remove.
+/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with [`Cleanup::Report`] it only says what it
+/// would remove.
 ///
 /// A single death leaves nothing: the survivor removes what the kernel does not. Two SIGKILLs can leave a name in
 /// `/dev/shm`, a System V segment that was being made, or a semaphore set. Each is removed when it has monshm's form,
@@ -54,6 +64,14 @@ pub fn clean(cleanup: Cleanup) -> Result<Report> {
 ///
 /// # Errors
 /// As [`clean`].
+///
+/// # Examples
+/// ```
+/// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+/// print!("{}", monshm::list()?);
+/// # }
+/// # Ok::<(), monshm::Error>(())
+/// ```
 pub fn list() -> Result<Report> {
     let mut report = clean(Cleanup::Report)?;
     for entry in BACKENDS {

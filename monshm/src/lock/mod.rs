@@ -74,6 +74,17 @@ impl Segment {
     ///
     /// # Errors
     /// As [`Segment::lock`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// if let Some(guard) = segment.try_lock()? {
+    ///     guard.ring()?.append(b"one measurement")?;
+    /// }
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_lock(&self) -> Result<Option<Guard<'_>>> {
         let inner = self.inner();
@@ -176,6 +187,16 @@ impl Guard<'_> {
     ///
     /// # Errors
     /// `Corrupt` when a peer changed the lock meanwhile, which poisons the handle.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// segment.lock()?.unlock()?;
+    /// assert!(segment.try_lock()?.is_some());
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn unlock(self) -> Result<()> {
         let segment = self.segment;
         std::mem::forget(self);

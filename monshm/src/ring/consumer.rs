@@ -1,15 +1,15 @@
-//! The lock-free reading endpoint: bytes, records, batches and grants.
+//! The lock-free reading endpoint: bytes and records.
 //!
-//! What is around each call of the engine is in `endpoint`, waiting in `wait`.
+//! What is around each call of the engine is in `endpoint`, waiting in `wait`; batches and grants have files of their
+//! own.
 
-use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use monshm_core::{Error, ErrorKind, Operation, Result};
+use monshm_core::{ErrorKind, Result};
 use monshm_rbuf::{Drops, Error as Refusal, Record};
 
 use super::claim::{ClaimedMemory, Role};
-use super::endpoint::{Endpoint, is_forked, wake_peer};
+use super::endpoint::Endpoint;
 use crate::segment::Segment;
 use crate::sys::DEFAULT_TIMEOUT;
 
@@ -44,7 +44,7 @@ type Engine = monshm_rbuf::Consumer<ClaimedMemory>;
 /// ```
 #[derive(Debug)]
 pub struct Consumer {
-    endpoint: Endpoint<Engine>,
+    pub(super) endpoint: Endpoint<Engine>,
     pub(super) io_timeout: Duration,
 }
 
@@ -85,6 +85,20 @@ impl Consumer {
     /// `SizeOverLimit` when the ring never holds so many; `TimedOut`; `Closed` when the producer has closed or died and
     /// there are fewer, which [`read_partial`](Self::read_partial) still reads; `MemoryLost`, `Corrupt`, `Poisoned`,
     /// `Forked`. Nothing was read.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # use std::time::Duration;
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// producer.try_write(b"one two")?;
+    /// let mut bytes = [0; 3];
+    /// consumer.read(&mut bytes, Duration::from_secs(1))?;
+    /// assert_eq!(&bytes, b"one");
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn read(&mut self, dst: &mut [u8], timeout: Duration) -> Result<()> {
         self.endpoint.wait_for(timeout, |engine| unless_empty(engine.read(dst)))
@@ -95,6 +109,20 @@ impl Consumer {
     /// # Errors
     /// `NoData` with both numbers when there are fewer now, which costs an allocation: to poll for data, use
     /// [`try_read_partial`](Self::try_read_partial). `SizeOverLimit`, `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// let mut bytes = [0; 3];
+    /// assert!(consumer.try_read(&mut bytes).is_err());
+    /// producer.try_write(b"one")?;
+    /// consumer.try_read(&mut bytes)?;
+    /// assert_eq!(&bytes, b"one");
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_read(&mut self, dst: &mut [u8]) -> Result<()> {
         self.endpoint.call(|engine| engine.read(dst))
@@ -105,6 +133,21 @@ impl Consumer {
     ///
     /// # Errors
     /// `TimedOut`; `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # use std::time::Duration;
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// producer.try_write(b"one")?;
+    /// let mut bytes = [0; 64];
+    /// assert_eq!(consumer.read_partial(&mut bytes, Duration::from_secs(1))?, 3);
+    /// drop(producer);
+    /// assert_eq!(consumer.read_partial(&mut bytes, Duration::from_secs(1))?, 0);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn read_partial(&mut self, dst: &mut [u8], timeout: Duration) -> Result<usize> {
         let read = self.endpoint.wait_for(timeout, |engine| {
@@ -121,6 +164,19 @@ impl Consumer {
     ///
     /// # Errors
     /// `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// let mut bytes = [0; 64];
+    /// assert_eq!(consumer.try_read_partial(&mut bytes)?, 0);
+    /// producer.try_write(b"one")?;
+    /// assert_eq!(consumer.try_read_partial(&mut bytes)?, 3);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_read_partial(&mut self, dst: &mut [u8]) -> Result<usize> {
         self.endpoint.call(|engine| engine.read_partial(dst))
@@ -180,6 +236,20 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`pop`](Self::pop), without `TimedOut` and `Closed`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// # use monshm::Label;
+    /// let mut payload = [0; 64];
+    /// assert_eq!(consumer.try_pop(&mut payload)?, None);
+    /// producer.try_push(Label::kind(7), b"payload")?;
+    /// assert_eq!(consumer.try_pop(&mut payload)?.map(|record| record.len()), Some(7));
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_pop(&mut self, dst: &mut [u8]) -> Result<Option<Record>> {
         self.endpoint.attempt(|engine| unless_empty(engine.pop(dst)))
@@ -236,57 +306,6 @@ impl Consumer {
         })
     }
 
-    /// Begins a batch: reads whose room goes back to the producer together.
-    ///
-    /// # Errors
-    /// `MemoryLost`, `Poisoned`, `Forked`.
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// # use monshm::Label;
-    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
-    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
-    /// for payload in [b"one", b"two"] {
-    ///     producer.try_push(Label::kind(1), payload)?;
-    /// }
-    /// let mut batch = consumer.batch()?;
-    /// let mut payload = [0; 64];
-    /// while let Some(record) = batch.try_pop(&mut payload)? {
-    ///     println!("{:?}", &payload[..record.len()]);
-    /// }
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn batch(&mut self) -> Result<ReadBatch<'_>> {
-        Ok(ReadBatch(ManuallyDrop::new(self.endpoint.usable()?.batch())))
-    }
-
-    /// A view of all bytes that are there now; it may be empty.
-    ///
-    /// # Errors
-    /// `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
-    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
-    /// producer.try_write(b"head and the rest")?;
-    /// let mut grant = consumer.peek()?;
-    /// let mut head = [0; 4];
-    /// grant.read_at(0, &mut head)?;
-    /// assert_eq!(&head, b"head");
-    /// grant.release(5)?;
-    /// assert_eq!(consumer.available()?, 12);
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn peek(&mut self) -> Result<ReadGrant<'_>> {
-        let len = self.endpoint.inspect(Engine::available)?;
-        Ok(ReadGrant { consumer: self, len })
-    }
-
     /// Bytes that can be read now. The producer can only add to them.
     ///
     /// # Errors
@@ -314,6 +333,18 @@ impl Consumer {
     ///
     /// # Errors
     /// `MemoryLost`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// assert!(!consumer.is_closed()?);
+    /// drop(producer);
+    /// assert!(consumer.is_closed()?);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn is_closed(&mut self) -> Result<bool> {
         self.endpoint.usable()?;
         Ok(self.endpoint.is_peer_gone())
@@ -321,132 +352,21 @@ impl Consumer {
 
     /// Sets how long a call of [`std::io::Read`] waits for data. Default: [`DEFAULT_TIMEOUT`]; with [`Duration::MAX`]
     /// it waits as long as the producer lives.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # use std::time::Duration;
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// use std::io::Read;
+    ///
+    /// consumer.set_io_timeout(Duration::from_millis(1));
+    /// assert!(consumer.read_exact(&mut [0; 8]).is_err(), "nothing was written");
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn set_io_timeout(&mut self, timeout: Duration) {
         self.io_timeout = timeout;
-    }
-}
-
-/// Reads whose room goes back to the producer together, with [`release`](Self::release) or when the batch is dropped.
-///
-/// When there is nothing more, what was read is released before the call says so. A forked child that drops its copy of
-/// a batch releases nothing.
-#[derive(Debug)]
-#[must_use = "a batch that is dropped at once reads nothing"]
-pub struct ReadBatch<'a>(ManuallyDrop<monshm_rbuf::ReadBatch<'a, ClaimedMemory>>);
-
-impl ReadBatch<'_> {
-    /// Reads `dst.len()` bytes or none, at once; released with the batch.
-    ///
-    /// # Errors
-    /// As [`Consumer::try_read`].
-    #[inline]
-    pub fn try_read(&mut self, dst: &mut [u8]) -> Result<()> {
-        self.usable()?;
-        let outcome = self.0.read(dst);
-        outcome.map_err(|error| self.failed(error))
-    }
-
-    /// Reads the next record, if there is one now; released with the batch.
-    ///
-    /// # Errors
-    /// As [`Consumer::try_pop`].
-    #[inline]
-    pub fn try_pop(&mut self, dst: &mut [u8]) -> Result<Option<Record>> {
-        self.usable()?;
-        match self.0.pop(dst) {
-            Ok(record) => Ok(Some(record)),
-            Err(Refusal::Empty { .. }) => {
-                wake_peer(self.0.consumer());
-                Ok(None)
-            }
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
-    /// Gives the room of what was read so far back to the producer.
-    ///
-    /// # Errors
-    /// `MemoryLost`, `Poisoned`, `Forked`.
-    #[inline]
-    pub fn release(&mut self) -> Result<()> {
-        self.usable()?;
-        self.0.release();
-        wake_peer(self.0.consumer());
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn usable(&self) -> Result<()> {
-        self.0.consumer().memory().keep().segment.inner().check_usable(Operation::Ring)
-    }
-
-    /// A refused read has released what was read before.
-    #[cold]
-    fn failed(&self, error: Refusal) -> Error {
-        wake_peer(self.0.consumer());
-        self.0.consumer().memory().keep().segment.ring_error(Role::Consumer.name(), error)
-    }
-}
-
-impl Drop for ReadBatch<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // The engine's batch is not dropped: it has nothing to free, and would release for a parent process.
-        if !is_forked(self.0.consumer()) {
-            self.0.release();
-            wake_peer(self.0.consumer());
-        }
-    }
-}
-
-/// Up to [`len`](Self::len) bytes that can be copied out, and stay until [`release`](Self::release).
-///
-/// The producer may be hostile and change them between two copies: decide on what was copied.
-#[derive(Debug)]
-pub struct ReadGrant<'a> {
-    consumer: &'a mut Consumer,
-    len: usize,
-}
-
-impl ReadGrant<'_> {
-    /// Bytes that may be read and released.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Copies bytes from `offset` of the grant on to `dst`.
-    ///
-    /// # Errors
-    /// `SizeOverLimit` when they are not in the grant, and nothing was copied; `MemoryLost`, `Poisoned`, `Forked`.
-    pub fn read_at(&mut self, offset: usize, dst: &mut [u8]) -> Result<()> {
-        self.check(offset, dst.len())?;
-        self.consumer.endpoint.inspect(|engine| engine.peek()?.read_at(offset, dst))
-    }
-
-    /// Gives the room of the first `count` bytes back to the producer.
-    ///
-    /// # Errors
-    /// `SizeOverLimit` when `count` is more than the grant has, and nothing is released; `MemoryLost`, `Poisoned`,
-    /// `Forked`.
-    pub fn release(self, count: usize) -> Result<()> {
-        self.check(0, count)?;
-        self.consumer.endpoint.call(|engine| engine.skip(count))
-    }
-
-    /// The grant is what was there when it was made, although more may have come since.
-    fn check(&self, offset: usize, len: usize) -> Result<()> {
-        match offset.checked_add(len) {
-            Some(end) if end <= self.len => Ok(()),
-            end => {
-                let asked = end.unwrap_or(usize::MAX) as u64;
-                let kind = ErrorKind::SizeOverLimit { asked, limit: self.len as u64 };
-                Err(Error::new(Operation::Ring, kind))
-            }
-        }
     }
 }

@@ -60,6 +60,18 @@ impl<'a> Ring<'a> {
     /// `NoRoom` with both numbers when it does not fit now, `SizeOverLimit` when it never can, and `Claimed` while a
     /// lock-free producer has the ring; nothing is changed. `Corrupt` when the indices cannot be, which poisons the
     /// handle.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let guard = segment.lock()?;
+    /// # let ring = guard.ring()?;
+    /// ring.append(b"one measurement")?;
+    /// assert_eq!(ring.len()?, 15);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn append(&self, src: &[u8]) -> Result<()> {
         self.usable()?.append(src).map_err(|error| self.failed(error))
     }
@@ -69,6 +81,20 @@ impl<'a> Ring<'a> {
     /// # Errors
     /// `NoData` with both numbers when there are fewer, `Claimed` while a lock-free consumer has the ring; nothing is
     /// changed, and `dst` is as it was. `Corrupt`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let guard = segment.lock()?;
+    /// # let ring = guard.ring()?;
+    /// ring.append(b"one two")?;
+    /// let mut bytes = [0; 3];
+    /// ring.read(&mut bytes)?;
+    /// assert_eq!(&bytes, b"one");
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn read(&self, dst: &mut [u8]) -> Result<()> {
         self.usable()?.read(dst).map_err(|error| self.failed(error))
     }
@@ -77,6 +103,19 @@ impl<'a> Ring<'a> {
     ///
     /// # Errors
     /// As [`Ring::read`].
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let guard = segment.lock()?;
+    /// # let ring = guard.ring()?;
+    /// ring.append(b"one two")?;
+    /// ring.skip(4)?;
+    /// assert_eq!(ring.len()?, 3);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn skip(&self, count: usize) -> Result<()> {
         self.usable()?.skip(count).map_err(|error| self.failed(error))
     }

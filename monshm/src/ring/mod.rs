@@ -14,18 +14,22 @@
 //! | many under one publication or release | | [`WriteBatch`], [`ReadBatch`] |
 //! | room to fill, data to look at | [`reserve`](Producer::reserve) | [`peek`](Consumer::peek) |
 
+mod batch;
 mod claim;
 mod consumer;
 mod endpoint;
 mod error;
+mod grant;
 mod io;
 mod locked;
 mod memory;
 mod producer;
 mod wait;
 
-pub use consumer::{Consumer, ReadBatch, ReadGrant};
+pub use batch::{ReadBatch, WriteBatch};
+pub use consumer::Consumer;
+pub use grant::{ReadGrant, RecordWriteGrant, WriteGrant};
 pub use locked::Ring;
-pub use producer::{Producer, RecordWriteGrant, WriteBatch, WriteGrant};
+pub use producer::Producer;
 
 pub use monshm_rbuf::{Drops, Label, Record};

@@ -1,15 +1,15 @@
-//! The lock-free writing endpoint: bytes, records, batches and grants.
+//! The lock-free writing endpoint: bytes and records.
 //!
-//! What is around each call of the engine is in `endpoint`, waiting in `wait`.
+//! What is around each call of the engine is in `endpoint`, waiting in `wait`; batches and grants have files of their
+//! own.
 
-use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use monshm_core::{Error, Operation, Result};
+use monshm_core::Result;
 use monshm_rbuf::{Error as Refusal, Label};
 
 use super::claim::{ClaimedMemory, Role};
-use super::endpoint::{Endpoint, is_forked, wake_peer};
+use super::endpoint::Endpoint;
 use super::wait::Limit;
 use crate::segment::Segment;
 use crate::sys::DEFAULT_TIMEOUT;
@@ -42,7 +42,7 @@ type Engine = monshm_rbuf::Producer<ClaimedMemory>;
 /// ```
 #[derive(Debug)]
 pub struct Producer {
-    endpoint: Endpoint<Engine>,
+    pub(super) endpoint: Endpoint<Engine>,
     pub(super) io_timeout: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Segment {
 
 /// `None` when there is no room now.
 #[inline(always)]
-fn unless_full<T>(outcome: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+pub(super) fn unless_full<T>(outcome: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
     match outcome {
         Err(Refusal::Full { .. }) => Ok(None),
         other => other.map(Some),
@@ -83,6 +83,18 @@ impl Producer {
     /// # Errors
     /// `SizeOverLimit` when it never fits; `TimedOut`; `Closed` when the consumer has closed or died; `MemoryLost`,
     /// `Corrupt`, `Poisoned`, `Forked`. Nothing was written.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # use std::time::Duration;
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// producer.write(b"all of it", Duration::from_millis(10))?;
+    /// assert_eq!(consumer.available()?, 9);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn write(&mut self, src: &[u8], timeout: Duration) -> Result<()> {
         self.endpoint.wait_for(timeout, |engine| unless_full(engine.write(src)))
@@ -94,6 +106,17 @@ impl Producer {
     /// `NoRoom` with both numbers when it does not fit now, which costs an allocation: to poll for room, use
     /// [`try_write_partial`](Self::try_write_partial). `SizeOverLimit` when it never fits; `MemoryLost`, `Corrupt`,
     /// `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// while producer.try_write(b"again").is_ok() {}
+    /// assert!(consumer.available()? > producer.capacity() - 5);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_write(&mut self, src: &[u8]) -> Result<()> {
         self.endpoint.call(|engine| engine.write(src))
@@ -148,6 +171,18 @@ impl Producer {
     ///
     /// # Errors
     /// `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// let written = producer.try_write_partial(&vec![7; 1 << 17])?;
+    /// assert_eq!(written, producer.capacity());
+    /// assert_eq!(producer.try_write_partial(b"more")?, 0);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_write_partial(&mut self, src: &[u8]) -> Result<usize> {
         self.endpoint.call(|engine| engine.write_partial(src))
@@ -158,6 +193,17 @@ impl Producer {
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write), without `NoRoom`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// while producer.write_or_drop(b"a measurement")? {}
+    /// assert_eq!(consumer.take_drops()?.bytes, 13);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn write_or_drop(&mut self, src: &[u8]) -> Result<bool> {
         self.endpoint.call(|engine| engine.write_or_drop(src))
@@ -192,6 +238,18 @@ impl Producer {
     ///
     /// # Errors
     /// `NoRoom` when it does not fit now; `SizeOverLimit`, `MixedRing`, `MemoryLost`, `Corrupt`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// # use monshm::Label;
+    /// producer.try_push(Label::kind(7), b"payload")?;
+    /// assert_eq!(consumer.peek_record()?.map(|record| record.len()), Some(7));
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     #[inline]
     pub fn try_push(&mut self, label: Label, payload: &[u8]) -> Result<()> {
         self.endpoint.call(|engine| engine.push(label, payload))
@@ -240,79 +298,6 @@ impl Producer {
         self.endpoint.call(|engine| engine.push_or_drop(label, payload))
     }
 
-    /// Begins a batch: writes that become visible together.
-    ///
-    /// # Errors
-    /// `MemoryLost`, `Poisoned`, `Forked`.
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
-    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
-    /// let mut batch = producer.batch()?;
-    /// batch.try_write(b"one")?;
-    /// batch.try_write(b"two")?;
-    /// assert_eq!(consumer.available()?, 0);
-    /// batch.publish()?;
-    /// assert_eq!(consumer.available()?, 6);
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn batch(&mut self) -> Result<WriteBatch<'_>> {
-        Ok(WriteBatch(ManuallyDrop::new(self.endpoint.usable()?.batch())))
-    }
-
-    /// Reserves room for `len` bytes, which are filled in any order and then committed; waits until there is room.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// # use std::time::Duration;
-    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
-    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
-    /// let mut grant = producer.reserve(100, Duration::from_secs(1))?;
-    /// grant.write_at(6, b"world")?;
-    /// grant.write_at(0, b"hello ")?;
-    /// grant.commit(11)?;
-    /// let mut bytes = [0; 11];
-    /// consumer.try_read(&mut bytes)?;
-    /// assert_eq!(&bytes, b"hello world");
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn reserve(&mut self, len: usize, timeout: Duration) -> Result<WriteGrant<'_>> {
-        self.endpoint.wait_ready(timeout, |engine| unless_full(engine.reserve(len).map(drop)))?;
-        Ok(WriteGrant { producer: self, len })
-    }
-
-    /// Reserves a record of up to `len` payload bytes; waits until there is room.
-    ///
-    /// # Errors
-    /// As [`push`](Self::push).
-    ///
-    /// # Examples
-    /// ```
-    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
-    /// # use std::time::Duration;
-    /// # use monshm::Label;
-    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
-    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
-    /// let mut record = producer.reserve_record(Label::kind(7), 100, Duration::from_secs(1))?;
-    /// record.write_at(0, b"payload")?;
-    /// record.commit(7)?;
-    /// assert_eq!(consumer.peek_record()?.map(|record| record.len()), Some(7));
-    /// # }
-    /// # Ok::<(), monshm::Error>(())
-    /// ```
-    pub fn reserve_record(&mut self, label: Label, len: usize, timeout: Duration) -> Result<RecordWriteGrant<'_>> {
-        self.endpoint.wait_ready(timeout, |engine| unless_full(engine.reserve_record(label, len).map(drop)))?;
-        Ok(RecordWriteGrant { producer: self, label, len })
-    }
-
     /// Bytes that can be written now. The consumer can only add to them.
     ///
     /// # Errors
@@ -335,6 +320,17 @@ impl Producer {
     ///
     /// # Errors
     /// `MemoryLost`, `Poisoned`, `Forked`.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// drop(consumer);
+    /// assert!(producer.is_closed()?);
+    /// # }
+    /// # Ok::<(), monshm::Error>(())
+    /// ```
     pub fn is_closed(&mut self) -> Result<bool> {
         self.endpoint.usable()?;
         Ok(self.endpoint.is_peer_gone())
@@ -342,157 +338,21 @@ impl Producer {
 
     /// Sets how long a call of [`std::io::Write`] waits for room. Default: [`DEFAULT_TIMEOUT`]; with [`Duration::MAX`]
     /// it waits as long as the consumer lives.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(any(feature = "posix", feature = "sysv"))] {
+    /// # use std::time::Duration;
+    /// # let segment = monshm::Segment::builder(1 << 16).create()?;
+    /// # let (mut producer, mut consumer) = (segment.producer()?, segment.consumer()?);
+    /// use std::io::Write;
+    ///
+    /// producer.set_io_timeout(Duration::from_secs(1));
+    /// producer.write_all(b"waits for a second where there is no room")?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_io_timeout(&mut self, timeout: Duration) {
         self.io_timeout = timeout;
-    }
-}
-
-/// Writes that become visible together, with [`publish`](Self::publish) or when the batch is dropped.
-///
-/// When the ring is full, what was written is published before the call answers `NoRoom`. A forked child that drops its
-/// copy of a batch publishes nothing.
-#[derive(Debug)]
-#[must_use = "a batch that is dropped at once publishes nothing"]
-pub struct WriteBatch<'a>(ManuallyDrop<monshm_rbuf::WriteBatch<'a, ClaimedMemory>>);
-
-impl WriteBatch<'_> {
-    /// Writes all of `src` or nothing, at once; visible with the batch.
-    ///
-    /// # Errors
-    /// As [`Producer::try_write`].
-    #[inline]
-    pub fn try_write(&mut self, src: &[u8]) -> Result<()> {
-        self.usable()?;
-        let outcome = self.0.write(src);
-        outcome.map_err(|error| self.failed(error))
-    }
-
-    /// Writes a record at once; visible with the batch.
-    ///
-    /// # Errors
-    /// As [`Producer::try_push`].
-    #[inline]
-    pub fn try_push(&mut self, label: Label, payload: &[u8]) -> Result<()> {
-        self.usable()?;
-        let outcome = self.0.push(label, payload);
-        outcome.map_err(|error| self.failed(error))
-    }
-
-    /// Makes all that was written so far visible.
-    ///
-    /// # Errors
-    /// `MemoryLost`, `Poisoned`, `Forked`.
-    #[inline]
-    pub fn publish(&mut self) -> Result<()> {
-        self.usable()?;
-        self.0.publish();
-        wake_peer(self.0.producer());
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn usable(&self) -> Result<()> {
-        self.0.producer().memory().keep().segment.inner().check_usable(Operation::Ring)
-    }
-
-    /// A refused write has published what was written before.
-    #[cold]
-    fn failed(&self, error: Refusal) -> Error {
-        wake_peer(self.0.producer());
-        self.0.producer().memory().keep().segment.ring_error(Role::Producer.name(), error)
-    }
-}
-
-impl Drop for WriteBatch<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        // The engine's batch is not dropped: it has nothing to release, and would publish for a parent process.
-        if !is_forked(self.0.producer()) {
-            self.0.publish();
-            wake_peer(self.0.producer());
-        }
-    }
-}
-
-/// Room for up to [`len`](Self::len) bytes, invisible until [`commit`](Self::commit). Dropping it aborts.
-///
-/// Bytes that are committed without having been written may hold anything.
-#[derive(Debug)]
-#[must_use = "a grant that is not committed is aborted"]
-pub struct WriteGrant<'a> {
-    producer: &'a mut Producer,
-    len: usize,
-}
-
-impl WriteGrant<'_> {
-    /// Bytes that may be written and committed.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the grant has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Copies `src` to the bytes from `offset` of the grant on. Any order, any number of times.
-    ///
-    /// # Errors
-    /// `SizeOverLimit` when that is not in the grant, and nothing was written; `Poisoned`, `Forked`.
-    pub fn write_at(&mut self, offset: usize, src: &[u8]) -> Result<()> {
-        // The room was found before, and only this producer can take it: reserving it again finds it at once.
-        let len = self.len;
-        self.producer.endpoint.inspect(|engine| engine.reserve(len)?.write_at(offset, src))
-    }
-
-    /// Publishes the first `count` bytes; 0 aborts.
-    ///
-    /// # Errors
-    /// `SizeOverLimit` when `count` is more than the grant has, and nothing is published; `MemoryLost`, `Poisoned`,
-    /// `Forked`.
-    pub fn commit(self, count: usize) -> Result<()> {
-        let len = self.len;
-        self.producer.endpoint.call(|engine| engine.reserve(len)?.commit(count))
-    }
-}
-
-/// A record being written, invisible until [`commit`](Self::commit). Dropping it aborts.
-///
-/// Payload bytes that are committed without having been written may hold anything.
-#[derive(Debug)]
-#[must_use = "a record that is not committed is aborted"]
-pub struct RecordWriteGrant<'a> {
-    producer: &'a mut Producer,
-    label: Label,
-    len: usize,
-}
-
-impl RecordWriteGrant<'_> {
-    /// Payload bytes that may be written and committed.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the payload has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Copies `src` to the payload from `offset` on. Any order, any number of times.
-    ///
-    /// # Errors
-    /// As [`WriteGrant::write_at`].
-    pub fn write_at(&mut self, offset: usize, src: &[u8]) -> Result<()> {
-        let (label, len) = (self.label, self.len);
-        self.producer.endpoint.inspect(|engine| engine.reserve_record(label, len)?.write_at(offset, src))
-    }
-
-    /// Publishes the record with the first `count` bytes as its payload.
-    ///
-    /// # Errors
-    /// As [`WriteGrant::commit`].
-    pub fn commit(self, count: usize) -> Result<()> {
-        let (label, len) = (self.label, self.len);
-        self.producer.endpoint.call(|engine| engine.reserve_record(label, len)?.commit(count))
     }
 }

@@ -39,8 +39,8 @@ pub(super) trait Attempt<E, T>: FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::
 impl<E, T, F: FnMut(&mut E) -> Result<Option<T>, monshm_rbuf::Error>> Attempt<E, T> for F {}
 
 impl<E: Engine> Endpoint<E> {
-    /// Tries until `attempt` gives a value, which publishes or releases, and wakes the other side then. With a timeout of
-    /// zero it does not wait.
+    /// Tries until `attempt` gives a value, which publishes or releases, and wakes the other side then. With a timeout
+    /// of zero it does not wait.
     ///
     /// # Errors
     /// `TimedOut`; `Closed` when the other side has closed or died and the last attempt still gave nothing;

@@ -69,7 +69,7 @@ fn every_publication_wakes_a_reader() {
 
 #[test]
 fn every_release_wakes_a_writer() {
-    let bytes: [Call<Consumer>; 9] = [
+    let bytes: [Call<Consumer>; 10] = [
         ("read", |consumer| consumer.read(&mut [0; 8], NO_WAIT).unwrap()),
         ("try_read", |consumer| consumer.try_read(&mut [0; 8]).unwrap()),
         ("read_partial", |consumer| assert_eq!(consumer.read_partial(&mut [0; 8], NO_WAIT).unwrap(), 8)),
@@ -82,6 +82,12 @@ fn every_release_wakes_a_writer() {
             let mut batch = consumer.batch().unwrap();
             batch.try_read(&mut [0; 8]).unwrap();
             batch.release().unwrap();
+            std::mem::forget(batch);
+        }),
+        ("a batch that has too little", |consumer| {
+            let mut batch = consumer.batch().unwrap();
+            batch.try_read(&mut [0; 8]).unwrap();
+            drop(batch.try_read(&mut [0; 500]).unwrap_err());
             std::mem::forget(batch);
         }),
     ];
