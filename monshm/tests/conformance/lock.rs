@@ -106,7 +106,7 @@ fn a_thread_that_locks_twice_is_told() {
     let segment = Sut::segment();
     let guard = segment.lock().unwrap();
     let error = refused!(segment.lock(), ErrorKind::Deadlock);
-    assert!(error.to_string().contains("let go of its guard first"), "{error}");
+    assert!(error.to_string().contains("drop its guard first"), "{error}");
     refused!(segment.lock_timeout(LONG), ErrorKind::Deadlock);
     assert!(segment.try_lock().unwrap().is_none());
     refused!(segment.clone().lock(), ErrorKind::Deadlock);
