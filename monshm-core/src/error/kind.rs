@@ -339,10 +339,9 @@ impl ErrorKind {
     /// What to do about an error of this kind.
     pub const fn next_step(&self) -> NextStep {
         match self {
-            Self::TimedOut { .. }
-            | Self::NoData { .. }
-            | Self::SlotsTaken
-            | Self::LimitReached { .. } => NextStep::Retry,
+            Self::TimedOut { .. } | Self::NoData { .. } | Self::SlotsTaken | Self::LimitReached { .. } => {
+                NextStep::Retry
+            }
             Self::Disabled
             | Self::BackendNotBuilt { .. }
             | Self::LockNotBuilt { .. }
