@@ -26,7 +26,7 @@ use crate::attachment::{Attachment, ReadAttachment};
 use crate::descriptor::{Descriptor, Identity};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::kind::{BackendKind, LockKind, MemoryKind};
-use crate::scan::{Cleanup, ScanEntry};
+use crate::scan::{Cleanup, ScanEntry, ScanObject};
 
 /// What a segment shall be. Checked by the facade before a backend sees it: `size` is a positive number of whole pages
 /// not over the limit, `memory` one of the backend's.
@@ -102,9 +102,7 @@ pub trait Backend: Debug + Send + Sync {
     /// `Unsupported` where the system does not list its objects. What vanishes meanwhile is left out.
     fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>>;
 
-    /// Lists the memory without a name that living processes have mapped and nothing else shows. Only what this process
-    /// may look at; empty where the system does not show it.
-    fn list_anonymous(&self) -> Vec<ScanEntry> {
-        Vec::new()
-    }
+    /// Which object of this backend a mapping of a process shows, by its path and inode number as /proc/PID/maps has
+    /// them. For people: another program can give its memory the same name.
+    fn mapped_object(&self, path: &str, inode: u64) -> Option<ScanObject>;
 }

@@ -23,7 +23,7 @@ pub enum Cleanup {
 pub struct ScanEntry {
     /// Which one.
     pub object: ScanObject,
-    /// Its size in bytes; for semaphores, how many there are.
+    /// Its size in bytes; 0 for semaphores, which have none of their own.
     pub size: u64,
     /// Who created or owns it: the user id that may remove it.
     pub owner_uid: u32,
@@ -44,12 +44,12 @@ pub enum ScanObject {
         /// The number.
         inode: u64,
     },
-    /// A System V segment that has its id still.
+    /// A System V segment. Its id leads to it while it is mapped.
     Segment {
         /// As `ipcrm -m` takes it.
         id: i32,
     },
-    /// A System V semaphore set; one stands beside each System V segment, which itself shows no more.
+    /// A System V semaphore set; one stands beside each System V segment.
     Semaphores {
         /// As `ipcrm -s` takes it.
         id: i32,
@@ -62,7 +62,8 @@ pub enum ScanObject {
 pub enum ScanState {
     /// Living processes hold it.
     InUse {
-        /// How many, as the kernel counts them.
+        /// How many, where [`ScanEntry::pids`] tells them apart; else how many handles, which one process can have
+        /// several of.
         holders: u32,
     },
     /// Nobody alive holds it. It can be removed.
@@ -138,8 +139,8 @@ impl fmt::Display for ScanObject {
 impl fmt::Display for ScanState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse { holders: 1 } => write!(f, "in use by 1 process"),
-            Self::InUse { holders } => write!(f, "in use by {holders} processes"),
+            Self::InUse { holders: 1 } => write!(f, "in use by 1 holder"),
+            Self::InUse { holders } => write!(f, "in use by {holders} holders"),
             Self::Stale => write!(f, "stale: nobody alive holds it"),
             Self::Removed => write!(f, "removed: nobody alive held it"),
             Self::TooNew { age_s, limit_s } => {

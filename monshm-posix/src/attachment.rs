@@ -32,10 +32,26 @@ pub(crate) struct Reader {
     mapping: ReadMapping,
 }
 
+/// How often a named object is made anew that lost its name before its creator could show that it lives.
+const CREATIONS: u32 = 4;
+
 /// Makes a segment.
+///
+/// Until the creator's slot is locked nothing shows that it lives, so a scan may remove the name of one that was stopped
+/// for long. Nobody knows of that object yet, and another one is made.
 pub(crate) fn create(request: &Request) -> Result<Attached> {
     fork::register(Operation::Create)?;
     slots::check_available(Operation::Create)?;
+    for _ in 1..CREATIONS {
+        let made = create_once(request)?;
+        if made.name.as_ref().is_none_or(Named::leads_to_us) {
+            return Ok(made);
+        }
+    }
+    create_once(request)
+}
+
+fn create_once(request: &Request) -> Result<Attached> {
     let (file, name) = segment::create(request)?;
     let mapping = Mapping::new(Operation::Create, &file, request.size, request.memory, Slots::creator())?;
     if request.access == Access::OneWay {

@@ -45,7 +45,7 @@ use monshm_core::backend::{Backend, Request};
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::Result;
 use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
-use monshm_core::scan::{Cleanup, ScanEntry};
+use monshm_core::scan::{Cleanup, ScanEntry, ScanObject};
 
 /// The POSIX backend, as the facade's table names it. Everything is reached through [`Backend`].
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +86,7 @@ impl Backend for Posix {
         scan::scan(cleanup)
     }
 
-    fn list_anonymous(&self) -> Vec<ScanEntry> {
-        scan::list_anonymous()
+    fn mapped_object(&self, path: &str, inode: u64) -> Option<ScanObject> {
+        scan::mapped_object(path, inode)
     }
 }

@@ -64,7 +64,7 @@ use monshm_core::backend::{Backend, Request};
 use monshm_core::descriptor::Descriptor;
 use monshm_core::error::Result;
 use monshm_core::kind::{BackendKind, LockKind, MemoryKind};
-use monshm_core::scan::{Cleanup, ScanEntry};
+use monshm_core::scan::{Cleanup, ScanEntry, ScanObject};
 
 pub use key::KEY_PREFIX;
 pub use slots::SET_MARK;
@@ -103,5 +103,9 @@ impl Backend for Sysv {
 
     fn scan(&self, cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
         scan::scan(cleanup)
+    }
+
+    fn mapped_object(&self, path: &str, inode: u64) -> Option<ScanObject> {
+        scan::mapped_object(path, inode)
     }
 }

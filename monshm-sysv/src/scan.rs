@@ -13,12 +13,21 @@
 
 use monshm_core::{Cleanup, Result, ScanEntry, ScanObject, ScanState};
 
+use crate::key;
+
 /// All segments and sets that have monshm's form, judged; with [`Cleanup::Remove`], the stale ones are removed.
 ///
 /// # Errors
 /// `Unsupported` where the system does not list its objects. An object that vanishes meanwhile is left out.
 pub(crate) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
     imp::scan(cleanup)
+}
+
+/// The object that a mapping with this path shows: the kernel names a segment by its key, and its inode is the id.
+pub(crate) fn mapped_object(path: &str, inode: u64) -> Option<ScanObject> {
+    let key = path.strip_prefix("/SYSV")?.get(..8)?;
+    let is_ours = key::is_ours(u32::from_str_radix(key, 16).ok()? as i32);
+    is_ours.then_some(ScanObject::Segment { id: i32::try_from(inode).ok()? })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -175,13 +184,13 @@ mod imp {
         // Whatever its mode: a hostile peer, as the owner, can have changed it.
         let (owner_uid, may_remove) = row.ours(us)?;
         let id = row.id("semid")?;
-        let size = u64::try_from(row.number("nsems")?).ok()?;
-        if size != u64::from(COUNT) {
+        if row.number("nsems")? != i64::from(COUNT) {
             return None;
         }
         let found = |state, pids| {
             let object = ScanObject::Semaphores { id };
-            Some(ScanEntry::new(object, size, owner_uid, pids, state))
+            // A set has no bytes of its own.
+            Some(ScanEntry::new(object, 0, owner_uid, pids, state))
         };
         if !may_remove {
             return found(ScanState::OtherUser, Vec::new());

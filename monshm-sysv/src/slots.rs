@@ -327,7 +327,12 @@ impl Slots {
     #[cfg(target_os = "linux")]
     pub(crate) fn holders(&self) -> Result<Vec<u32>, Errno> {
         let holders = (1..=SLOT_COUNT as u16).filter_map(|semaphore| self.holder(semaphore).transpose());
-        holders.map(|pid| pid.map(|pid| u32::try_from(pid).unwrap_or(0))).collect()
+        let mut pids: Vec<u32> =
+            holders.map(|pid| pid.map(|pid| u32::try_from(pid).unwrap_or(0))).collect::<Result<_, _>>()?;
+        // A process with two handles is one; those that cannot be seen may be several.
+        pids.sort_unstable();
+        pids.dedup_by(|one, other| one == other && *one != 0);
+        Ok(pids)
     }
 
     /// The pid of the process that has the slot of this semaphore; see [`Slots::is_stale`].

@@ -1,4 +1,4 @@
-//! The facade's calls of the operating system: clock, futex, membarrier, random bytes, page size.
+//! The facade's calls of the operating system: clock, futex, membarrier, random bytes, page size, /proc.
 //!
 //! Sockets are called in `handover::frame`, credentials are read in `creds`; nothing else of the facade talks to the
 //! operating system.
@@ -16,6 +16,22 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest sleep: a wake-up that is lost or stolen costs its sleeper no more than this.
 const SLICE: Duration = Duration::from_millis(5);
+
+/// A file of /proc as text; `None` when it cannot be read.
+pub(crate) fn read_text(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Who owns what this path leads to.
+pub(crate) fn owner_of(path: &str) -> Option<u32> {
+    rustix::fs::lstat(path).ok().map(|stat| stat.st_uid)
+}
+
+/// The pids of all processes, where the system lists them.
+pub(crate) fn process_ids() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
 
 /// CLOCK_MONOTONIC in nanoseconds.
 pub(crate) fn now_ns() -> u64 {

@@ -201,6 +201,80 @@ fn the_list_shows_memory_without_a_name() {
     assert_eq!(found.owner_uid, monshm::PeerCreds::ours().uid);
 }
 
+#[test]
+fn the_list_shows_who_has_each_kind_of_memory_and_counts_a_process_once() {
+    let _turn = one_at_a_time();
+    for choice in [NAMED, SYSV] {
+        let creator = support::builder(choice, SIZE).create().unwrap();
+        let helper = Helper::new();
+        helper.decode(&creator.encode().unwrap().bytes, None, SIZE, false).unwrap();
+        let again = Segment::decode(creator.encode().unwrap().bytes, None, SIZE);
+        assert_eq!(again.is_ok(), choice == SYSV, "a name goes with the first peer");
+        let report = list().unwrap();
+        let theirs: Vec<_> = report.found().filter(|(_, found)| found.pids.contains(&helper.pid())).collect();
+        for (_, found) in &theirs {
+            assert_eq!(found.state, ScanState::InUse { holders: 2 }, "{report}");
+            assert_eq!(found.pids.len(), 2, "{report}");
+            let bytes = if matches!(found.object, ScanObject::Semaphores { .. }) { 0 } else { SIZE as u64 };
+            assert_eq!(found.size, bytes, "{report}");
+        }
+        assert_eq!(theirs.len(), if choice == SYSV { 2 } else { 1 }, "{report}");
+    }
+    // With its name still there.
+    let creator = support::builder(NAMED, SIZE).create().unwrap();
+    let report = list().unwrap();
+    let names = |entry: &&(_, &monshm::ScanEntry)| {
+        matches!(entry.1.object, ScanObject::Name(_)) && entry.1.pids == [std::process::id()]
+    };
+    let found = report.found().collect::<Vec<_>>();
+    assert!(found.iter().any(|entry| names(&entry) && entry.1.state == ScanState::InUse { holders: 1 }), "{report}");
+    drop(creator);
+}
+
+/// Reserving large memory takes a while, in which its creator is stopped for longer than a creation may take.
+#[test]
+fn a_creator_that_was_stopped_for_long_makes_its_name_anew() {
+    const LARGE: usize = 512 << 20;
+    let _turn = one_at_a_time();
+    if support::builder(NAMED, LARGE).create().is_err() {
+        harness::skip!("/dev/shm is too small here");
+    }
+    let creator = Helper::new();
+    let before = names_of_ours();
+    creator.start(format!("create {NAMED} {LARGE} {} false false", harness::users::own()));
+    let name = loop {
+        if let Some(name) = names_of_ours().into_iter().find(|name| !before.contains(name)) {
+            break name;
+        }
+    };
+    let signal = |number| {
+        // SAFETY: plain numbers.
+        assert_eq!(unsafe { libc::kill(creator.pid() as i32, number) }, 0);
+    };
+    signal(libc::SIGSTOP);
+    let locked =
+        || list().unwrap().found().any(|(_, found)| found.object.to_string() == name && is_in_use(found.state));
+    let was_slow = locked();
+    std::thread::sleep(OLD);
+    clean(Cleanup::Remove).unwrap();
+    let removed = !names_of_ours().contains(&name);
+    signal(libc::SIGCONT);
+    creator.finish().unwrap();
+    assert!(removed || was_slow, "stopped in the middle, the name was removed");
+    let (bytes, _) = creator.encode();
+    Segment::decode(bytes, None, LARGE).unwrap();
+}
+
+fn is_in_use(state: ScanState) -> bool {
+    matches!(state, ScanState::InUse { .. })
+}
+
+fn names_of_ours() -> Vec<String> {
+    let entries = std::fs::read_dir("/dev/shm").unwrap().flatten();
+    let names = entries.filter_map(|entry| Some(format!("/{}", entry.file_name().to_str()?)));
+    names.filter(|name| name.starts_with("/mon-")).collect()
+}
+
 #[cfg(feature = "cli")]
 mod command {
     use super::*;
@@ -245,7 +319,7 @@ mod command {
             table.lines().find(of_object)
         };
         let line = row(live).unwrap();
-        assert!(line.contains(&living.pid().to_string()) && line.contains("in use by 1 process"), "{line}");
+        assert!(line.contains(&living.pid().to_string()) && line.contains("in use by 1 holder"), "{line}");
         assert!(row(dead).is_none(), "{table}");
     }
 
@@ -253,6 +327,13 @@ mod command {
     fn its_exit_code_tells_what_went_wrong() {
         let _turn = one_at_a_time();
         assert_eq!(monshm(&["clean", "--no-such"]).status.code(), Some(2));
+        let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+        for words in [["list"].as_slice(), &["clean", "-n", "--json"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_monshm"));
+            let output = command.args(words).stdout(full()).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            assert!(String::from_utf8(output.stderr).unwrap().contains("could not be written"));
+        }
         let help = monshm(&["--help"]);
         assert!(String::from_utf8(help.stdout).unwrap().contains("Exit codes"));
         harness::needs_other_users!();

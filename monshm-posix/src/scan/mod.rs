@@ -5,12 +5,13 @@
 //!
 //! A name is stale if it leads to a file of a tmpfs that its owner's group and others cannot open (but for one user on
 //! its access list), is older than ten seconds, and no process holds a slot in the object: the kernel releases a slot
-//! when its process ends. A creator holds its slot from the moment that the name exists, but for those ten seconds.
+//! when its process ends. A creator locks its slot soon after it made the name; one that was stopped in between for
+//! longer finds its name removed, and makes another one.
 
-mod anonymous;
+mod mapped;
 
 use std::os::fd::AsFd;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use monshm_core::descriptor::Name;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
@@ -25,7 +26,10 @@ use crate::sys;
 /// How long a creator may take between making the name and locking its slot, in seconds.
 const CREATION: i64 = 10;
 
-pub(crate) use anonymous::list_anonymous;
+/// How long a scan goes on before it takes up no further object.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) use mapped::mapped_object;
 
 /// All names that have monshm's form, judged; with [`Cleanup::Remove`], the stale ones are removed.
 ///
@@ -39,12 +43,27 @@ pub(crate) fn scan(cleanup: Cleanup) -> Result<Vec<ScanEntry>> {
     })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     let names = entries.flatten().filter_map(|entry| Name::new(&format!("/{}", entry.file_name().to_str()?)));
-    Ok(names.filter_map(|name| judge(name, now, cleanup)).collect())
+    let until = Instant::now() + PATIENCE;
+    Ok(names.filter_map(|name| judge_until(until, name, now, cleanup)).collect())
+}
+
+/// The same as [`judge`], unless it is too late: what other users own can be slow to be asked about.
+fn judge_until(until: Instant, name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
+    if Instant::now() < until {
+        return judge(name, now, cleanup);
+    }
+    let errno = Errno::TIMEDOUT.raw_os_error();
+    is_ours(name).then(|| ScanEntry::new(ScanObject::Name(name), 0, 0, Vec::new(), ScanState::Failed { errno }))
+}
+
+/// Whether a name has monshm's form.
+fn is_ours(name: Name) -> bool {
+    name.as_str().len() == Name::MAX_LEN && name.as_str().starts_with(Name::PREFIX)
 }
 
 /// Who holds the object that this name leads to; `None` when it is not monshm's, or has gone.
 fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
-    if name.as_str().len() != Name::MAX_LEN || !name.as_str().starts_with(Name::PREFIX) {
+    if !is_ours(name) {
         return None;
     }
     let path = format!("{SHM_FOLDER}{name}");

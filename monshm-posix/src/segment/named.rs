@@ -40,6 +40,11 @@ impl Named {
         Object::Named { name: self.name, inode: self.inode }
     }
 
+    /// Whether the name leads to our object.
+    pub(crate) fn leads_to_us(&self) -> bool {
+        sys::stat_path(&path_of(self.name)).is_ok_and(|stat| stat.st_ino == self.inode)
+    }
+
     /// Removes the name if it still leads to our object and this process may. Idempotent.
     pub(crate) fn remove(&self) {
         // Relaxed: only saves a second try.

@@ -1,7 +1,7 @@
 //! `scan`: what two SIGKILLs leave goes, and nothing else.
 
-use monshm_core::{Cleanup, LockKind, ScanObject};
-use monshm_sysv::{KEY_PREFIX, SET_MARK};
+use monshm_core::{Backend, Cleanup, LockKind, ScanObject, ScanState};
+use monshm_sysv::{KEY_PREFIX, SET_MARK, Sysv};
 
 use crate::helper::{Helper, Ids, create, kinds, stale};
 use crate::raw;
@@ -67,6 +67,18 @@ fn another_users_leftovers_are_not_touched() {
     let peer = Helper::of(65122);
     assert_eq!(peer.ask("clean"), "1");
     assert!(!raw::set_exists(ids.set), "the peer may: it is the owner");
+}
+
+#[test]
+fn a_set_that_a_living_process_makes_is_in_use() {
+    let _quiet = raw::quiet();
+    let set = raw::new_set(key(0xfff4), raw::COUNT);
+    raw::set_all(set, &[0; raw::COUNT as usize]);
+    let found = Sysv.scan(Cleanup::Remove).unwrap();
+    let entry = found.iter().find(|entry| entry.object == ScanObject::Semaphores { id: set }).unwrap();
+    assert_eq!((entry.state, entry.size), (ScanState::InUse { holders: 1 }, 0));
+    assert_eq!(entry.pids, [std::process::id()]);
+    assert!(raw::remove_set(set));
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(crate) const COUNT: i32 = 34;
 union Semun {
     value: c_int,
     buf: *mut libc::c_void,
+    array: *const u16,
 }
 
 /// Keeps what a test leaves behind from the `clean` of another: by an IPC namespace of its own for this thread and the
@@ -30,6 +31,12 @@ pub(crate) fn quiet() -> MutexGuard<'static, ()> {
 pub(crate) fn set_value(id: i32, semaphore: i32, value: i32) -> bool {
     // SAFETY: SETVAL takes the union by value and keeps no pointer.
     unsafe { libc::semctl(id, semaphore, libc::SETVAL, Semun { value }) == 0 }
+}
+
+/// `values` has as many as the set.
+pub(crate) fn set_all(id: i32, values: &[u16]) -> bool {
+    // SAFETY: SETALL reads as many values as the set has.
+    unsafe { libc::semctl(id, 0, libc::SETALL, Semun { array: values.as_ptr() }) == 0 }
 }
 
 pub(crate) fn value(id: i32, semaphore: i32) -> Option<i32> {

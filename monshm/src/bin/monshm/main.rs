@@ -4,6 +4,7 @@
 
 mod print;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,7 +23,7 @@ struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done: what was to be removed is removed, or there was nothing
-  1  something could not be looked at, judged or removed; it is listed
+  1  something could not be looked at, judged or removed, and is listed; or the report could not be written
   2  the command line is wrong";
 
 #[derive(Debug, Subcommand)]
@@ -73,8 +74,15 @@ fn finish(outcome: Result<Report, Error>, output: &Output) -> ExitCode {
         }
     };
     let text = if output.json { print::json(&report) } else { print::table(&report) };
-    // A reader that has gone (`monshm list | head`) wanted no more.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-    let whole = report.unseen().is_empty() && report.failed().next().is_none();
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that has gone (`monshm list | head`) wanted no more.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("monshm: the report could not be written: {error}");
+            return ExitCode::FAILURE;
+        }
+        _ => {}
+    }
+    let whole = report.unseen().is_empty() && report.failed().next().is_none() && report.unanswered() == 0;
     if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

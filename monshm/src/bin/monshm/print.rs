@@ -1,7 +1,7 @@
 //! A report as a table for people and as JSON for programs.
 //!
 //! The JSON: `{"found": [{"backend", "kind", "object", "size", "owner_uid", "pids", "state", "why"}], "unseen":
-//! [{"backend", "error"}]}`. `state` is one of `in-use`, `stale`, `removed`, `too-new`, `other-user`, `failed`; `why` a
+//! [{"backend", "error"}], "unanswered"}`. `state` is one of `in-use`, `stale`, `removed`, `too-new`, `other-user`, `failed`; `why` a
 //! sentence that may change.
 
 use comfy_table::{Table, presets};
@@ -29,7 +29,7 @@ pub(crate) fn json(report: &Report) -> String {
         .iter()
         .map(|(backend, error)| json!({ "backend": backend.name(), "error": error.to_string() }))
         .collect();
-    format!("{}\n", json!({ "found": found, "unseen": unseen }))
+    format!("{}\n", json!({ "found": found, "unseen": unseen, "unanswered": report.unanswered() }))
 }
 
 pub(crate) fn table(report: &Report) -> String {
@@ -41,7 +41,8 @@ pub(crate) fn table(report: &Report) -> String {
         table.add_row([
             found.object.kind().to_owned(),
             found.object.to_string(),
-            found.size.to_string(),
+            // Semaphores have no bytes.
+            if found.size == 0 { "-".to_owned() } else { found.size.to_string() },
             found.owner_uid.to_string(),
             pids.join(","),
             found.state.to_string(),
@@ -51,6 +52,9 @@ pub(crate) fn table(report: &Report) -> String {
     text.push('\n');
     for (backend, error) in report.unseen() {
         text.push_str(&format!("{backend}: not looked at: {error}\n"));
+    }
+    if report.unanswered() > 0 {
+        text.push_str(&format!("{} processes did not let their mappings be read in time\n", report.unanswered()));
     }
     text
 }

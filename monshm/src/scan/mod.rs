@@ -2,11 +2,16 @@
 //!
 //! How objects are found and judged is each backend's work. Nothing is attached to, and no byte of a segment is read.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use monshm_core::{BackendKind, Cleanup, Error, Result, ScanEntry, ScanState};
+use monshm_core::{BackendKind, Cleanup, Error, Result, ScanEntry, ScanObject, ScanState};
 
-use crate::backends::BACKENDS;
+use crate::backends::{AnyBackend, BACKENDS};
+
+mod mappings;
+
+use mappings::Process;
 
 /// What was found on the machine, and what was done about it.
 ///
@@ -22,6 +27,7 @@ use crate::backends::BACKENDS;
 pub struct Report {
     found: Vec<(BackendKind, ScanEntry)>,
     unseen: Vec<(BackendKind, Error)>,
+    unanswered: usize,
 }
 
 /// Removes what belongs to nobody alive, as nearly as the kernel can tell; with [`Cleanup::Report`] it only says what it
@@ -60,7 +66,9 @@ pub fn clean(cleanup: Cleanup) -> Result<Report> {
 }
 
 /// Everything of monshm's that can be found on this machine: what [`clean`] looks at, and what living processes have
-/// mapped without a name. Of other users' processes only root sees mappings. Changes nothing.
+/// mapped, with their pids. Of other users' processes only root sees mappings. Changes nothing.
+///
+/// A process can keep those waiting that read its mappings; one that does is passed over, see [`Report::unanswered`].
 ///
 /// # Errors
 /// As [`clean`].
@@ -74,14 +82,51 @@ pub fn clean(cleanup: Cleanup) -> Result<Report> {
 /// ```
 pub fn list() -> Result<Report> {
     let mut report = clean(Cleanup::Report)?;
-    for entry in BACKENDS {
-        let mapped = entry.list_anonymous();
-        report.found.extend(mapped.into_iter().map(|found| (entry.kind(), found)));
-    }
+    let (processes, unanswered) = mappings::of_all_processes();
+    report.unanswered = unanswered;
+    report.add_mapped(&processes);
     Ok(report)
 }
 
 impl Report {
+    /// Enters who has mapped what: with the pids of objects that were found, and the objects that were not.
+    fn add_mapped(&mut self, processes: &[Process]) {
+        let mut places: HashMap<ScanObject, usize> =
+            self.found.iter().enumerate().map(|(place, (_, found))| (found.object, place)).collect();
+        // Of objects that a scan found the pids are replaced, once: it can know processes that have gone.
+        let mut mapped_by: HashMap<ScanObject, Vec<u32>> = HashMap::new();
+        for process in processes {
+            for mapped in &process.mapped {
+                let object_of = |backend: &&AnyBackend| {
+                    backend.mapped_object(&mapped.path, mapped.inode).map(|object| (backend.kind(), object))
+                };
+                let Some((backend, object)) = BACKENDS.iter().find_map(object_of) else { continue };
+                let pids = mapped_by.entry(object).or_default();
+                if pids.last() != Some(&process.pid) {
+                    pids.push(process.pid);
+                }
+                places.entry(object).or_insert_with(|| {
+                    // The owner of the process that maps it: the object shows its own only to those who can open it.
+                    let (owner, state) = (process.owner_uid, ScanState::InUse { holders: 0 });
+                    self.found.push((backend, ScanEntry::new(object, mapped.size, owner, Vec::new(), state)));
+                    self.found.len() - 1
+                });
+            }
+        }
+        for (object, pids) in mapped_by {
+            let found = &mut self.found[places[&object]].1;
+            if let ScanState::InUse { holders } = &mut found.state {
+                *holders = pids.len() as u32;
+            }
+            found.pids = pids;
+        }
+    }
+
+    /// How many processes did not let their mappings be read in time. Only [`list`] reads them.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
     /// Everything that was found, with its backend.
     pub fn found(&self) -> impl Iterator<Item = (BackendKind, &ScanEntry)> {
         self.found.iter().map(|(backend, found)| (*backend, found))
@@ -123,6 +168,9 @@ impl fmt::Display for Report {
         }
         for (backend, error) in &self.unseen {
             writeln!(f, "{backend}: not looked at: {error}")?;
+        }
+        if self.unanswered > 0 {
+            writeln!(f, "{} processes did not let their mappings be read in time", self.unanswered)?;
         }
         Ok(())
     }
