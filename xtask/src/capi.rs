@@ -79,6 +79,8 @@ fn install(workspace: &Workspace, prefix: &Path) -> Answer<()> {
     let mut build = workspace.cargo(["rustc", "--release", "--package", "monshm", "--lib"]);
     build.args(["--features", "capi", "--crate-type", "cdylib,staticlib", "--"]);
     build.arg(format!("-Clink-arg=-Wl,-soname,{}", version.soname())).env("CARGO_TARGET_DIR", &built);
+    // Signal and fork handlers of the library stay in force after a dlclose(3), so their code must.
+    build.arg("-Clink-arg=-Wl,-z,nodelete");
     if !run::plainly(&mut build)?.succeeded {
         return Err("the C interface did not build: cargo's messages above say why".into());
     }

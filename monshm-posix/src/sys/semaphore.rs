@@ -10,9 +10,14 @@ use super::{Answer, last_errno};
 
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    // glibc 2.30; the libc crate does not declare it.
+    // POSIX, and glibc 2.30; the libc crate does not declare them.
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
     fn sem_clockwait(semaphore: *mut sem_t, clock: libc::clockid_t, until: *const libc::timespec) -> c_int;
 }
+
+/// `PTHREAD_CANCEL_DISABLE` of glibc.
+#[cfg(target_env = "gnu")]
+const CANCEL_DISABLE: c_int = 1;
 
 /// A semaphore in shared memory.
 ///
@@ -40,8 +45,15 @@ impl Semaphore {
     #[cfg(target_env = "gnu")]
     pub(crate) fn wait_until(self, until_ns: u64) {
         let until = super::timespec(until_ns);
-        // SAFETY: PLACED; `until` lives through the call. Every way to return means "check again".
-        unsafe { sem_clockwait(self.0.as_ptr(), libc::CLOCK_MONOTONIC, &raw const until) };
+        let mut before = 0;
+        // SAFETY: PLACED; `until` lives through the call. Every way to return means "check again". It is a cancellation
+        // point, and a cancelled thread must not be unwound through frames of Rust, which would end the process; the
+        // other two calls change a mark of the calling thread.
+        unsafe {
+            pthread_setcancelstate(CANCEL_DISABLE, &raw mut before);
+            sem_clockwait(self.0.as_ptr(), libc::CLOCK_MONOTONIC, &raw const until);
+            pthread_setcancelstate(before, std::ptr::null_mut());
+        }
     }
 
     /// Takes one from the value, waiting until `until_ns` of CLOCK_MONOTONIC for it. This libc can wait by the wall

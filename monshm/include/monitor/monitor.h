@@ -27,7 +27,9 @@
  * THREADS
  * Every function may be called from any thread, with these duties of the caller: a thread that uses a descriptor, or
  * an address in its segment, holds a reference to it (a call must not run beside the last mon_shm_done); a mon_buffer is
- * used by one thread at a time. Nothing here may be called from a signal handler.
+ * used by one thread at a time. Nothing here may be called from a signal handler. No call is a cancellation point: a
+ * thread that is cancelled (pthread_cancel) ends its call as usual, and acts on it in the program's next one. The library
+ * stays in memory after a dlclose, since its handlers stay in force.
  *
  * THE PEER
  * Bytes of the segment may change at any time. The library keeps its own copy of all that its safety depends on; a
@@ -211,8 +213,10 @@ void mon_shm_done(mon_shm_desc *desc);
 void mon_shm_ref(mon_shm_desc *desc);
 
 /*
- * Appends the bytes that let one process attach. May be called again and gives fresh ones; the last 16 are good. The
- * bytes are a secret of the two sides. EINVAL: not the creator. ENOSPC: buf has no room.
+ * Appends the bytes that let one process attach. May be called again and gives fresh ones; the last 16 are good. Of
+ * memory with a name (shm_open, for a peer of another uid) they serve one attach in all, since the name goes with it:
+ * hand it to further peers with mon_shm_send. The bytes are a secret of the two sides. EINVAL: not the creator. ENOSPC:
+ * buf has no room.
  */
 int mon_shm_encode(mon_shm_desc *desc, mon_buffer *buf);
 

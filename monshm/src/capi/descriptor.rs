@@ -13,7 +13,7 @@ use monshm_core::{BackendKind, Error, ErrorKind, LockKind, Operation};
 
 use super::arena::{self, find};
 use super::buffer::Buffer;
-use super::fault::{Fault, NO_DESCRIPTOR, Outcome, coded, invalid, or_errno, set_errno};
+use super::fault::{Fault, NO_DESCRIPTOR, Outcome, coded_uncancelled, invalid, or_errno_uncancelled, set_errno};
 use super::lock::{mon_shm_lock, mon_shm_trylock, mon_shm_unlock};
 use super::message::borrow;
 use super::types::{MonBuffer, MonIpcCreds, MonShmDesc};
@@ -35,7 +35,7 @@ thread_local! {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_new(size: usize, peer: *mut MonIpcCreds, implementation: c_int) -> *mut MonShmDesc {
-    or_errno(std::ptr::null_mut(), || {
+    or_errno_uncancelled(std::ptr::null_mut(), || {
         let Some(backend) = BackendKind::from_wire(implementation) else {
             return invalid("impl is none of the values of mon_shm_impl");
         };
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn mon_shm_new(size: usize, peer: *mut MonIpcCreds, implem
 /// `mon_shm_set_lock_kind`.
 #[unsafe(no_mangle)]
 pub extern "C" fn mon_shm_set_lock_kind(kind: c_uint) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         let chosen = LockKind::from_wire(kind);
         if chosen.is_none() && kind != 0 {
             return invalid("kind is none of the values of mon_shm_lock_kind");
@@ -70,7 +70,7 @@ pub extern "C" fn mon_shm_set_lock_kind(kind: c_uint) -> c_int {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_done(desc: *mut MonShmDesc) {
-    or_errno((), || {
+    or_errno_uncancelled((), || {
         let entry = find(desc)?;
         // AcqRel: what the other references' users did comes before the end.
         match entry.references().fetch_sub(1, Ordering::AcqRel) {
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn mon_shm_done(desc: *mut MonShmDesc) {
 /// # Safety
 /// CALLER; no other reference is used any more.
 unsafe extern "C" fn destroy(desc: *mut MonShmDesc) {
-    or_errno((), || find(desc)?.end());
+    or_errno_uncancelled((), || find(desc)?.end());
 }
 
 /// `mon_shm_ref`.
@@ -99,7 +99,7 @@ unsafe extern "C" fn destroy(desc: *mut MonShmDesc) {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_ref(desc: *mut MonShmDesc) {
-    or_errno((), || {
+    or_errno_uncancelled((), || {
         // Relaxed: a thread that counts up holds a reference, so that nothing is ended beside it.
         let before = find(desc)?.references().fetch_add(1, Ordering::Relaxed);
         if (1..c_int::MAX).contains(&before) {
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn mon_shm_ref(desc: *mut MonShmDesc) {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_encode(desc: *mut MonShmDesc, buf: *mut MonBuffer) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         let segment = find(desc)?.segment();
         // SAFETY: CALLER.
         let mut buffer = unsafe { Buffer::of(buf) }?;
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn mon_shm_encode(desc: *mut MonShmDesc, buf: *mut MonBuff
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_decode(buf: *mut MonBuffer, size: usize) -> *mut MonShmDesc {
-    or_errno(std::ptr::null_mut(), || {
+    or_errno_uncancelled(std::ptr::null_mut(), || {
         // SAFETY: CALLER.
         let mut buffer = unsafe { Buffer::of(buf) }?;
         let (descriptor, used) = monshm_proto::decode_prefix(buffer.bytes())
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn mon_shm_decode(buf: *mut MonBuffer, size: usize) -> *mu
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_send(desc: *mut MonShmDesc, fd: c_int) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         let segment = find(desc)?.segment();
         // SAFETY: CALLER: nobody closes fd during the call.
         let socket: BorrowedFd<'_> = unsafe { borrow(fd) }?;
@@ -162,7 +162,7 @@ pub unsafe extern "C" fn mon_shm_send(desc: *mut MonShmDesc, fd: c_int) -> c_int
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_recv(fd: c_int, size: usize) -> *mut MonShmDesc {
-    or_errno(std::ptr::null_mut(), || {
+    or_errno_uncancelled(std::ptr::null_mut(), || {
         // SAFETY: as in `mon_shm_send`.
         let socket: BorrowedFd<'_> = unsafe { borrow(fd) }?;
         describe(Segment::receive(socket, size, DEFAULT_TIMEOUT)?)
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn mon_shm_addr(desc: *mut MonShmDesc, offset: usize) -> *
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_data_alloc(desc: *mut MonShmDesc, size: usize, ptr: *mut *mut c_void) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         let segment = find(desc)?.segment();
         if ptr.is_null() {
             return invalid("ptr is NULL");

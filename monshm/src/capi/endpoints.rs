@@ -10,7 +10,7 @@ use monshm_core::ErrorKind;
 use monshm_rbuf::{Label, Record};
 
 use super::arena::find;
-use super::fault::{Fault, Outcome, coded, invalid, or_errno};
+use super::fault::{Fault, Outcome, coded, coded_uncancelled, invalid, or_errno};
 use super::types::{MonShmDesc, MonShmRecord};
 use crate::ring::Consumer;
 
@@ -94,7 +94,7 @@ pub(super) unsafe fn initialized(dst: *mut u8, len: usize) -> *mut u8 {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_writer_open(desc: *mut MonShmDesc) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         let entry = find(desc)?;
         entry.writer.open(|| entry.segment().producer())
     })
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn mon_shm_writer_open(desc: *mut MonShmDesc) -> c_int {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_writer_close(desc: *mut MonShmDesc) -> c_int {
-    coded(|| find(desc)?.writer.close())
+    coded_uncancelled(|| find(desc)?.writer.close())
 }
 
 /// `mon_shm_reader_open`.
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn mon_shm_writer_close(desc: *mut MonShmDesc) -> c_int {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_reader_open(desc: *mut MonShmDesc) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         let entry = find(desc)?;
         entry.reader.open(|| entry.segment().consumer())
     })
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn mon_shm_reader_open(desc: *mut MonShmDesc) -> c_int {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_shm_reader_close(desc: *mut MonShmDesc) -> c_int {
-    coded(|| find(desc)?.reader.close())
+    coded_uncancelled(|| find(desc)?.reader.close())
 }
 
 /// `mon_shm_write`.

@@ -118,6 +118,40 @@ pub(super) fn or_errno<T>(failed: T, work: impl FnOnce() -> Outcome<T>) -> T {
     }
 }
 
+/// As [`coded`], for a function that reaches a cancellation point of libc.
+pub(super) fn coded_uncancelled(work: impl FnOnce() -> Outcome<()>) -> c_int {
+    uncancelled(|| coded(work))
+}
+
+/// As [`or_errno`], for a function that reaches a cancellation point of libc.
+pub(super) fn or_errno_uncancelled<T>(failed: T, work: impl FnOnce() -> Outcome<T>) -> T {
+    uncancelled(|| or_errno(failed, work))
+}
+
+/// Does `work` while the thread cannot be cancelled (pthread_cancel(3)). A thread that is cancelled in close(2) or in
+/// another cancellation point is unwound through frames of Rust, which ends the process. A cancellation that comes
+/// meanwhile acts in the program's next cancellation point.
+///
+/// Calls that come often do not go through here: they reach no cancellation point, and futex(2), semop(2) and the
+/// locks of libc are none. Where such a call waits in one, the backend does the same.
+fn uncancelled<T>(work: impl FnOnce() -> T) -> T {
+    let mut before = 0;
+    // SAFETY: the call changes a mark of the calling thread, and writes one integer.
+    unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
+    let outcome = work();
+    // SAFETY: as above; null is for a caller that does not ask.
+    unsafe { pthread_setcancelstate(before, std::ptr::null_mut()) };
+    outcome
+}
+
+/// `PTHREAD_CANCEL_DISABLE` of glibc and musl.
+const CANCEL_DISABLE: c_int = 1;
+
+unsafe extern "C" {
+    // POSIX; the libc crate does not declare it for Linux.
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
 /// The calling thread's errno.
 pub(super) fn get_errno() -> c_int {
     // SAFETY: `errno_location` points to the calling thread's own errno, which lives as long as the thread.
@@ -150,15 +184,17 @@ fn errno_location() -> *mut c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn mon_shm_strerror() -> *const c_char {
     const NONE: *const c_char = c"nothing went wrong in this thread so far".as_ptr();
-    let sentence = guarded(|| {
-        Ok(LAST.try_with(|last| {
-            let mut last = last.borrow_mut();
-            let Some(fault) = &last.fault else { return NONE };
-            // An object's name comes from a peer and may hold what a C string cannot.
-            let sentence = fault.sentence().replace('\0', "?");
-            let sentence = CString::new(sentence).unwrap_or_default();
-            last.sentence.insert(sentence).as_ptr()
-        }))
+    let sentence = uncancelled(|| {
+        guarded(|| {
+            Ok(LAST.try_with(|last| {
+                let mut last = last.borrow_mut();
+                let Some(fault) = &last.fault else { return NONE };
+                // An object's name comes from a peer and may hold what a C string cannot.
+                let sentence = fault.sentence().replace('\0', "?");
+                let sentence = CString::new(sentence).unwrap_or_default();
+                last.sentence.insert(sentence).as_ptr()
+            }))
+        })
     });
     sentence.ok().and_then(Result::ok).unwrap_or(NONE)
 }

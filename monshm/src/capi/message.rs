@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use super::buffer::Buffer;
-use super::fault::{Fault, Outcome, coded, invalid};
+use super::fault::{Fault, Outcome, coded_uncancelled, invalid};
 use super::types::{MonBuffer, MonIpcCreds};
 use crate::creds::PeerCreds;
 use crate::handover;
@@ -29,7 +29,7 @@ pub(super) unsafe fn borrow<'a>(fd: c_int) -> Outcome<BorrowedFd<'a>> {
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_ipc_peer_creds(fd: c_int, creds: *mut MonIpcCreds) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         if creds.is_null() {
             return invalid("creds is NULL");
         }
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn mon_ipc_peer_creds(fd: c_int, creds: *mut MonIpcCreds) 
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_ipc_send_fd(socket: c_int, buf: *mut MonBuffer, fd: c_int) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         // SAFETY: CALLER.
         let mut buffer = unsafe { Buffer::of(buf) }?;
         // SAFETY: CALLER: nobody closes them during the call.
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn mon_ipc_send_fd(socket: c_int, buf: *mut MonBuffer, fd:
 /// CALLER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mon_ipc_recv_fd(socket: c_int, buf: *mut MonBuffer, fd: *mut c_int) -> c_int {
-    coded(|| {
+    coded_uncancelled(|| {
         if fd.is_null() {
             return invalid("fd is NULL");
         }

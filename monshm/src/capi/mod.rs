@@ -14,6 +14,9 @@
 //! None crosses into C. Every function runs in `fault::guarded`, which answers a panic with ENOTRECOVERABLE. The
 //! exceptions are those whose bodies cannot panic: they call, load and compare.
 //!
+//! # Cancellation
+//! A cancelled thread (pthread_cancel(3)) is not unwound through this library: `fault::uncancelled` says how.
+//!
 //! # What the caller owes
 //! *CALLER*, the safety condition of every function here, is what the header asks of its caller: each pointer is NULL,
 //! or valid for the call as its type and the lengths beside it say; strings of bytes are the program's own memory, not

@@ -157,6 +157,7 @@ int main(int argc, char **argv)
 		{ "buffer", buffer_tests }, { "descriptor", descriptor_tests }, { "wire", wire_tests },
 		{ "lock", lock_tests }, { "ring", ring_tests }, { "end", end_tests }, { "message", message_tests },
 		{ "death", death_tests }, { "argument", argument_tests },
+		{ "cancel", cancel_tests },
 	};
 	static const char *const names[] = { "auto", "posix", "sysv" };
 	int passed = 0, failed = 0;

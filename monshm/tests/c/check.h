@@ -29,7 +29,7 @@ struct check_test {
 #define END		{ NULL, NULL, NULL }
 
 extern const struct check_test buffer_tests[], descriptor_tests[], wire_tests[], lock_tests[], ring_tests[],
-	end_tests[], message_tests[], death_tests[], argument_tests[];
+	end_tests[], message_tests[], death_tests[], argument_tests[], cancel_tests[];
 
 _Noreturn void check_failed(const char *file, int line, const char *what, long found);
 _Noreturn void check_skip(const char *reason);

@@ -46,6 +46,7 @@ impl Suite<'_> {
         self.look_at_names()?;
         self.look_at_pkg_config()?;
         self.run_cxx()?;
+        self.run_unloading()?;
         self.run_suite("plain", &[], &[], &[])?;
         self.run_static()?;
         self.run_sanitized()?;
@@ -104,6 +105,18 @@ impl Suite<'_> {
         let built = run::plainly(self.linked(&mut compile))?.succeeded;
         let ran = built && run::plainly(&mut Command::new(&program))?.succeeded;
         self.count("a_cxx17_program_compiles_and_runs", ran);
+        Ok(())
+    }
+
+    /// A program that loads the library at run time and unloads it again.
+    fn run_unloading(&mut self) -> Answer<()> {
+        let program = self.scratch.join("unload");
+        let mut compile = compiler("CC", "cc");
+        compile.args(C_FLAGS).arg(self.tests().join("unload/unload.c")).arg("-o").arg(&program);
+        compile.arg("-I").arg(&self.include).args(["-pthread", "-ldl"]);
+        let built = run::plainly(&mut compile)?.succeeded;
+        let ran = built && run::plainly(Command::new(&program).arg(self.library.join("libmonshm.so")))?.succeeded;
+        self.count("a_signal_after_the_library_was_unloaded_finds_its_handler", ran);
         Ok(())
     }
 
