@@ -1,4 +1,5 @@
-//! Registers, once, the handler that tells a forked child that it is one. What handles do about it is theirs.
+//! Registers, once, the handler that tells a forked child that it is one, and the one that runs when the process ends.
+//! What handles and sets do about it is theirs.
 //!
 //! A child made by a bare `clone(2)` runs no handler and is not noticed.
 
@@ -7,7 +8,12 @@ use std::sync::OnceLock;
 use monshm_core::{Error, ErrorKind, Operation, Result};
 use rustix::io::Errno;
 
+use crate::slots::Slots;
 use crate::sys;
+
+extern "C" fn at_exit() {
+    Slots::remove_at_exit();
+}
 
 extern "C" fn in_child() {
     monshm_core::fork::entered_child();
@@ -19,7 +25,11 @@ extern "C" fn in_child() {
 /// `LimitReached` when libc has no memory for the handler.
 pub(crate) fn register(operation: Operation) -> Result<()> {
     static REGISTERED: OnceLock<Result<(), Errno>> = OnceLock::new();
-    REGISTERED.get_or_init(|| sys::at_fork_in_child(in_child)).map_err(|errno| {
+    let register = || {
+        sys::at_exit(at_exit);
+        sys::at_fork_in_child(in_child)
+    };
+    REGISTERED.get_or_init(register).map_err(|errno| {
         Error::new(operation, ErrorKind::LimitReached { what: "fork handlers" }).with_os_error(errno.raw_os_error())
     })
 }

@@ -43,6 +43,12 @@ pub(crate) fn is_newest(id: i32, key: i32) -> bool {
     newest == stamp(id, key) || newest >> 32 != stamp(id, 0) >> 32
 }
 
+/// Id and key of each set that this process noted, where no later one took its entry.
+pub(crate) fn noted() -> impl Iterator<Item = (i32, i32)> {
+    let stamps = NEWEST.iter().map(|entry| entry.load(Ordering::Relaxed)).filter(|stamp| *stamp != 0);
+    stamps.map(|stamp| ((stamp >> 32) as i32, stamp as i32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

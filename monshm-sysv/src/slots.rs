@@ -344,6 +344,23 @@ impl Slots {
         Ok(sys::process_exists(pid).then_some(pid))
     }
 
+    /// Removes each set in which nobody but this process has a slot, since it ends: it may end without a drop of its
+    /// handles, and the kernel, which gives the slots back, removes no set. One that others have is removed by the last
+    /// of them. A forked child that ends has no slot.
+    pub(crate) fn remove_at_exit() {
+        for (id, key) in identity::noted() {
+            let Ok(status) = sys::sem_status(id) else { continue };
+            let set = Self::new(id, key, status.permissions.creator_uid);
+            let holders = set.status().and_then(|_| {
+                (1..=SLOT_COUNT as u16).filter_map(|semaphore| set.holder(semaphore).transpose()).collect()
+            });
+            let ours = |holders: Vec<i32>| !holders.is_empty() && holders.iter().all(|pid| *pid == sys::own_pid());
+            if holders.is_ok_and(ours) {
+                let _ = set.remove();
+            }
+        }
+    }
+
     /// Removes the set `id` if it was left by everybody: the creator died before this process could attach.
     pub(crate) fn remove_abandoned(id: i32, owner: Identity) {
         if let Ok(set) = Self::attach(id, owner) {

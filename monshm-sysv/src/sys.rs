@@ -348,6 +348,19 @@ pub(crate) fn own_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
+/// The process id.
+pub(crate) fn own_pid() -> i32 {
+    // SAFETY: takes no pointer and cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// Has `handler` run when the process ends by exit(3) or by the return of its main function.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: the handler is a function of this program, which is never unloaded (the C library says so to the linker).
+    // Where there is no memory for it, `clean` finds what stays.
+    unsafe { libc::atexit(handler) };
+}
+
 /// Whether a process with this pid exists, also one that we may not signal. Pids below 1 count as existing.
 pub(crate) fn process_exists(pid: i32) -> bool {
     let pid = if pid < 1 { None } else { Pid::from_raw(pid) };

@@ -191,6 +191,10 @@ impl Possessions {
             }
             "unlock" => self.handle().lock.release()?,
             "drop" => self.handle = None,
+            "exit" => {
+                std::mem::forget(self.handle.take());
+                std::process::exit(0);
+            }
             "write" => self.word().store(number(1) as u64, Ordering::Relaxed),
             "read" => return Ok(self.word().load(Ordering::Relaxed).to_string()),
             "count" => self.count(number(1) as u64)?,

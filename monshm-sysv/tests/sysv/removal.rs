@@ -60,6 +60,28 @@ fn the_creator_is_killed() {
     assert!(nothing_left(ids));
 }
 
+/// As a program ends that has its segment in a static, or calls exit.
+#[test]
+fn each_side_exits_without_a_drop() {
+    for &kind in kinds() {
+        let creator = Helper::start();
+        let ids = creator.create(harness::users::own(), kind);
+        creator.say("exit");
+        creator.wait();
+        assert!(nothing_left(ids));
+        let (creator, peer) = (Helper::start(), Helper::start());
+        let ids = creator.create(harness::users::own(), kind);
+        peer.attach(ids, kind);
+        creator.say("exit");
+        creator.wait();
+        assert!(raw::set_exists(ids.set), "the peer still uses it");
+        assert_eq!(peer.ask("try"), "Some(Released)");
+        peer.say("exit");
+        peer.wait();
+        assert!(nothing_left(ids));
+    }
+}
+
 #[test]
 fn the_peer_is_killed() {
     let (creator, ids) = create(LockKind::SysvSem);
