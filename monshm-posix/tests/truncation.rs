@@ -139,6 +139,27 @@ fn an_access_behind_the_new_end_reads_zeros_and_is_reported() {
     });
 }
 
+/// As a program does that must not be paged out; not as root, for whom the limit does not count.
+#[test]
+fn a_truncation_under_locked_memory_is_told() {
+    harness::needs_other_users!();
+    alone(|| {
+        harness::users::become_user(harness::users::fresh()).unwrap();
+        let (segment, file) = named();
+        word(&segment).store(7, Ordering::Relaxed);
+        // SAFETY: plain numbers; locking changes no byte. The limit has room for the segment once, and for stacks.
+        unsafe {
+            libc::mlock(segment.region().base().as_ptr().cast(), SIZE as usize);
+            let limit = libc::rlimit { rlim_cur: SIZE + SIZE / 2, rlim_max: SIZE + SIZE / 2 };
+            assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit), 0);
+            assert_eq!(libc::mlockall(libc::MCL_FUTURE), 0);
+        }
+        ftruncate(&file, 0).unwrap();
+        assert_eq!(word(&segment).load(Ordering::Relaxed), 0);
+        assert!(segment.truncation().happened());
+    });
+}
+
 #[test]
 fn a_hole_that_cannot_be_filled_again_is_reported() {
     harness::needs_other_users!();

@@ -101,7 +101,10 @@ pub(crate) unsafe fn map_zeros(base: NonNull<u8>, len: usize) -> bool {
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
     // SAFETY: the range is one mapping of ours, by the contract, and stays mapped for reading and writing; that its
     // bytes change is what shared memory does at any time.
-    unsafe { rustix::mm::mmap_anonymous(base.as_ptr().cast(), len, protection, flags).is_ok() }
+    let map = || unsafe { rustix::mm::mmap_anonymous(base.as_ptr().cast(), len, protection, flags).is_ok() };
+    // Under mlockall(MCL_FUTURE) the kernel counts the new mapping against RLIMIT_MEMLOCK beside the old one.
+    // SAFETY: the range is as above, and that its pages may be paged out changes no byte.
+    map() || unsafe { rustix::mm::munlock(base.as_ptr().cast(), len) }.is_ok() && map()
 }
 
 /// Runs the work of a handler, and leaves errno as it was.
