@@ -27,6 +27,8 @@ pub mod attachment;
 pub mod backend;
 pub mod error;
 #[cfg(feature = "alloc")]
+pub mod groups;
+#[cfg(feature = "alloc")]
 pub mod scan;
 
 pub use descriptor::{Descriptor, DescriptorFault, Identity, Name, Object, Token};

@@ -4,9 +4,12 @@
 //! beyond the machine's memory by the out-of-memory killer: a memfd is reserved page by page, and the kernel refuses
 //! none of them before it is out of them. Nothing is mapped here.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
+use monshm_core::groups::GroupLimits;
 use rustix::io::Errno;
 
 use crate::sys::{self, Answer};
@@ -18,7 +21,8 @@ const ASK_FROM: u64 = 64 << 20;
 /// What is left of a reservation after signals came in between is taken in pieces no smaller than this, in bytes.
 const LEAST_PIECE: u64 = 64 << 10;
 
-/// Looks at what would kill or starve somebody if it were tried: `RLIMIT_FSIZE`, and for large requests the memory.
+/// Looks at what would kill or starve somebody if it were tried: `RLIMIT_FSIZE`, the limits of control groups, and for
+/// large requests the memory.
 ///
 /// # Errors
 /// `LimitReached`, `NoSpace`.
@@ -26,6 +30,9 @@ pub(crate) fn check_limits(size: u64) -> Result<()> {
     if size > sys::file_size_limit() {
         let what = "the size of a file (RLIMIT_FSIZE)";
         return Err(Error::new(Operation::Create, ErrorKind::LimitReached { what }).on("posix"));
+    }
+    if let Some(free) = group_room(size) {
+        return Err(no_space(size, free, "the memory limit of the control group"));
     }
     if size >= ASK_FROM {
         let free = available_memory();
@@ -77,34 +84,32 @@ fn in_pieces(size: u64, mut take: impl FnMut(u64, u64) -> Answer<()>) -> Answer<
 }
 
 /// Bytes that shared memory could take now without anything being killed, as far as the system tells: what the
-/// kernel counts as available, and swap; less where a control group allows less.
+/// kernel counts as available, and swap.
 pub(crate) fn available_memory() -> Option<u64> {
     let text = sys::read_text("/proc/meminfo")?;
     let kib = |name: &str| field(&text, name)?.checked_mul(1024);
-    let machine = kib("MemAvailable:")?.saturating_add(kib("SwapFree:").unwrap_or(0));
-    let group = sys::read_text("/proc/self/cgroup").as_deref().and_then(group_path).and_then(group_room);
-    Some(group.map_or(machine, |group| machine.min(group)))
+    Some(kib("MemAvailable:")?.saturating_add(kib("SwapFree:").unwrap_or(0)))
 }
 
-/// The path of our control group (version 2) below its mount point.
-fn group_path(text: &str) -> Option<String> {
-    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
-}
+/// How long what was found about control groups is believed: their limits, and whose they are.
+const BELIEVED: Duration = Duration::from_secs(1);
 
-/// What the tightest of our control group and its ancestors leaves; `None` when none sets a limit.
-fn group_room(path: String) -> Option<u64> {
-    std::path::Path::new(&path).ancestors().filter_map(room_in).min()
-}
-
-/// What one control group leaves.
-fn room_in(group: &std::path::Path) -> Option<u64> {
-    let read = |file: &str| sys::read_text(&format!("/sys/fs/cgroup{}/{file}", group.display()));
-    let number = |file: &str| read(file)?.trim().parse::<u64>().ok();
-    // "max" is no number and no limit.
-    let (limit, used) = (number("memory.max")?, number("memory.current")?);
-    // Files in the cache count as used, and are dropped when room is needed.
-    let cached = read("memory.stat").and_then(|text| field(&text, "inactive_file ")).unwrap_or_default();
-    Some(limit.saturating_sub(used.saturating_sub(cached)))
+/// How many bytes our control groups have, if that is less than asked for. At every size: what passes a limit is no
+/// error of the kernel's but a SIGKILL.
+fn group_room(asked: u64) -> Option<u64> {
+    thread_local! {
+        static LIMITS: RefCell<Option<(Instant, GroupLimits)>> = const { RefCell::new(None) };
+    }
+    LIMITS
+        .try_with(|limits| {
+            let mut limits = limits.try_borrow_mut().ok()?;
+            let now = Instant::now();
+            if limits.as_ref().is_none_or(|(found, _)| now.duration_since(*found) > BELIEVED) {
+                *limits = Some((now, GroupLimits::find(sys::read_text)));
+            }
+            limits.as_ref()?.1.check(asked, sys::read_text).err()
+        })
+        .ok()?
 }
 
 /// The number behind `name` at the start of a line.
@@ -123,11 +128,9 @@ mod tests {
 
     #[test]
     fn fields_are_found_at_the_start_of_a_line() {
-        let text = "MemTotal: 5 kB\nMemAvailable:     17 kB\ninactive_file 23\n";
+        let text = "MemTotal: 5 kB\nMemAvailable:     17 kB\n";
         assert_eq!(field(text, "MemAvailable:"), Some(17));
-        assert_eq!(field(text, "inactive_file "), Some(23));
         assert_eq!(field(text, "Available:"), None);
-        assert_eq!(group_path("1:name=systemd:/a\n0::/b/c\n").as_deref(), Some("/b/c"));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Reserves a segment's memory at creation, so that a lack of it is an error then and never a kill later.
 //!
 //! System V has no `fallocate`. Populating the mapping takes the pages now, but where there are too few the kernel does
-//! not answer: it wakes the OOM killer. So large requests are compared with what is free first. That is an estimate,
-//! and two creators at the same time can both pass; small requests are not worth the reading.
+//! not answer: it wakes the OOM killer. So requests are compared with what the limits of control groups leave, and large
+//! ones with what is free. That is an estimate, and two creators at the same time can both pass.
 
+use std::cell::RefCell;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::time::{Duration, Instant};
 
 use monshm_core::ErrorKind;
+use monshm_core::groups::GroupLimits;
 use rustix::io::Errno;
 
 use crate::sys;
@@ -21,17 +23,16 @@ const ASK_FIRST: u64 = 64 << 20;
 /// # Errors
 /// `NoSpace`.
 pub(crate) fn check_limits(asked: u64) -> Result<(), ErrorKind> {
+    if let Some(free) = group_room(asked) {
+        return Err(ErrorKind::NoSpace { asked, free, place: "the memory limit of the control group" });
+    }
     if asked < ASK_FIRST {
         return Ok(());
     }
-    let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let groups = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| group_room(&text, Path::new(GROUPS)));
-    for (free, place) in [(system, "memory"), (groups, "the memory limit of the control group")] {
-        if let Some(free) = free.filter(|free| *free < asked) {
-            return Err(ErrorKind::NoSpace { asked, free, place });
-        }
+    match read("/proc/meminfo").and_then(|text| available(&text)) {
+        Some(free) if free < asked => Err(ErrorKind::NoSpace { asked, free, place: "memory" }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Has the kernel give all pages of a new mapping.
@@ -80,34 +81,29 @@ fn available(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-const GROUPS: &str = "/sys/fs/cgroup";
+/// How long what was found about control groups is believed: their limits, and whose they are.
+const BELIEVED: Duration = Duration::from_secs(1);
 
-/// The least that any control group (version 2) between ours and the root has left, in bytes; `None` where no limit is
-/// set or none can be read. File pages that are not in active use count as free, since the kernel drops them first.
-fn group_room(cgroup: &str, root: &Path) -> Option<u64> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let mut group: PathBuf = root.join(path);
-    let mut least = None;
-    while group.starts_with(root) && group != root {
-        let room = room_of(&group);
-        least = match (least, room) {
-            (Some(least), Some(room)) => Some(u64::min(least, room)),
-            (least, room) => least.or(room),
-        };
-        group.pop();
+/// How many bytes our control groups have, if that is less than asked for. At every size: what passes a limit is no
+/// error of the kernel's but a SIGKILL.
+fn group_room(asked: u64) -> Option<u64> {
+    thread_local! {
+        static LIMITS: RefCell<Option<(Instant, GroupLimits)>> = const { RefCell::new(None) };
     }
-    least
+    LIMITS
+        .try_with(|limits| {
+            let mut limits = limits.try_borrow_mut().ok()?;
+            let now = Instant::now();
+            if limits.as_ref().is_none_or(|(found, _)| now.duration_since(*found) > BELIEVED) {
+                *limits = Some((now, GroupLimits::find(read)));
+            }
+            limits.as_ref()?.1.check(asked, read).err()
+        })
+        .ok()?
 }
 
-fn room_of(group: &Path) -> Option<u64> {
-    let number = |file: &str| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
-    // "max", which does not parse, is no limit.
-    let limit = number("memory.max")?;
-    let used = number("memory.current")?;
-    let idle = fs::read_to_string(group.join("memory.stat"))
-        .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse::<u64>().ok());
-    Some(limit.saturating_sub(used.saturating_sub(idle.unwrap_or(0))))
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
 }
 
 #[cfg(test)]
@@ -127,27 +123,5 @@ mod tests {
         assert!(
             matches!(check_limits(1 << 50), Err(ErrorKind::NoSpace { asked, free, .. }) if asked == 1 << 50 && free > 0)
         );
-    }
-
-    #[test]
-    fn the_tightest_group_on_the_way_up_decides() {
-        let root = std::env::temp_dir().join(format!("monshm-sysv-groups-{}", std::process::id()));
-        let inner = root.join("outer/inner");
-        fs::create_dir_all(&inner).unwrap();
-        let write = |group: &Path, max: &str, current: &str, stat: &str| {
-            fs::write(group.join("memory.max"), max).unwrap();
-            fs::write(group.join("memory.current"), current).unwrap();
-            fs::write(group.join("memory.stat"), stat).unwrap();
-        };
-        write(&inner, "max\n", "5\n", "inactive_file 1\n");
-        let ask = || group_room("1:memory:/x\n0::/outer/inner\n", &root);
-        assert_eq!(ask(), None, "no limit is set");
-        write(&root.join("outer"), "1000\n", "900\n", "anon 1\ninactive_file 50\n");
-        assert_eq!(ask(), Some(150));
-        write(&inner, "400\n", "390\n", "anon 1\n");
-        assert_eq!(ask(), Some(10));
-        assert_eq!(group_room("0::/\n", &root), None);
-        assert_eq!(group_room("4:memory:/x\n", &root), None);
-        fs::remove_dir_all(&root).unwrap();
     }
 }
