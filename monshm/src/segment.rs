@@ -100,7 +100,8 @@ impl Segment {
     }
 
     /// Makes a descriptor for one attach. May be called again; each call gives a fresh one, and only the last 16 are
-    /// good.
+    /// good. Of memory with a name (`shm_open`) its bytes alone serve one attach in all, since the name goes with it:
+    /// further peers need the descriptor's `fd` too, which [`Segment::send`] hands over.
     ///
     /// # Errors
     /// `NotCreator`; `Unsupported`, `LimitReached`, `System` as the backend finds them.

@@ -19,6 +19,10 @@ use crate::{access, reserve, sys};
 /// Where `shm_open` keeps its objects on Linux.
 pub(crate) const SHM_FOLDER: &str = "/dev/shm";
 
+/// What it means when no name is there.
+const GONE: &str = "its name does not exist: it went with the first attach, since the bytes of memory with a name serve \
+                    one, or with its creator; more peers get it by send, with its descriptor";
+
 /// A name that leads to our object until it is removed. Dropping it removes it, except in a forked child.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -119,7 +123,7 @@ pub(super) fn open(
             let found = sys::open(&path_of(name), OFlags::NOFOLLOW, Mode::empty());
             found.map_err(|errno| {
                 let kind = match errno {
-                    Errno::NOENT => ErrorKind::Gone { what: "its name does not exist" },
+                    Errno::NOENT => ErrorKind::Gone { what: GONE },
                     Errno::LOOP => ErrorKind::HandleType { found: "a symbolic link", expected: "a shm_open object" },
                     // A socket or a device without a driver cannot be opened at all.
                     Errno::ISDIR | Errno::NXIO | Errno::NODEV => {
