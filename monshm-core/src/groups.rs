@@ -1,7 +1,7 @@
 //! The memory limits of control groups: what a process may still take before the kernel kills one of its group.
 //!
-//! It understands the texts of /proc/self/cgroup and of /sys/fs/cgroup, versions 1 and 2. It opens nothing: whoever asks
-//! reads the files.
+//! It understands the texts of /proc/self/cgroup and of /sys/fs/cgroup, versions 1 and 2. It opens nothing: whoever
+//! asks reads the files.
 
 use alloc::format;
 use alloc::string::String;

@@ -37,8 +37,8 @@ const CREATIONS: u32 = 4;
 
 /// Makes a segment.
 ///
-/// Until the creator's slot is locked nothing shows that it lives, so a scan may remove the name of one that was stopped
-/// for long. Nobody knows of that object yet, and another one is made.
+/// Until the creator's slot is locked nothing shows that it lives, so a scan may remove the name of one that was
+/// stopped for long. Nobody knows of that object yet, and another one is made.
 pub(crate) fn create(request: &Request) -> Result<Attached> {
     fork::register(Operation::Create)?;
     slots::check_available(Operation::Create)?;

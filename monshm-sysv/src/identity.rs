@@ -1,13 +1,13 @@
 //! Which semaphore set an id names: the kernel gives the id of a removed set to a later one.
 //!
-//! Four million sets made and removed bring an id round, and a peer may remove a set that it owns. What stays with a set
-//! for life, whatever its owner sets, is its key and its creator. A key has 16 random bits, and no peer chooses those of
-//! a set that it did not make: so id, key and creator together are the identity of a set.
+//! Four million sets made and removed bring an id round, and a peer may remove a set that it owns. What stays with a
+//! set for life, whatever its owner sets, is its key and its creator. A key has 16 random bits, and no peer chooses
+//! those of a set that it did not make: so id, key and creator together are the identity of a set.
 //!
 //! Two checks use it. [`is_newest`] costs two loads and no system call, and is exact for the sets of this process: it
 //! stands before every operation, also of the lock. [`crate::sys::sem_status`] asks the kernel, for sets of all
-//! processes: before each removal and each change of slots, after each question who lives, and for each slice of a wait.
-//! Between such an answer and the operation lies one system call; the kernel has no operation that does both.
+//! processes: before each removal and each change of slots, after each question who lives, and for each slice of a
+//! wait. Between such an answer and the operation lies one system call; the kernel has no operation that does both.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

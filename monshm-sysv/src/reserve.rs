@@ -1,8 +1,8 @@
 //! Reserves a segment's memory at creation, so that a lack of it is an error then and never a kill later.
 //!
 //! System V has no `fallocate`. Populating the mapping takes the pages now, but where there are too few the kernel does
-//! not answer: it wakes the OOM killer. So requests are compared with what the limits of control groups leave, and large
-//! ones with what is free. That is an estimate, and two creators at the same time can both pass.
+//! not answer: it wakes the OOM killer. So requests are compared with what the limits of control groups leave, and
+//! large ones with what is free. That is an estimate, and two creators at the same time can both pass.
 
 use std::cell::RefCell;
 use std::fs;

@@ -72,8 +72,8 @@ impl Places {
 ///
 /// Dropping it ends the segment for new readers; those that are attached go on with what was published last.
 ///
-/// Nobody to whom it is handed can write. A process of our own user can: it can map the memory through /proc in the moment
-/// before it is closed for writing, as it can trace us and write to all of our memory.
+/// Nobody to whom it is handed can write. A process of our own user can: it can map the memory through /proc in the
+/// moment before it is closed for writing, as it can trace us and write to all of our memory.
 ///
 /// # Examples
 /// ```

@@ -28,8 +28,8 @@
  * Every function may be called from any thread, with these duties of the caller: a thread that uses a descriptor, or
  * an address in its segment, holds a reference to it (a call must not run beside the last mon_shm_done); a mon_buffer is
  * used by one thread at a time. Nothing here may be called from a signal handler. No call is a cancellation point: a
- * thread that is cancelled (pthread_cancel) ends its call as usual, and acts on it in the program's next one. The library
- * stays in memory after a dlclose, since its handlers stay in force.
+ * thread that is cancelled (pthread_cancel) ends its call as usual, and acts on it in the program's next one. The
+ * library stays in memory after a dlclose, since its handlers stay in force.
  *
  * THE PEER
  * Bytes of the segment may change at any time. The library keeps its own copy of all that its safety depends on; a

@@ -1,7 +1,7 @@
 //! Which processes have which objects mapped, from /proc/PID/maps, in bounded time.
 //!
-//! To read the mappings of a process, the kernel waits for it to change them, and a hostile one changes them for as long
-//! as it likes. So a thread of our own reads, and one that does not come back is left behind, with a limit. Whose
+//! To read the mappings of a process, the kernel waits for it to change them, and a hostile one changes them for as
+//! long as it likes. So a thread of our own reads, and one that does not come back is left behind, with a limit. Whose
 //! object a mapping shows is each backend's to say. This is for people: nothing is judged by it.
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! A report as a table for people and as JSON for programs.
 //!
 //! The JSON: `{"found": [{"backend", "kind", "object", "size", "owner_uid", "pids", "state", "why"}], "unseen":
-//! [{"backend", "error"}], "unanswered"}`. `state` is one of `in-use`, `stale`, `removed`, `too-new`, `other-user`, `failed`; `why` a
-//! sentence that may change.
+//! [{"backend", "error"}], "unanswered"}`. `state` is one of `in-use`, `stale`, `removed`, `too-new`, `other-user`,
+//! `failed`; `why` a sentence that may change.
 
 use comfy_table::{Table, presets};
 use monshm::Report;
