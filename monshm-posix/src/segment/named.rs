@@ -21,7 +21,7 @@ pub(crate) const SHM_FOLDER: &str = "/dev/shm";
 
 /// What it means when no name is there.
 const GONE: &str = "its name does not exist: it went with the first attach, since the bytes of memory with a name \
-                    serve one, or with its creator; more peers get it by send, with its descriptor"; more peers get it by send, with its descriptor";
+                    serve one, or with its creator; more peers get it by send, with its descriptor";
 
 /// A name that leads to our object until it is removed. Dropping it removes it, except in a forked child.
 #[derive(Debug)]
