@@ -252,6 +252,8 @@ fn a_creator_that_was_stopped_for_long_makes_its_name_anew() {
         assert_eq!(unsafe { libc::kill(creator.pid() as i32, number) }, 0);
     };
     signal(libc::SIGSTOP);
+    // It stops on its way out of the kernel.
+    while !std::fs::read_to_string(format!("/proc/{}/stat", creator.pid())).unwrap().contains(") T ") {}
     let locked =
         || list().unwrap().found().any(|(_, found)| found.object.to_string() == name && is_in_use(found.state));
     let was_slow = locked();

@@ -12,8 +12,6 @@ const AVX: u8 = 2;
 const CLFLUSHOPT: u8 = 4;
 /// The CPU has SSE4.2, and so an instruction for CRC-32C.
 const SSE42: u8 = 8;
-/// This thread may read the time stamp counter.
-const TSC: u8 = 16;
 
 /// Whether AVX can be used.
 #[inline]
@@ -31,12 +29,6 @@ pub(super) fn has_clflushopt() -> bool {
 #[inline]
 pub(crate) fn has_sse42() -> bool {
     features() & SSE42 != 0
-}
-
-/// Whether the time stamp counter can be read.
-#[inline]
-pub(super) fn has_tsc() -> bool {
-    features() & TSC != 0
 }
 
 #[inline]
@@ -59,9 +51,6 @@ fn ask() -> u8 {
     // SAFETY: every x86-64 has CPUID, and leaves 0 and 1.
     let (last_leaf, leaf_1) = unsafe { (__cpuid(0).eax, __cpuid(1)) };
     let mut found = ASKED;
-    if may_read_tsc() {
-        found |= TSC;
-    }
     if leaf_1.ecx & 1 << 20 != 0 {
         found |= SSE42;
     }
@@ -85,30 +74,4 @@ fn ask() -> u8 {
         }
     }
     found
-}
-
-/// Whether RDTSC kills nobody: Linux has it forbidden to a process that asked for that (PR_SET_TSC of prctl(2)).
-#[cfg(target_os = "linux")]
-fn may_read_tsc() -> bool {
-    const PR_GET_TSC: usize = 25;
-    const PR_TSC_SIGSEGV: u32 = 2;
-    let mut state = 0_u32;
-    // SAFETY: prctl, number 157, writes one u32 to the pointer, which is valid for that, and changes RCX and R11 as
-    // every system call does. Where it fails it writes nothing.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") 157_usize => _,
-            in("rdi") PR_GET_TSC, in("rsi") &raw mut state, in("rdx") 0, in("r10") 0, in("r8") 0,
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
-        );
-    }
-    state != PR_TSC_SIGSEGV
-}
-
-/// Whether RDTSC can be used: nobody forbids it here.
-#[cfg(not(target_os = "linux"))]
-fn may_read_tsc() -> bool {
-    true
 }

@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
 
-use crate::arch::features::{has_clflushopt, has_tsc};
+use crate::arch::features::has_clflushopt;
 
 /// Bytes of a cache line, on every x86-64.
 const LINE: usize = 64;
@@ -48,13 +48,10 @@ pub(super) fn speculation_delay(mut value: u64) -> u64 {
     value
 }
 
-/// The time stamp counter, unless this process may not read it.
+/// The time stamp counter.
 #[inline]
 #[allow(unused_unsafe, reason = "RDTSC is a safe function in later versions of Rust")]
 pub(super) fn clock() -> Option<u64> {
-    if !has_tsc() {
-        return None;
-    }
-    // SAFETY: every x86-64 has RDTSC, and it is not forbidden.
+    // SAFETY: every x86-64 has RDTSC.
     Some(unsafe { _rdtsc() })
 }
