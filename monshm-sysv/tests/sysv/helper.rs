@@ -130,6 +130,7 @@ impl Helper {
     }
 
     /// Waits until the process has ended by itself.
+    #[cfg(target_pointer_width = "64")]
     pub(crate) fn wait(&self) {
         self.0.child().wait_for_end().unwrap();
     }

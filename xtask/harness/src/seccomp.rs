@@ -7,8 +7,12 @@ use std::io;
 /// Waits and wakes of futex(2): 32-bit systems have a second call for them, whose time is wider.
 #[cfg(target_pointer_width = "64")]
 pub const FUTEX: &[libc::c_long] = &[libc::SYS_futex];
+/// Waits and wakes of futex(2), by both of its numbers.
 #[cfg(target_pointer_width = "32")]
-pub const FUTEX: &[libc::c_long] = &[libc::SYS_futex, libc::SYS_futex_time64];
+pub const FUTEX: &[libc::c_long] = &[libc::SYS_futex, FUTEX_TIME64];
+/// `futex_time64`, the same number on every 32-bit system; libc does not name it for all of them.
+#[cfg(target_pointer_width = "32")]
+const FUTEX_TIME64: libc::c_long = 422;
 
 /// Has each of `calls` answer `errno`; with 0 it kills the process instead, as SIGKILL would. With `third`, only calls
 /// with this third argument. Filters add up.
