@@ -38,10 +38,23 @@ pub struct Request {
     pub memory: MemoryKind,
     /// Who gets access besides our own user.
     pub peer: Identity,
+    /// Which process of that user, as far as it is known.
+    pub process: Peer,
     /// What that access allows.
     pub access: Access,
     /// Whether the peer's own descriptor bytes must suffice to attach, with no file descriptor passed.
     pub reachable_by_bytes: bool,
+}
+
+/// Which process the peer is. Access is given by user; what this decides is how the peer can reach the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Any process of the user, in namespaces like ours.
+    AnyOfItsUser,
+    /// The one with this number in our PID namespace.
+    Process(u32),
+    /// One that our PID namespace does not show, or that was not named.
+    NotSeen,
 }
 
 /// What a peer may do with the memory.

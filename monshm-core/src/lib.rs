@@ -44,7 +44,7 @@ pub use truncation::Truncation;
 #[cfg(feature = "alloc")]
 pub use attachment::{Attachment, ReadAttachment, SharedObject};
 #[cfg(feature = "alloc")]
-pub use backend::{Access, Backend, Request};
+pub use backend::{Access, Backend, Peer, Request};
 #[cfg(feature = "alloc")]
 pub use error::{Error, Operation, Refusal, Result};
 #[cfg(feature = "alloc")]

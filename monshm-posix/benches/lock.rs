@@ -68,6 +68,7 @@ fn request() -> Request {
         size: SIZE,
         memory: MemoryKind::Memfd,
         peer: Identity { uid, gid: u32::MAX },
+        process: monshm_core::backend::Peer::AnyOfItsUser,
         access: Access::Shared,
         reachable_by_bytes: false,
     }

@@ -8,6 +8,7 @@
 //! | `slots`    | attach slots as file locks, and the question who lives |
 //! | `reserve`  | limits, and memory that is there when it is written |
 //! | `access`   | who may open an object, given and checked |
+//! | `reach`    | whether bytes alone lead a peer to our memfd |
 //! | `lock/`    | futex word, robust pthread mutex, `sem_t` |
 //! | `scan/`    | lists the names, removes those that killed processes left, and lists what is mapped without one |
 //! | `fork`     | what must not follow a child |
@@ -31,6 +32,7 @@ mod attachment;
 mod fork;
 mod lock;
 mod mapping;
+mod reach;
 mod reserve;
 mod scan;
 mod segment;

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "pthread-mutex")]
 pub(crate) mod mutex;
+pub(crate) mod process;
 #[cfg(feature = "semaphore")]
 pub(crate) mod semaphore;
 pub(crate) mod signal;

@@ -186,20 +186,20 @@ fn numbers_that_lead_elsewhere_are_gone_and_nothing_is_opened() {
     for (pid, fd) in [(pid, fd), (pid, 1_000_000), (u32::MAX, 0), (pid, u32::MAX)] {
         descriptor.object = Object::Memfd { pid, fd, inode };
         let kind = refusal(&descriptor, None).kind();
-        assert!(matches!(kind, ErrorKind::Gone { .. }), "{pid} {fd}: {kind}");
+        assert!(matches!(kind, ErrorKind::Unreachable { .. }), "{pid} {fd}: {kind}");
     }
     // The number leads to another object of the same kind.
     let (_other, other_handle) = share(&create(MemoryKind::Memfd), LockKind::Futex);
     let fd = std::os::fd::AsRawFd::as_raw_fd(&other_handle) as u32;
     descriptor.object = Object::Memfd { pid, fd, inode };
     let kind = refusal(&descriptor, None).kind();
-    assert!(matches!(kind, ErrorKind::Gone { .. }), "{kind}");
+    assert!(matches!(kind, ErrorKind::Unreachable { .. }), "{kind}");
     // The creator has closed it.
     let segment = create(MemoryKind::Memfd);
     let (descriptor, handle) = share(&segment, LockKind::Futex);
     drop(segment);
     let kind = refusal(&descriptor, None).kind();
-    assert!(matches!(kind, ErrorKind::Gone { .. }), "{kind}");
+    assert!(matches!(kind, ErrorKind::Unreachable { .. }), "{kind}");
     Posix.attach(&descriptor, Some(handle)).expect("the handle is the object all the same");
 }
 

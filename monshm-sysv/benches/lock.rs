@@ -22,6 +22,7 @@ fn main() {
         size: SIZE as u64,
         memory: MemoryKind::SysvShm,
         peer,
+        process: monshm_core::backend::Peer::AnyOfItsUser,
         access: Access::Shared,
         reachable_by_bytes: true,
     };

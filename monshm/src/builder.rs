@@ -1,6 +1,6 @@
 //! How a segment is asked for.
 
-use monshm_core::{BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Result};
+use monshm_core::{BackendKind, Error, ErrorKind, Geometry, Identity, LockKind, MemoryKind, Operation, Peer, Result};
 
 use crate::creds::PeerCreds;
 use crate::segment::Segment;
@@ -238,6 +238,7 @@ impl Builder {
             backend: self.backend,
             memory: self.memory,
             lock: self.lock,
+            process: self.peer.map_or(Peer::AnyOfItsUser, PeerCreds::process),
             peer: Identity { uid: peer.uid, gid: peer.gid },
             peer_is_other: peer.uid != ours.uid,
             peer_is_trusted: self.trust_peer || peer.uid == ours.uid || peer.uid == 0,

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use monshm_core::{Error, ErrorKind, Operation, Result};
+use monshm_core::{Error, ErrorKind, Operation, Peer, Result};
 
 /// The credentials of a peer (`mon_ipc_creds` of the reference). Access is given by user id; the process id is for
 /// people who read messages, since two PID namespaces can hold the same number.
@@ -96,6 +96,14 @@ impl PeerCreds {
     /// ```
     pub const fn of_user(uid: u32) -> Self {
         Self { pid: Self::PID_UNKNOWN, uid, gid: Self::GID_UNKNOWN }
+    }
+
+    /// The process, as far as it is known.
+    pub(crate) fn process(self) -> Peer {
+        match u32::try_from(self.pid) {
+            Ok(pid @ 1..) => Peer::Process(pid),
+            _ => Peer::NotSeen,
+        }
     }
 
     /// The user id of no user.

@@ -47,7 +47,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::Protocol { .. } => Errno::PROTO,
         ErrorKind::SizeMismatch { .. } => Errno::MSGSIZE,
         ErrorKind::TokenSpent => Errno::STALE,
-        ErrorKind::Gone { .. } => system(error).unwrap_or(Errno::NOENT),
+        ErrorKind::Gone { .. } | ErrorKind::Unreachable { .. } => system(error).unwrap_or(Errno::NOENT),
         ErrorKind::SlotsTaken | ErrorKind::Claimed { .. } => Errno::BUSY,
         ErrorKind::NoData { .. } => Errno::AGAIN,
         ErrorKind::Closed | ErrorKind::PeerGone { .. } => Errno::PIPE,

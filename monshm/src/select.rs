@@ -4,7 +4,7 @@ use std::fmt;
 
 use monshm_core::error::Choices;
 use monshm_core::{
-    Access, BackendKind, Error, ErrorKind, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation, Refusal,
+    Access, BackendKind, Error, ErrorKind, Identity, LockKind, MAX_SEGMENT_SIZE, MemoryKind, Operation, Peer, Refusal,
     Request, Result,
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Wanted {
     pub(crate) memory: Option<MemoryKind>,
     pub(crate) lock: Option<LockKind>,
     pub(crate) peer: Identity,
+    pub(crate) process: Peer,
     /// Whether the peer has another user id than we.
     pub(crate) peer_is_other: bool,
     pub(crate) peer_is_trusted: bool,
@@ -144,9 +145,11 @@ pub(crate) fn create(wanted: &Wanted) -> Result<(AnyAttachment, Selection)> {
             Err(error) => refusals.push(Refusal::new(entry.kind(), error)),
         }
     }
-    // A backend that was asked for by name answers for itself, with the reason of its first choice.
+    // A backend that was asked for by name answers for itself, with the reason of its first choice that would do.
     if wanted.backend != BackendKind::Auto && !refusals.is_empty() {
-        return Err(refusals.swap_remove(0).error);
+        let would_do = |refusal: &Refusal| !matches!(refusal.error.kind(), ErrorKind::Unreachable { .. });
+        let first = refusals.iter().position(would_do).unwrap_or(0);
+        return Err(refusals.swap_remove(first).error);
     }
     match (wanted.memory, find(wanted.backend)) {
         (Some(memory), Some(entry)) => {
@@ -166,13 +169,9 @@ fn candidates(wanted: &Wanted) -> Vec<(&'static AnyBackend, MemoryKind)> {
         .flat_map(|entry| entry.memories().iter().map(move |memory| (entry, *memory)))
         .filter(|(_, memory)| wanted.memory.is_none_or(|wanted| wanted == *memory))
         .collect();
-    if wanted.reachable_by_bytes && wanted.peer_is_other {
-        // Only a process of our own user can open our memfd through /proc.
-        candidates.retain(|(_, memory)| *memory != MemoryKind::Memfd);
-        if !wanted.peer_is_trusted {
-            // A named object can be truncated under us by a peer that may write to it; a SysV segment cannot.
-            candidates.sort_by_key(|(_, memory)| *memory == MemoryKind::Named);
-        }
+    if wanted.reachable_by_bytes && wanted.peer_is_other && !wanted.peer_is_trusted {
+        // A named object can be truncated under us by a peer that may write to it; a SysV segment cannot.
+        candidates.sort_by_key(|(_, memory)| *memory == MemoryKind::Named);
     }
     candidates
 }
@@ -184,7 +183,8 @@ fn try_candidate(wanted: &Wanted, entry: &AnyBackend, memory: MemoryKind) -> Res
     }
     let reachable_by_bytes = wanted.reachable_by_bytes || memory == MemoryKind::Named;
     let access = if wanted.one_way { Access::OneWay } else { Access::Shared };
-    let request = Request { size: wanted.size, memory, peer: wanted.peer, access, reachable_by_bytes };
+    let (size, peer, process) = (wanted.size, wanted.peer, wanted.process);
+    let request = Request { size, memory, peer, process, access, reachable_by_bytes };
     Ok((entry.create(&request)?, lock))
 }
 

@@ -193,6 +193,16 @@ pub enum ErrorKind {
         /// How that shows.
         what: &'static str,
     },
+    /// Bytes alone do not lead the peer to the memory: on the creator's side when it is known beforehand, on the peer's
+    /// when it is tried. See [Bytes alone](https://docs.rs/monshm/latest/monshm/#bytes-alone).
+    #[error(
+        "bytes alone do not lead to the memory: {why}; hand the segment over a socket, or pass the file descriptor, or \
+         make it of another memory (shm_open, System V)"
+    )]
+    Unreachable {
+        /// Why not.
+        why: &'static str,
+    },
     /// The object holds no segment that this build can use.
     #[error("{0}")]
     Header(HeaderFault),
@@ -350,6 +360,7 @@ impl ErrorKind {
             | Self::NotOneWay { .. }
             | Self::LockNotTrusted { .. }
             | Self::NoAccessForPeer { .. }
+            | Self::Unreachable { .. }
             | Self::NoBackend
             | Self::NoSpace { .. }
             | Self::NoRoom { .. }

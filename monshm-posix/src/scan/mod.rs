@@ -124,7 +124,7 @@ fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
 mod tests {
     use super::*;
     use monshm_core::attachment::Attachment;
-    use monshm_core::backend::{Access, Request};
+    use monshm_core::backend::{Access, Peer, Request};
     use monshm_core::descriptor::Identity;
     use monshm_core::kind::MemoryKind;
     use std::os::fd::OwnedFd;
@@ -184,8 +184,14 @@ mod tests {
     #[test]
     fn a_creator_is_alive_before_a_peer_attaches() {
         let peer = Identity { uid: sys::own_uid(), gid: u32::MAX };
-        let request =
-            Request { size: 65536, memory: MemoryKind::Named, peer, access: Access::Shared, reachable_by_bytes: true };
+        let request = Request {
+            size: 65536,
+            memory: MemoryKind::Named,
+            peer,
+            access: Access::Shared,
+            reachable_by_bytes: true,
+            process: Peer::AnyOfItsUser,
+        };
         let creator = crate::attachment::create(&request).unwrap();
         let base = format!("{:x}-", creator.region().base().as_ptr() as usize);
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

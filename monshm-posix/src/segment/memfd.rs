@@ -11,7 +11,7 @@ use rustix::fs::{FileType, SealFlags};
 use rustix::io::Errno;
 
 use super::check::{check, refusal, what_it_is};
-use crate::{access, reserve, sys};
+use crate::{access, reach, reserve, sys};
 
 /// What no peer can do any more: change the size, or seal further (against writing, which would lock us out).
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
@@ -25,6 +25,9 @@ const ONE_WAY: SealFlags = SealFlags::FUTURE_WRITE.union(SealFlags::SEAL);
 /// Makes the object: reserved, open to us and to the peer, and sealed, but for the last seals of one-way access, which
 /// [`close_for_writing`] adds.
 pub(super) fn create(request: &Request, access: Access) -> Result<OwnedFd> {
+    if request.reachable_by_bytes {
+        reach::check(request)?;
+    }
     reserve::check_limits(request.size)?;
     let file = sys::memfd_create().map_err(|errno| match errno {
         Errno::NOSYS | Errno::PERM | Errno::INVAL => {
@@ -84,7 +87,21 @@ pub(super) fn open(
 /// Opens `/proc/PID/fd/N`. What it leads to is checked before it is opened: descriptor bytes may name anything, and
 /// opening a device or a pipe can do or block.
 fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor) -> Result<OwnedFd> {
-    let gone = || refusal(ErrorKind::Gone { what: "its creator does not hold it any more" }, descriptor);
+    let gone = || {
+        let why = "no process here holds it under this number: its creator has ended, or closed it, or runs in another \
+                   PID namespace; ask the creator for a new one";
+        refusal(ErrorKind::Unreachable { why }, descriptor)
+    };
+    let closed = |errno: Errno| {
+        let kind = if descriptor.owner.uid == sys::own_uid() {
+            let why = "its creator's /proc is closed to us: it is not dumpable, or has capabilities, groups or a user \
+                       namespace that we lack";
+            ErrorKind::Unreachable { why }
+        } else {
+            ErrorKind::HandleMissing
+        };
+        refusal(kind, descriptor).with_os_error(errno.raw_os_error())
+    };
     let path = sys::open_path(&format!("/proc/{pid}/fd/{fd}")).map_err(|errno| match errno {
         Errno::NOENT if sys::find_proc().is_err() => {
             let kind = ErrorKind::Unsupported { what: "/proc (it must be mounted)" };
@@ -95,9 +112,7 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
             refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
         }
         Errno::NOENT | Errno::SRCH | Errno::NXIO | Errno::NOTDIR => gone().with_os_error(errno.raw_os_error()),
-        Errno::ACCESS | Errno::PERM => {
-            refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
-        }
+        Errno::ACCESS | Errno::PERM => closed(errno),
         errno => sys::fault(Operation::Attach, "opening the creator's descriptor", errno),
     })?;
     let stat = sys::stat(&path).map_err(|errno| sys::fault(Operation::Attach, "fstat", errno))?;
@@ -105,9 +120,7 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
         return Err(gone());
     }
     sys::reopen(&path).map_err(|errno| match errno {
-        Errno::ACCESS | Errno::PERM => {
-            refusal(ErrorKind::HandleMissing, descriptor).with_os_error(errno.raw_os_error())
-        }
+        Errno::ACCESS | Errno::PERM => closed(errno),
         errno => sys::fault(Operation::Attach, "opening the creator's memfd", errno),
     })
 }

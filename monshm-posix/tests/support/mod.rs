@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use harness::{Link, Process, Stop};
 use monshm_core::attachment::{Attachment, SharedObject};
-use monshm_core::backend::{Access, Backend, Request};
+use monshm_core::backend::{Access, Backend, Peer, Request};
 use monshm_core::descriptor::{Descriptor, Identity, Name, Object, Token};
 use monshm_core::error::Result;
 use monshm_core::kind::{LockKind, MemoryKind};
@@ -31,6 +31,7 @@ pub(crate) fn request(memory: MemoryKind, size: u64, peer_uid: u32) -> Request {
         size,
         memory,
         peer: identity(peer_uid),
+        process: Peer::AnyOfItsUser,
         access: Access::Shared,
         reachable_by_bytes: memory == MemoryKind::Named,
     }

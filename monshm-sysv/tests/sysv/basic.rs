@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use monshm_core::{
-    Access, Backend, Descriptor, ErrorKind, Identity, LockKind, MemoryKind, Name, Object, PreviousHolder, Request,
-    SLOT_COUNT, Slot,
+    Access, Backend, Descriptor, ErrorKind, Identity, LockKind, MemoryKind, Name, Object, Peer, PreviousHolder,
+    Request, SLOT_COUNT, Slot,
 };
 use monshm_sysv::Sysv;
 
@@ -103,7 +103,14 @@ fn what_belongs_to_another_backend_is_refused() {
 fn impossible_sizes_are_refused_and_leave_nothing() {
     let request = |size| {
         let peer = Identity { uid: harness::users::own(), gid: 0 };
-        Request { size, memory: MemoryKind::SysvShm, peer, access: Access::Shared, reachable_by_bytes: true }
+        Request {
+            size,
+            memory: MemoryKind::SysvShm,
+            peer,
+            access: Access::Shared,
+            reachable_by_bytes: true,
+            process: Peer::AnyOfItsUser,
+        }
     };
     let kind = |size| Sysv.create(&request(size)).unwrap_err().kind();
     // More than any machine has; a 32-bit process cannot ask for it.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use harness::process::Outcome;
 use harness::{Link, Process, users};
 use monshm_core::{
-    Access, Attachment, Backend, Cleanup, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, RawLock,
-    Request, ScanObject, Token,
+    Access, Attachment, Backend, Cleanup, Deadline, Descriptor, Error, Identity, LockKind, MemoryKind, Object, Peer,
+    RawLock, Request, ScanObject, Token,
 };
 use monshm_sysv::Sysv;
 
@@ -52,8 +52,14 @@ pub(crate) struct Handle {
 
 pub(crate) fn create_for(peer: u32, kind: LockKind) -> Result<(Handle, Ids), Error> {
     let peer = Identity { uid: peer, gid: u32::MAX };
-    let request =
-        Request { size: SIZE, memory: MemoryKind::SysvShm, peer, access: Access::Shared, reachable_by_bytes: true };
+    let request = Request {
+        size: SIZE,
+        memory: MemoryKind::SysvShm,
+        peer,
+        access: Access::Shared,
+        reachable_by_bytes: true,
+        process: Peer::AnyOfItsUser,
+    };
     let attachment = Sysv.create(&request)?;
     let lock = attachment.create_lock(kind)?;
     let shared = attachment.share()?;

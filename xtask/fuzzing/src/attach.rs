@@ -187,6 +187,7 @@ fn refused(error: &Error) {
             | Kind::OpenToOthers { .. }
             | Kind::ObjectSize { .. }
             | Kind::Gone { .. }
+            | Kind::Unreachable { .. }
             | Kind::Header(_)
             | Kind::TokenSpent
             | Kind::LockNotTrusted { .. }

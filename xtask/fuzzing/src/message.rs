@@ -148,6 +148,7 @@ fn judge(refusal: Option<Error>) -> bool {
             | Kind::Header(_)
             | Kind::TokenSpent
             | Kind::Gone { .. }
+            | Kind::Unreachable { .. }
             | Kind::NoAccess { .. }
     );
     assert!(documented, "{error}");

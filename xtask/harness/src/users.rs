@@ -63,6 +63,12 @@ pub fn mount_shm(kind: &str, options: &CStr) -> io::Result<()> {
     Ok(mount(kind, "/dev/shm", kind, MountFlags::NOSUID | MountFlags::NODEV, options)?)
 }
 
+/// Mounts over `/proc`, for a mount table of one's own: `proc` shows the processes of one's own PID namespace, `tmpfs`
+/// nothing, as in a chroot without it.
+pub fn mount_proc(kind: &str) -> io::Result<()> {
+    Ok(mount(kind, "/proc", kind, MountFlags::NOSUID | MountFlags::NODEV, None)?)
+}
+
 /// Gives this process a `/dev/shm` and System V tables of its own. To be called with one thread.
 pub fn isolate() -> io::Result<()> {
     isolate_ipc()?;

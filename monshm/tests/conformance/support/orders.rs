@@ -164,6 +164,11 @@ fn obey(
             users::become_user(number(words[1])).unwrap();
             Ok(String::new())
         }
+        "mount_proc" => {
+            users::isolate_mounts().unwrap();
+            users::mount_proc(words[1]).unwrap();
+            Ok(String::new())
+        }
         "stream" => {
             owned.stream = fd.map(UnixStream::from);
             Ok(String::new())

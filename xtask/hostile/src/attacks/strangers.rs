@@ -165,7 +165,11 @@ fn passed_third(process: &mut Process) -> Done {
     };
     let opened = process.attach().trust_peer(true).decode(&bytes, None);
     let refused = opened.as_ref().is_err_and(|error| {
-        matches!(error.kind(), ErrorKind::HandleMissing | ErrorKind::NoAccess { .. } | ErrorKind::Gone { .. })
+        use ErrorKind as Kind;
+        matches!(
+            error.kind(),
+            Kind::HandleMissing | Kind::NoAccess { .. } | Kind::Gone { .. } | Kind::Unreachable { .. }
+        )
     });
     if !refused {
         process.fault(&format!("a third user with the peer's bytes: {:?}", opened.map(drop)));
