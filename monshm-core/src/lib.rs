@@ -34,7 +34,7 @@ pub mod scan;
 pub use descriptor::{Descriptor, DescriptorFault, Identity, Name, Object, Token};
 pub use error::{ErrorKind, NextStep};
 pub use kind::{BackendKind, LockKind, MemoryKind};
-pub use layout::{Geometry, HEADER_SIZE, Header, MAX_SEGMENT_SIZE, SLOT_COUNT, Slot};
+pub use layout::{Geometry, HEADER_SIZE, Header, HeaderWords, MAX_SEGMENT_SIZE, SLOT_COUNT, Slot};
 pub use liveness::Liveness;
 pub use lock::{Deadline, PreviousHolder};
 pub use region::read::ReadOnlyBytes;

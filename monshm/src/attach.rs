@@ -97,7 +97,7 @@ impl AttachOptions {
     /// # Errors
     /// `Descriptor` with the fault; `SizeMismatch`; `BackendNotBuilt`, `LockNotBuilt`; `HandleMissing`,
     /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`,
-    /// `ObjectSize`, `Gone`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The
+    /// `ObjectSize`, `Gone`, `Unreachable`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The
     /// fd is closed; nothing is left mapped.
     ///
     /// # Examples

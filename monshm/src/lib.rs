@@ -10,9 +10,10 @@
 //! 2. POSIX, a named `shm_open` object, removed once the peer is attached;
 //! 3. System V.
 //!
-//! A memfd is left out when descriptor bytes alone must reach a peer of another user
-//! ([`Builder::reachable_by_bytes`]), and System V then goes before a named object if that peer is not trusted, since
-//! a named object can be truncated under us. [`Segment::selection`] tells what was chosen and why the others were not.
+//! Where descriptor bytes alone must reach the peer ([`Builder::reachable_by_bytes`]), a memfd is refused if they would
+//! not: see [Bytes alone](#bytes-alone). System V then goes before a named object for a peer of another user that is
+//! not trusted, since a named object can be truncated under us. [`Segment::selection`] tells what was chosen and why the
+//! others were not.
 //! The lock is the backend's first that may be shared with the peer: see [`LockKind`].
 //!
 //! # Trust
@@ -30,6 +31,35 @@
 //! must not block SIGBUS. A program that wants no handler refuses such memory: [`Builder::refuse_truncatable`],
 //! [`AttachOptions::refuse_truncatable`]. A memfd and System V memory cannot be truncated, and no handler is installed
 //! for them.
+//!
+//! A handler that a program installs later passes on as this one does: it keeps what sigaction(2) answered for the old
+//! one, decides by `si_addr` whether the address is its own, and else calls the old one, as `sa_sigaction(signal, info,
+//! context)` where `SA_SIGINFO` is set and as `sa_handler(signal)` where it is not, and returns. It is installed with
+//! `SA_SIGINFO` and `SA_ONSTACK`, and does not reset the action to `SIG_DFL` for a fault that is not its own.
+//!
+//! # Bytes alone
+//! A socket ([`Segment::send`]) carries the memfd's file descriptor and works for every peer, in any namespace. Without
+//! it a peer opens the creator's `/proc/PID/fd/N`, which the kernel allows to a process of the same user and group, in
+//! the same PID and user namespace, if the creator is dumpable (a process that changed its user is not, until
+//! prctl(2) says so) and has no capability that the peer lacks; CAP_SYS_PTRACE allows it too. A creator that was asked
+//! for [`Builder::reachable_by_bytes`] refuses a memfd where one of these is missing
+//! ([`ErrorKind::Unreachable`]), and `Auto` takes a named object, else System V. A peer with pid 0 in [`PeerCreds`] is
+//! taken to live in another namespace. Names reach as far as `/dev/shm` is the same mount, System V as far as the IPC
+//! namespace: between containers only a socket does.
+//!
+//! # File descriptors
+//! The library keeps descriptors open, all closed on exec: for a POSIX segment its creator has the object's, and each
+//! side, once the segment is shared, one more, whose file lock *is* the attach slot. A program that closes descriptors
+//! that are not its own (`closefrom`, a loop over all numbers, a double close elsewhere) closes them too. With the
+//! lock's descriptor the kernel releases the slot: to the other side this process has died, the lock that it holds is taken
+//! over, its endpoints are claimed by others, and the creator's descriptors answer `Gone`. A daemon closes what it
+//! inherited before it makes its first segment. System V segments keep none.
+//!
+//! # Without /proc
+//! POSIX memory needs `/proc` on both sides, since a file lock of one's own needs a description of one's own: in a
+//! chroot without it `create` and `decode` answer [`ErrorKind::Unsupported`], which names it. System V works there, and
+//! `Auto` takes it in a creator that has no `/proc`. What the *peer* lacks, a creator cannot see: for a peer in such a
+//! chroot ask for [`BackendKind::Sysv`], or take it when [`Segment::send`] answers [`ErrorKind::PeerRefused`].
 //!
 //! # One way
 //! [`Builder::create_publisher`] makes a segment that its peers can read and not write, not even by scribbling: a memfd
@@ -68,8 +98,10 @@ mod builder;
 pub mod capi;
 mod creds;
 pub mod errno;
+mod features;
 mod handover;
 mod health;
+mod inspect;
 mod lock;
 mod one_way;
 mod region;
@@ -82,7 +114,8 @@ mod sys;
 pub use attach::AttachOptions;
 pub use builder::Builder;
 pub use creds::PeerCreds;
-pub use lock::Guard;
+pub use inspect::AttachedPeer;
+pub use lock::{Guard, OwnedGuard};
 pub use one_way::{Publisher, Reader};
 pub use region::Region;
 pub use ring::{Consumer, Drops, Label, Producer, Record};
@@ -92,8 +125,8 @@ pub use select::Selection;
 pub use sys::DEFAULT_TIMEOUT;
 
 pub use monshm_core::{
-    BackendKind, Cleanup, DescriptorFault, Error, ErrorKind, LockKind, MemoryKind, NextStep, Operation, OutOfBounds,
-    PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
+    BackendKind, Cleanup, DescriptorFault, Error, ErrorKind, HeaderWords, LockKind, MemoryKind, NextStep, Operation,
+    OutOfBounds, PreviousHolder, Refusal, Result, ScanEntry, ScanObject, ScanState,
 };
 
 /// The program of the README is a test.

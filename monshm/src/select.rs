@@ -97,7 +97,7 @@ impl fmt::Display for Selection {
             write!(f, "first of {} that could", self.asked)?;
         }
         for refusal in &self.refusals {
-            write!(f, "; {}", refusal.error)?;
+            write!(f, "; not {}: {}", refusal.memory, refusal.error)?;
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ pub(crate) fn create(wanted: &Wanted) -> Result<(AnyAttachment, Selection)> {
                 };
                 return Ok((attachment, selection));
             }
-            Err(error) => refusals.push(Refusal::new(entry.kind(), error)),
+            Err(error) => refusals.push(Refusal::new(memory, error)),
         }
     }
     // A backend that was asked for by name answers for itself, with the reason of its first choice that would do.

@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use super::errno::Errno;
 use crate::descriptor::DescriptorFault;
 use crate::kind::{BackendKind, LockKind, MemoryKind};
 use crate::layout::HeaderFault;
@@ -265,12 +266,15 @@ pub enum ErrorKind {
     #[error("bytes and records were mixed on this ring; use one or the other, or whole multiples of 8 bytes")]
     MixedRing,
     /// Producer or consumer of the ring is claimed already.
-    #[error("the {role} of this ring is claimed by {by}; there is one at a time")]
+    #[error("the {role} of this ring is claimed by {}; there is one at a time", Claimant(*by, *pid))]
     Claimed {
         /// "producer" or "consumer".
         role: &'static str,
-        /// Who has it: a slot's tag.
+        /// Who has it: the number of the attach slot plus one.
         by: u32,
+        /// The process that took that slot, in its own PID namespace, as it recorded itself; 0 where nothing is
+        /// recorded.
+        pid: u32,
     },
     /// The other end of the ring has closed it.
     #[error("the other end of the ring has closed it")]
@@ -302,7 +306,7 @@ pub enum ErrorKind {
         found: u32,
     },
     /// The other side answered that it could not attach.
-    #[error("the peer could not attach (its errno {errno}); see the peer's own message")]
+    #[error("the peer could not attach (it answered {}); see the peer's own message", Errno(*errno as i32))]
     PeerRefused {
         /// What the peer's call would set errno to.
         errno: u32,
@@ -402,6 +406,19 @@ impl ErrorKind {
             | Self::NotCreator
             | Self::Forked => NextStep::MendCall,
         }
+    }
+}
+
+/// Who claimed an endpoint, by tag and pid, for a message.
+struct Claimant(u32, u32);
+
+impl fmt::Display for Claimant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let &Self(tag, pid) = self;
+        if pid != 0 {
+            write!(f, "process {pid}, in ")?;
+        }
+        write!(f, "attach slot {}", tag.wrapping_sub(1))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The kind needs no allocator; the error that carries it does. Mapping to the errno values of the C interface is done
 //! there.
 
+mod errno;
 mod kind;
 #[cfg(feature = "alloc")]
 mod value;

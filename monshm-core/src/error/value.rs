@@ -7,8 +7,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::errno::Errno;
 use super::{ErrorKind, NextStep};
-use crate::kind::BackendKind;
+use crate::kind::{BackendKind, MemoryKind};
 
 /// The result of everything in monshm that can fail.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -53,20 +54,23 @@ pub enum Operation {
 pub struct Refusal {
     /// The backend.
     pub backend: BackendKind,
+    /// The memory that it was asked for.
+    pub memory: MemoryKind,
     /// Its error.
     pub error: Error,
 }
 
 impl Refusal {
-    /// A refusal of `backend`.
+    /// A refusal of the backend that has `memory`.
     #[doc(hidden)]
-    pub fn new(backend: BackendKind, error: Error) -> Self {
-        Self { backend, error }
+    pub fn new(memory: MemoryKind, error: Error) -> Self {
+        Self { backend: memory.backend(), memory, error }
     }
 }
 
-/// An error of monshm. As small as a pointer, so that the fast paths stay fast.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An error of monshm. As small as a pointer, so that the fast paths stay fast. `Debug`, which `unwrap` prints, writes
+/// the message and the kind.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Detail>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,12 +182,18 @@ impl fmt::Display for Error {
         }
         write!(f, "{}", self.0.kind)?;
         if let Some(errno) = self.0.os_error {
-            write!(f, " (errno {errno})")?;
+            write!(f, " ({})", Errno(errno))?;
         }
         for refusal in &self.0.refusals {
-            write!(f, "; {}: {}", refusal.backend, refusal.error.0.kind)?;
+            write!(f, "; {} {}: {}", refusal.backend, refusal.memory, refusal.error.0.kind)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{:?}]", self.0.kind)
     }
 }
 
@@ -202,20 +212,25 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "create: posix: 67108864 bytes do not fit in /dev/shm (12582912 bytes free); \
-             try another backend or a smaller size (errno 28)"
+             try another backend or a smaller size (ENOSPC, errno 28)"
         );
+        let debug = alloc::format!("{error:?}");
+        assert!(debug.starts_with(&error.to_string()) && debug.contains("[NoSpace {"), "{debug}");
+        assert!(error.clone().with_os_error(4095).to_string().ends_with("(errno 4095)"));
         assert_eq!(error.next_step(), NextStep::ChooseAnother);
     }
 
     #[test]
     fn every_refusal_is_reported() {
-        let refusal = |backend, kind| Refusal::new(backend, Error::new(Operation::Create, kind));
+        let refusal = |memory, kind| Refusal::new(memory, Error::new(Operation::Create, kind));
         let error = Error::new(Operation::Create, ErrorKind::NoBackend).with_refusals(vec![
-            refusal(BackendKind::Posix, ErrorKind::NoAccessForPeer { uid: 7 }),
-            refusal(BackendKind::Sysv, ErrorKind::LimitReached { what: "SysV segments" }),
+            refusal(MemoryKind::Memfd, ErrorKind::ZeroSize),
+            refusal(MemoryKind::Named, ErrorKind::NoAccessForPeer { uid: 7 }),
+            refusal(MemoryKind::SysvShm, ErrorKind::LimitReached { what: "SysV segments" }),
         ]);
         let text = error.to_string();
-        assert!(text.contains("posix: uid 7") && text.contains("sysv: the limit on SysV segments"), "{text}");
+        assert!(text.contains("posix memfd: a size") && text.contains("posix shm_open: uid 7"), "{text}");
+        assert!(text.contains("sysv shmget: the limit on SysV segments"), "{text}");
     }
 
     #[test]

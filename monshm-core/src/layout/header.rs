@@ -74,6 +74,27 @@ pub struct RingWords {
     _line2: [AtomicU64; 15],
 }
 
+/// What the shared words of a header said when they were loaded, in bytes from the start of the segment. Hints: any
+/// attached process can change the words at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct HeaderWords {
+    /// The size of the segment in bytes.
+    pub size: u64,
+    /// The first byte of the common data.
+    pub cdata_begin: u64,
+    /// The first byte behind the common data.
+    pub cdata_end: u64,
+    /// The first byte of the ring.
+    pub ring_begin: u64,
+    /// The first byte behind the ring.
+    pub ring_end: u64,
+    /// The first byte of data in the ring.
+    pub ring_head: u64,
+    /// The first free byte of the ring.
+    pub ring_tail: u64,
+}
+
 const _: () = {
     assert!(size_of::<Header>() == HEADER_SIZE && align_of::<Header>() == 128);
     assert!(offset_of!(Header, magic) == 0 && offset_of!(Header, version) == 8 && offset_of!(Header, layout) == 12);
@@ -241,6 +262,25 @@ impl Header {
     /// Writes who took `slot`, for people who inspect the segment.
     pub fn record_slot(&self, slot: Slot, pid: u32, identity: Identity) {
         self.slots.record(slot, pid, identity);
+    }
+
+    /// Pid and uid that the process in `slot` recorded of itself, for people. Any attached process can change them.
+    pub fn recorded(&self, slot: Slot) -> (u32, u32) {
+        self.slots.recorded(slot)
+    }
+
+    /// The words that the C interface shows, each loaded once.
+    pub fn words(&self) -> HeaderWords {
+        let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        HeaderWords {
+            size: word(&self.size),
+            cdata_begin: word(&self.cdata_begin),
+            cdata_end: word(&self.cdata_end),
+            ring_begin: word(&self.ring.begin),
+            ring_end: word(&self.ring.end),
+            ring_head: word(&self.ring.head),
+            ring_tail: word(&self.ring.tail),
+        }
     }
 
     /// Counts an attach that has succeeded. Called by the peer, after which it needs the object's name no more.

@@ -39,6 +39,6 @@ mod slots;
 mod tokens;
 
 pub use geometry::{Geometry, HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_RING_SIZE, RING_ALIGN};
-pub use header::{Header, HeaderFault, LAYOUT_VERSION, LOCK_AREA_SIZE, RingWords, layout_hash, offset};
+pub use header::{Header, HeaderFault, HeaderWords, LAYOUT_VERSION, LOCK_AREA_SIZE, RingWords, layout_hash, offset};
 pub use slots::{SLOT_COUNT, Slot};
 pub use tokens::TOKEN_COUNT;

@@ -82,6 +82,12 @@ impl SlotTable {
         record.uid.store(identity.uid, Ordering::Relaxed);
         record.pid.store(pid, Ordering::Relaxed);
     }
+
+    /// Pid and uid that stand in the record of `slot`.
+    pub(super) fn recorded(&self, slot: Slot) -> (u32, u32) {
+        let record = &self.0[slot.index() as usize];
+        (record.pid.load(Ordering::Relaxed), record.uid.load(Ordering::Relaxed))
+    }
 }
 
 #[cfg(test)]

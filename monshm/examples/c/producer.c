@@ -3,6 +3,13 @@
  *
  *     ./producer 10000 | ./consumer
  *
+ * Compile each with
+ *
+ *     cc producer.c -o producer $(pkg-config --cflags --libs monshm) \
+ *         -Wl,-rpath,$(pkg-config --variable=libdir monshm)
+ *
+ * The run path lets the loader find libmonshm.so where it was installed; LD_LIBRARY_PATH does as well.
+ *
  * Here a pipe carries the descriptor; a socket, or any other way to the same user, does as well.
  */
 #include <monitor/monitor.h>

@@ -10,7 +10,8 @@
  *     creator   mon_shm_new → mon_shm_encode → (send the bytes) → lock, ring, unlock … → mon_shm_done
  *     peer      (receive the bytes) → mon_shm_decode            → lock, ring, unlock … → mon_shm_done
  *
- * Compile and link with `pkg-config --cflags --libs monshm`.
+ * Compile and link with `pkg-config --cflags --libs monshm`. Where the library is not in a folder that the loader knows,
+ * add `-Wl,-rpath,$(pkg-config --variable=libdir monshm)`.
  *
  * ERRORS
  * A function that returns int returns 0 or a positive errno value (unless its comment says otherwise) and promises
@@ -39,7 +40,26 @@
  * A segment with a name in /dev/shm can be truncated by the peer, which is a SIGBUS. The first such segment installs a
  * handler for that signal in the process: zeros are then read there, and calls give EPROTO. It passes on every other
  * SIGBUS; a handler that the program installs later must do the same, and threads that use such a segment must not
- * block SIGBUS. A memfd and SysV segments cannot be truncated.
+ * block SIGBUS. A memfd and SysV segments cannot be truncated. To pass on is: keep what sigaction() answered for the old
+ * handler; if si_addr is not an address of your own, call the old one (sa_sigaction with all three arguments where
+ * SA_SIGINFO is set, else sa_handler) and return; install yours with SA_SIGINFO | SA_ONSTACK.
+ *
+ * BYTES ALONE
+ * mon_shm_encode gives bytes alone. They lead to a memfd through the creator's /proc/PID/fd, for a process of the same
+ * user and group, in the same PID and user namespace, if the creator is dumpable (one that changed its user is not,
+ * until prctl() says so) and has no capability that the peer lacks. mon_shm_new looks at that, and takes a named or a
+ * SysV segment otherwise; so it does for a peer of another user, and for one whose pid is MON_IPC_PID_UNKNOWN, which
+ * may live in another PID namespace. mon_shm_send reaches every peer, in any namespace.
+ *
+ * FILE DESCRIPTORS
+ * The library keeps descriptors open, all closed on exec. A POSIX segment has one in its creator and, once it is
+ * shared, one more on each side, whose file lock is how the kernel knows who lives. A program that closes descriptors
+ * that are not its own (closefrom(), a loop over all numbers) closes these too, and is dead to the other side from then
+ * on: its lock is taken over. Close what was inherited before the first segment is made. SysV segments keep none.
+ *
+ * WITHOUT /proc
+ * In a chroot without /proc POSIX segments give ENOTSUP, on either side; SysV segments work, and MON_SHM_IMPL_AUTO takes
+ * one where its own process has no /proc. For a peer in such a chroot ask for MON_SHM_IMPL_SYSV.
  */
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H

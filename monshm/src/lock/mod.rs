@@ -11,7 +11,10 @@ use monshm_core::{Error, ErrorKind, Operation, PreviousHolder, Result, allocator
 use crate::segment::{Inner, Segment};
 use crate::sys::DEFAULT_TIMEOUT;
 
+mod owned;
 pub(crate) mod state;
+
+pub use owned::OwnedGuard;
 
 /// The lock, held. Dropping it releases the lock.
 ///

@@ -93,7 +93,15 @@ impl Segment {
                 claimed => return claimed.map_err(|error| self.ring_error(role.name(), error)),
             }
         }
-        Err(Error::new(Operation::Ring, ErrorKind::Claimed { role: role.name(), by: by.get() }))
+        Err(Error::new(Operation::Ring, self.claimed(role.name(), by.get())))
+    }
+
+    /// That `role` is claimed, and by whom.
+    #[cold]
+    pub(super) fn claimed(&self, role: &'static str, by: u32) -> ErrorKind {
+        let region = self.inner().attachment.region();
+        let pid = Slot::from_tag(by).map_or(0, |slot| region.header().recorded(slot).0);
+        ErrorKind::Claimed { role, by, pid }
     }
 
     fn claimant(&self) -> NonZeroU32 {
@@ -105,7 +113,7 @@ impl Segment {
     fn claim_locally(&self, role: Role) -> Result<(ClaimedMemory, Option<NonZeroU32>)> {
         let inner = self.inner();
         inner.check_usable(Operation::Ring)?;
-        let claimed = |by| Error::new(Operation::Ring, ErrorKind::Claimed { role: role.name(), by });
+        let claimed = |by| Error::new(Operation::Ring, self.claimed(role.name(), by));
         // Acquire: pairs with the Release in `LocalClaim::drop`: one endpoint is over before another begins.
         if inner.endpoints[role as usize].swap(true, Ordering::Acquire) {
             return Err(claimed(self.claimant().get()));

@@ -22,7 +22,7 @@ impl Segment {
             Engine::OutOfGrant { requested, available } => {
                 ErrorKind::SizeOverLimit { asked: requested as u64, limit: available as u64 }
             }
-            Engine::Claimed { by } => ErrorKind::Claimed { role, by: by.get() },
+            Engine::Claimed { by } => self.claimed(role, by.get()),
             Engine::Bounds(_) => ErrorKind::Corrupt { what: "the bounds of the ring cannot be" },
             Engine::Corrupt(_) => ErrorKind::Corrupt { what: "an index or a header of the ring cannot be" },
             Engine::Unaligned => ErrorKind::MixedRing,

@@ -3,7 +3,7 @@
 use monshm_core::{Error, Operation, Result};
 use monshm_rbuf::Shared;
 
-use crate::lock::Guard;
+use crate::lock::{Guard, OwnedGuard};
 use crate::segment::Segment;
 
 /// The ring, for whoever holds the segment's lock; made by [`Guard::ring`].
@@ -32,6 +32,16 @@ impl Guard<'_> {
     ///
     /// # Errors
     /// `Corrupt` when its bounds cannot be; `MemoryLost`, `Poisoned`, `Forked`.
+    pub fn ring(&self) -> Result<Ring<'_>> {
+        self.segment().unguarded_ring()
+    }
+}
+
+impl OwnedGuard {
+    /// As [`Guard::ring`].
+    ///
+    /// # Errors
+    /// As [`Guard::ring`].
     pub fn ring(&self) -> Result<Ring<'_>> {
         self.segment().unguarded_ring()
     }

@@ -282,3 +282,33 @@ fn dropping_does_not_wait() {
     assert!(began.elapsed() < Duration::from_secs(2), "a drop waited for a lock");
     helper.ask("unlock").unwrap();
 }
+
+#[test]
+fn who_is_attached_is_listed_and_who_lives_is_the_kernels_answer() {
+    let segment = Sut::segment();
+    assert_eq!(segment.attached_peers().unwrap(), []);
+    let (first, second) = (Helper::new(), Helper::new());
+    first.take(&segment);
+    second.take(&segment);
+    let listed = || -> Vec<_> {
+        let peers = segment.attached_peers().unwrap();
+        assert!(peers.iter().all(|peer| peer.uid == monshm::PeerCreds::ours().uid && peer.slot != 0), "{peers:?}");
+        peers.iter().map(|peer| (peer.pid, peer.lives)).collect()
+    };
+    let pids = [first.pid(), second.pid()];
+    assert_eq!(listed(), [(pids[0], true), (pids[1], true)]);
+    first.kill();
+    assert_eq!(listed(), [(pids[0], false), (pids[1], true)]);
+    second.end();
+    assert_eq!(listed(), [(pids[0], false), (pids[1], false)]);
+}
+
+#[test]
+fn the_words_of_the_header_are_shown_as_they_are() {
+    let segment = Sut::segment();
+    segment.unguarded_ring().unwrap().append(b"12345").unwrap();
+    let words = segment.header_words().unwrap();
+    assert_eq!((words.size, words.ring_end), (SIZE as u64, SIZE as u64));
+    assert_eq!((words.cdata_begin, words.ring_begin), (words.cdata_end, words.ring_head));
+    assert_eq!(words.ring_tail - words.ring_head, 5);
+}

@@ -387,3 +387,19 @@ fn a_held_lock_that_a_peer_declares_free_gives_no_second_guard() {
         guard.unlock().unwrap();
     }
 }
+
+#[test]
+fn an_owned_guard_holds_the_lock_and_the_segment() {
+    let segment = Sut::segment();
+    let guard = segment.lock_owned().unwrap();
+    assert_eq!((segment.handle_count(), guard.previous_holder()), (2, monshm::PreviousHolder::Released));
+    assert!(segment.try_lock().unwrap().is_none());
+    guard.ring().unwrap().append(b"owned").unwrap();
+    drop(guard);
+    let guard = segment.try_lock().unwrap().unwrap().into_owned();
+    assert!(segment.try_lock().unwrap().is_none());
+    assert_eq!(guard.segment().size(), segment.size());
+    guard.unlock().unwrap();
+    assert_eq!(segment.handle_count(), 1);
+    segment.lock().unwrap().unlock().unwrap();
+}

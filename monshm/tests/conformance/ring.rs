@@ -131,10 +131,13 @@ fn each_end_is_claimed_by_one() {
     helper.take(&segment);
     let producer = segment.producer().unwrap();
     let error = refused!(segment.producer(), ErrorKind::Claimed { role: "producer", .. });
-    assert!(error.to_string().contains("producer"), "{error}");
-    assert!(helper.ask("claim producer").unwrap_err().is("Claimed"));
+    let who = format!("producer of this ring is claimed by process {}, in attach slot 0", std::process::id());
+    assert!(error.to_string().contains(&who), "{error}");
+    let refused = helper.ask("claim producer").unwrap_err();
+    assert!(refused.is("Claimed") && refused.says(&who), "{refused:?}");
     helper.ask("claim consumer").unwrap();
-    refused!(segment.consumer(), ErrorKind::Claimed { role: "consumer", .. });
+    let error = refused!(segment.consumer(), ErrorKind::Claimed { role: "consumer", .. });
+    assert!(error.to_string().contains(&format!("process {}", helper.pid())), "{error}");
     // A claimed end is not written or read beside its owner.
     let guard = segment.lock().unwrap();
     refused!(guard.ring().unwrap().append(b"x"), ErrorKind::Claimed { role: "lock-free endpoint", .. });
