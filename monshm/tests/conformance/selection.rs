@@ -153,10 +153,11 @@ fn a_peer_in_another_pid_namespace_gets_no_memfd_for_bytes_alone() {
         let helper = Helper::new();
         helper.ask("mount_proc proc").unwrap();
         let pid = helper.pid() as i32;
-        let peer = PeerCreds { pid, ..PeerCreds::ours() };
+        let mut peer = PeerCreds::ours();
+        peer.pid = pid;
         reaches_by_name(&helper, Some(peer), "another PID namespace");
-        let unseen = PeerCreds { pid: PeerCreds::PID_UNKNOWN, ..peer };
-        reaches_by_name(&helper, Some(unseen), "outside our PID namespace");
+        peer.pid = PeerCreds::PID_UNKNOWN;
+        reaches_by_name(&helper, Some(peer), "outside our PID namespace");
         assert!(refusal_of_a_memfd(&helper).says("another PID namespace"));
     });
 }
