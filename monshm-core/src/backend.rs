@@ -87,15 +87,16 @@ pub trait Backend: Debug + Send + Sync {
     /// `System`; nothing is left behind.
     fn create(&self, request: &Request) -> Result<Box<dyn Attachment<Handle = Self::Handle>>>;
 
-    /// Opens, checks and maps the object that `descriptor` names. `handle` is what came with it.
+    /// Opens, checks and maps the object that `descriptor` names. `handle` is what came with it: it is taken once it is
+    /// known to be the object, and left to the caller to close else, since closing what a peer chose can block.
     ///
     /// # Errors
     /// `HandleMissing`, `HandleUnexpected`, `HandleType`, `Unsealed`, `WrongOwner`, `OpenToOthers`, `ObjectSize`,
-    /// `Gone`, `LimitReached`, `System`; the handle is closed and nothing is left mapped.
+    /// `Gone`, `LimitReached`, `System`; nothing is left mapped.
     fn attach(
         &self,
         descriptor: &Descriptor,
-        handle: Option<Self::Handle>,
+        handle: &mut Option<Self::Handle>,
     ) -> Result<Box<dyn Attachment<Handle = Self::Handle>>>;
 
     /// Opens, checks and maps for reading the object that `descriptor` names, which must be one-way. Takes no slot and
@@ -103,7 +104,11 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// # Errors
     /// `Unsealed` when its creator is not the only one that can write; `NotOneWay`; else as [`Backend::attach`].
-    fn attach_reader(&self, descriptor: &Descriptor, _handle: Option<Self::Handle>) -> Result<Box<dyn ReadAttachment>> {
+    fn attach_reader(
+        &self,
+        descriptor: &Descriptor,
+        _handle: &mut Option<Self::Handle>,
+    ) -> Result<Box<dyn ReadAttachment>> {
         Err(Error::new(Operation::Attach, ErrorKind::NotOneWay { memory: descriptor.object.memory() }))
     }
 

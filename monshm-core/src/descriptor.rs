@@ -73,6 +73,13 @@ impl Name {
         Self { bytes, len: Self::MAX_LEN as u8 }
     }
 
+    /// Whether the name has the form that [`Name::from_random`] gives. Only such a name is monshm's to open or remove.
+    pub fn is_random(&self) -> bool {
+        let digits = self.as_str().strip_prefix(Self::PREFIX).unwrap_or_default();
+        let is_digit = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'2'..=b'7');
+        digits.len() == Self::MAX_LEN - Self::PREFIX.len() && digits.bytes().all(is_digit)
+    }
+
     /// The name with its leading slash.
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
@@ -270,6 +277,14 @@ mod tests {
             let name = Name::from_random(1 << bit);
             assert_eq!(Name::new(name.as_str()), Some(name));
             assert!(names.insert(name), "bit {bit} is lost");
+            assert!(name.is_random());
+        }
+    }
+
+    #[test]
+    fn a_name_of_another_program_is_told() {
+        for other in ["/mon-short", "/mon-abcdefghijklmnopqrstuvwxy1", "/mom-abcdefghijklmnopqrstuvwxyz", "/other"] {
+            assert!(!Name::new(other).unwrap().is_random(), "{other}");
         }
     }
 

@@ -8,10 +8,9 @@ use std::os::fd::AsFd;
 
 use monshm_core::descriptor::Identity;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
-use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use crate::sys::{self, Answer};
+use crate::sys::{self, Answer, Status};
 
 const ACL_NAME: &str = "system.posix_acl_access";
 const ACL_VERSION: u32 = 2;
@@ -56,13 +55,13 @@ pub(crate) fn grant_named(file: impl AsFd, peer: Identity) -> Result<()> {
 ///
 /// # Errors
 /// `WrongOwner`, `OpenToOthers`, `NoAccess` when it was made for another user, `System`.
-pub(crate) fn check(file: impl AsFd, stat: &Stat, owner: Identity) -> Result<()> {
+pub(crate) fn check(file: impl AsFd, status: &Status, owner: Identity) -> Result<()> {
     let refuse = |kind| Err(Error::new(Operation::Attach, kind).on("posix"));
     let own_uid = sys::own_uid();
-    if stat.st_uid != owner.uid {
-        return refuse(ErrorKind::WrongOwner { expected: owner.uid, found: stat.st_uid });
+    if status.uid != owner.uid {
+        return refuse(ErrorKind::WrongOwner { expected: owner.uid, found: status.uid });
     }
-    let mode = stat.st_mode & 0o7777;
+    let mode = status.mode & 0o7777;
     if mode & 0o077 == 0 {
         return Ok(());
     }

@@ -18,11 +18,12 @@ use crate::{fork, lock, sys};
 /// A segment as one process sees it.
 #[derive(Debug)]
 pub(crate) struct Attached {
+    /// Dropped first: while the file is open, no other file has its inode number.
+    name: Option<Named>,
     mapping: Arc<Mapping>,
     memory: MemoryKind,
     /// The creator's descriptor, from which handles are made. A peer needs none: the mapping holds the memory.
     file: Option<OwnedFd>,
-    name: Option<Named>,
     generation: u32,
 }
 
@@ -66,7 +67,7 @@ fn create_once(request: &Request) -> Result<Attached> {
 }
 
 /// Opens, checks and maps the object that `descriptor` names.
-pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Attached> {
+pub(crate) fn attach(descriptor: &Descriptor, handle: &mut Option<OwnedFd>) -> Result<Attached> {
     fork::register(Operation::Attach)?;
     let (file, name) = segment::open(descriptor, handle, Access::Shared)?;
     let slots = Slots::peer(Slots::open(Operation::Attach, &file)?);
@@ -76,7 +77,7 @@ pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result
 }
 
 /// Opens, checks and maps for reading the one-way object that `descriptor` names.
-pub(crate) fn attach_reader(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Reader> {
+pub(crate) fn attach_reader(descriptor: &Descriptor, handle: &mut Option<OwnedFd>) -> Result<Reader> {
     fork::register(Operation::Attach)?;
     let (file, _) = segment::open(descriptor, handle, Access::OneWay)?;
     let slots = Slots::peer(Slots::open(Operation::Attach, &file)?);
@@ -150,14 +151,14 @@ impl Attachment for Attached {
         }
         self.mapping.slots().claim_creator(file)?;
         let fault = |what| move |errno| sys::fault(Operation::Encode, what, errno);
-        let stat = sys::stat(file).map_err(fault("fstat"))?;
+        let status = sys::status(file).map_err(fault("fstat"))?;
         // The same description does: nobody takes locks on it, each side opens one of its own for that.
         let handle = sys::duplicate(file).map_err(fault("duplicating the descriptor"))?;
         let object = match &self.name {
             Some(name) => name.object(),
-            None => segment::memfd_object(file, stat.st_ino),
+            None => segment::memfd_object(file, status.inode),
         };
-        let owner = Identity { uid: stat.st_uid, gid: stat.st_gid };
+        let owner = Identity { uid: status.uid, gid: status.gid };
         Ok(SharedObject { object, owner, handle: Some(handle) })
     }
 

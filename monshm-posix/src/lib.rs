@@ -75,12 +75,12 @@ impl Backend for Posix {
     fn attach(
         &self,
         descriptor: &Descriptor,
-        handle: Option<OwnedFd>,
+        handle: &mut Option<OwnedFd>,
     ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(attachment::attach(descriptor, handle)?))
     }
 
-    fn attach_reader(&self, descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Box<dyn ReadAttachment>> {
+    fn attach_reader(&self, descriptor: &Descriptor, handle: &mut Option<OwnedFd>) -> Result<Box<dyn ReadAttachment>> {
         Ok(Box::new(attachment::attach_reader(descriptor, handle)?))
     }
 

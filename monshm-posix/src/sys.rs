@@ -14,12 +14,15 @@ pub(crate) mod signal;
 use std::cell::UnsafeCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 #[cfg(feature = "futex")]
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use monshm_core::error::{Error, ErrorKind, Operation};
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, Stat, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat, StatxFlags, XattrFlags, makedev,
+};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::Resource;
@@ -35,6 +38,8 @@ pub(crate) fn fault(operation: Operation, what: &'static str, errno: Errno) -> E
         Errno::NFILE => ErrorKind::LimitReached { what: "open files of the system (fs.file-max)" },
         Errno::NOLCK => ErrorKind::LimitReached { what: "file locks of the system" },
         Errno::NOMEM => ErrorKind::LimitReached { what: "memory, address space or mappings" },
+        // Of mmap(2) alone: no call that waits gets here.
+        Errno::AGAIN if what == "mmap" => ErrorKind::LimitReached { what: "locked memory (RLIMIT_MEMLOCK, mlockall)" },
         Errno::NOSYS => ErrorKind::Unsupported { what },
         _ => ErrorKind::System { what },
     };
@@ -49,21 +54,41 @@ pub(crate) fn memfd_create() -> Answer<OwnedFd> {
     if KNOWS_NOEXEC.load(Ordering::Relaxed) {
         match rustix::fs::memfd_create(c"monshm", flags | MemfdFlags::NOEXEC_SEAL) {
             Err(Errno::INVAL) => KNOWS_NOEXEC.store(false, Ordering::Relaxed),
-            answer => return answer,
+            answer => return answer.and_then(above_stdio),
         }
     }
-    rustix::fs::memfd_create(c"monshm", flags)
+    rustix::fs::memfd_create(c"monshm", flags).and_then(above_stdio)
 }
+
+/// The device of every memfd of this kernel: one mount that no user can make another of.
+pub(crate) fn memfd_device() -> Answer<u64> {
+    static DEVICE: OnceLock<u64> = OnceLock::new();
+    if let Some(device) = DEVICE.get() {
+        return Ok(*device);
+    }
+    let device = status(memfd_create()?)?.device;
+    Ok(*DEVICE.get_or_init(|| device))
+}
+
+/// Moves a descriptor away from the numbers of standard input, output and error: a program that closed them may open
+/// others there, or write to them. The new one is closed on exec.
+fn above_stdio(fd: OwnedFd) -> Answer<OwnedFd> {
+    if fd.as_raw_fd() >= ABOVE_STDIO { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(fd, ABOVE_STDIO) }
+}
+
+/// The lowest number that a descriptor of ours may have.
+const ABOVE_STDIO: RawFd = 3;
 
 /// Opens `path` for reading and writing; `extra` are further flags, `mode` is for `O_CREAT`.
 pub(crate) fn open(path: &str, extra: OFlags, mode: Mode) -> Answer<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | extra;
-    retry_on_intr(|| rustix::fs::open(path, flags, mode))
+    retry_on_intr(|| rustix::fs::open(path, flags, mode)).and_then(above_stdio)
 }
 
-/// Takes hold of what `path` leads to without opening it: no driver is asked, nothing blocks.
-pub(crate) fn open_path(path: &str) -> Answer<OwnedFd> {
-    retry_on_intr(|| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()))
+/// Takes hold of what `path` leads to without opening it: no driver is asked, nothing blocks. `extra` are further flags.
+pub(crate) fn open_path(path: &str, extra: OFlags) -> Answer<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | extra;
+    retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).and_then(above_stdio)
 }
 
 /// Opens the file behind `file` anew: another open file description of the same inode.
@@ -74,12 +99,12 @@ pub(crate) fn reopen(file: impl AsFd) -> Answer<OwnedFd> {
 
 /// Answers well when `/proc` is there.
 pub(crate) fn find_proc() -> Answer<()> {
-    stat_path("/proc/thread-self").map(drop)
+    status_of_path("/proc/thread-self").map(drop)
 }
 
 /// Another number for the same open file description, closed on exec.
 pub(crate) fn duplicate(file: impl AsFd) -> Answer<OwnedFd> {
-    rustix::io::fcntl_dupfd_cloexec(file, 0)
+    rustix::io::fcntl_dupfd_cloexec(file, ABOVE_STDIO)
 }
 
 /// Whether a descriptor can be read and written through.
@@ -103,14 +128,69 @@ pub(crate) fn seals(file: impl AsFd) -> Answer<SealFlags> {
     rustix::fs::fcntl_get_seals(file)
 }
 
-/// What fstat(2) tells.
-pub(crate) fn stat(file: impl AsFd) -> Answer<Stat> {
-    rustix::fs::fstat(file)
+/// What the kernel knows of a file. Device and inode together tell it from every other one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Status {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    /// When the inode was changed last, in seconds since 1970.
+    pub(crate) changed_s: i64,
 }
 
-/// What lstat(2) tells of a path.
-pub(crate) fn stat_path(path: &str) -> Answer<Stat> {
-    rustix::fs::lstat(path)
+impl Status {
+    pub(crate) fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.mode as _)
+    }
+
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+impl From<Stat> for Status {
+    #[allow(clippy::unnecessary_cast, reason = "32-bit systems have other types")]
+    fn from(stat: Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            mode: stat.st_mode as u32,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            changed_s: stat.st_ctime as i64,
+        }
+    }
+}
+
+/// What the kernel knows of a file by itself: whoever serves the file's file system is not asked, and cannot delay it.
+pub(crate) fn status(file: impl AsFd) -> Answer<Status> {
+    known(file.as_fd(), "", AtFlags::EMPTY_PATH).unwrap_or_else(|()| rustix::fs::fstat(file).map(Status::from))
+}
+
+/// The same of what a path leads to; a link is not followed.
+pub(crate) fn status_of_path(path: &str) -> Answer<Status> {
+    known(CWD, path, AtFlags::SYMLINK_NOFOLLOW).unwrap_or_else(|()| rustix::fs::lstat(path).map(Status::from))
+}
+
+/// statx(2); the outer error where it is not to be had, as before Linux 4.11 and in some containers.
+fn known(folder: BorrowedFd<'_>, path: &str, flags: AtFlags) -> Result<Answer<Status>, ()> {
+    let found = rustix::fs::statx(folder, path, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS);
+    match found {
+        Err(Errno::NOSYS | Errno::PERM) => Err(()),
+        answer => Ok(answer.map(|found| Status {
+            device: makedev(found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            mode: found.stx_mode.into(),
+            uid: found.stx_uid,
+            gid: found.stx_gid,
+            size: found.stx_size,
+            changed_s: found.stx_ctime.tv_sec,
+        })),
+    }
 }
 
 /// The file system that holds a file: its magic number, and the bytes that are free there.
@@ -208,7 +288,7 @@ pub(crate) unsafe fn unmap(base: NonNull<u8>, len: usize) {
 #[cfg(any(feature = "futex", feature = "semaphore"))]
 pub(crate) fn register_for_fences() -> bool {
     // Once for the process: the kernel keeps it with the address space.
-    static REGISTERED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
     *REGISTERED.get_or_init(|| membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED))
 }
 
@@ -275,7 +355,7 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
 /// Whether futex(2) is there: libc's locks sleep by it, and libc ends the process when it is refused.
 #[cfg(any(feature = "pthread-mutex", feature = "semaphore"))]
 pub(crate) fn has_futex() -> bool {
-    static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| {
         let word = std::sync::atomic::AtomicU32::new(0);
         // SAFETY: waking reads nothing, and nobody sleeps on a word of our own stack.

@@ -36,7 +36,7 @@ fn descriptor_of(file: &OwnedFd, size: u64) -> Descriptor {
 }
 
 fn refusal(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Error {
-    Posix.attach(descriptor, handle).map(drop).expect_err("refused")
+    Posix.attach(descriptor, &mut { handle }).map(drop).expect_err("refused")
 }
 
 fn refused(file: OwnedFd) -> ErrorKind {
@@ -47,7 +47,7 @@ fn refused(file: OwnedFd) -> ErrorKind {
 fn a_proper_memfd_of_a_stranger_is_taken() {
     // Else the refusals below could all be for another reason.
     let file = memfd(SIZE, ALL, MemfdFlags::empty());
-    Posix.attach(&descriptor_of(&file, SIZE), Some(file)).expect("attach");
+    Posix.attach(&descriptor_of(&file, SIZE), &mut Some(file)).expect("attach");
 }
 
 #[test]
@@ -176,6 +176,19 @@ fn names_that_lead_elsewhere_are_refused() {
     assert!(matches!(kind, ErrorKind::HandleType { found: "another object", .. }), "{kind}");
 }
 
+/// With a handle that came, the name was never opened: it must not be believed for that.
+#[test]
+fn a_name_that_is_not_monshms_is_refused() {
+    let segment = create(MemoryKind::Named);
+    let (mut descriptor, handle) = share(&segment, LockKind::Futex);
+    let Object::Named { inode, .. } = descriptor.object else { panic!("not named") };
+    descriptor.object = Object::Named { name: Name::new("/other-program").unwrap(), inode };
+    for handle in [Some(handle), None] {
+        let kind = refusal(&descriptor, handle).kind();
+        assert_eq!(kind, ErrorKind::Descriptor(DescriptorFault::BadField { field: "name" }));
+    }
+}
+
 #[test]
 fn numbers_that_lead_elsewhere_are_gone_and_nothing_is_opened() {
     let (pipe, _writer) = rustix::pipe::pipe().unwrap();
@@ -200,7 +213,7 @@ fn numbers_that_lead_elsewhere_are_gone_and_nothing_is_opened() {
     drop(segment);
     let kind = refusal(&descriptor, None).kind();
     assert!(matches!(kind, ErrorKind::Unreachable { .. }), "{kind}");
-    Posix.attach(&descriptor, Some(handle)).expect("the handle is the object all the same");
+    Posix.attach(&descriptor, &mut Some(handle)).expect("the handle is the object all the same");
 }
 
 #[test]
@@ -224,8 +237,8 @@ fn a_refusal_leaves_nothing_open() {
             for size in [SIZE, 4096] {
                 let file = memfd(size, seals, MemfdFlags::empty());
                 let descriptor = descriptor_of(&file, SIZE);
-                drop(Posix.attach(&descriptor, Some(file)));
-                drop(Posix.attach(&descriptor, None));
+                drop(Posix.attach(&descriptor, &mut Some(file)));
+                drop(Posix.attach(&descriptor, &mut None));
             }
         }
         assert_eq!((support::open_files(), support::shared_mappings()), before);

@@ -33,7 +33,7 @@ pub(crate) fn create(request: &Request) -> Result<Attached> {
 }
 
 /// Opens, checks and maps the object that `descriptor` names.
-pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Attached> {
+pub(crate) fn attach(descriptor: &Descriptor, handle: &mut Option<OwnedFd>) -> Result<Attached> {
     let (shm_id, sem_id) = segment::ids(descriptor)?;
     if handle.is_some() {
         return Err(Error::new(Operation::Attach, ErrorKind::HandleUnexpected).on("sysv"));

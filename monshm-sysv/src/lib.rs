@@ -97,7 +97,7 @@ impl Backend for Sysv {
     fn attach(
         &self,
         descriptor: &Descriptor,
-        handle: Option<OwnedFd>,
+        handle: &mut Option<OwnedFd>,
     ) -> Result<Box<dyn Attachment<Handle = OwnedFd>>> {
         Ok(Box::new(attachment::attach(descriptor, handle)?))
     }

@@ -7,6 +7,7 @@ use monshm_core::{Descriptor, Error, ErrorKind, Identity, Operation, Result, Slo
 
 use crate::backends::{AnyBackend, find};
 use crate::creds::PeerCreds;
+use crate::foreign::ForeignFd;
 use crate::health::check_memory;
 use crate::lock::state::LockState;
 use crate::segment::Segment;
@@ -114,20 +115,20 @@ impl AttachOptions {
     pub fn decode(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Segment> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
-        self.attach(&descriptor, fd, None)
+        self.attach(&descriptor, fd.map(ForeignFd::new), None)
     }
 
     /// Attaches to what `descriptor` names. `sender` is who vouches for it, where that is known.
     pub(crate) fn attach(
         &self,
         descriptor: &Descriptor,
-        fd: Option<OwnedFd>,
+        mut fd: Option<ForeignFd>,
         sender: Option<PeerCreds>,
     ) -> Result<Segment> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let lock = descriptor.lock;
         let entry = self.check(descriptor, sender).map_err(refuse)?;
-        let mut attachment = entry.attach(descriptor, fd)?;
+        let mut attachment = entry.attach(descriptor, fd.as_mut().map_or(&mut None, ForeignFd::slot))?;
         let region = attachment.region();
         let header = region.header();
         // Nothing has been written so far, and nothing is before header and token are found in order.

@@ -46,6 +46,7 @@ pub fn errno(error: &Error) -> i32 {
         | ErrorKind::MemoryLost
         | ErrorKind::Protocol { .. } => Errno::PROTO,
         ErrorKind::SizeMismatch { .. } => Errno::MSGSIZE,
+        ErrorKind::SocketType { .. } => Errno::PROTOTYPE,
         ErrorKind::TokenSpent => Errno::STALE,
         ErrorKind::Gone { .. } | ErrorKind::Unreachable { .. } => system(error).unwrap_or(Errno::NOENT),
         ErrorKind::SlotsTaken | ErrorKind::Claimed { .. } => Errno::BUSY,

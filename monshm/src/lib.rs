@@ -99,6 +99,7 @@ pub mod capi;
 mod creds;
 pub mod errno;
 mod features;
+mod foreign;
 mod handover;
 mod health;
 mod inspect;

@@ -24,6 +24,7 @@ use monshm_rbuf::copy;
 use crate::attach::AttachOptions;
 use crate::builder::Builder;
 use crate::creds::PeerCreds;
+use crate::foreign::ForeignFd;
 use crate::handover::receive_with;
 use crate::segment::{Encoded, Segment};
 use crate::select::{Selection, whole_pages};
@@ -176,7 +177,7 @@ impl AttachOptions {
     pub fn decode_reader(&self, bytes: impl AsRef<[u8]>, fd: Option<OwnedFd>) -> Result<Reader> {
         let descriptor = monshm_proto::decode(bytes.as_ref())
             .map_err(|fault| Error::new(Operation::Decode, ErrorKind::Descriptor(fault)))?;
-        self.attach_reader(&descriptor, fd, None)
+        self.attach_reader(&descriptor, fd.map(ForeignFd::new), None)
     }
 
     /// As [`AttachOptions::receive`], to a one-way segment, as its reader.
@@ -204,10 +205,15 @@ impl AttachOptions {
         })
     }
 
-    fn attach_reader(&self, descriptor: &Descriptor, fd: Option<OwnedFd>, sender: Option<PeerCreds>) -> Result<Reader> {
+    fn attach_reader(
+        &self,
+        descriptor: &Descriptor,
+        mut fd: Option<ForeignFd>,
+        sender: Option<PeerCreds>,
+    ) -> Result<Reader> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
         let entry = self.check_object(descriptor, sender).map_err(refuse)?;
-        let reading = entry.attach_reader(descriptor, fd)?;
+        let reading = entry.attach_reader(descriptor, fd.as_mut().map_or(&mut None, ForeignFd::slot))?;
         let region = reading.region();
         let geometry = region.check_header(descriptor.lock);
         let geometry = geometry.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
@@ -370,6 +376,7 @@ impl Reader {
             let len = region.load64(place, Ordering::Relaxed).map_err(outside)?;
             let fits = len <= self.places.capacity();
             if fits {
+                into.try_reserve((len as usize).saturating_sub(into.len())).map_err(|_| no_memory())?;
                 into.resize(len as usize, 0);
                 let from = region.at(place + LENGTH, len).map_err(outside)?;
                 // SAFETY: `at` gave `len` bytes that stay mapped for reading while `self` lives; `into` is private
@@ -432,6 +439,12 @@ fn places(geometry: &Geometry, operation: Operation) -> Result<Places> {
     let least = HEADER_SIZE as u64 + 3 * LINE + MIN_RING_SIZE;
     let kind = ErrorKind::NoRoom { needed: least, available: geometry.size };
     Places::of(geometry).ok_or_else(|| Error::new(operation, kind))
+}
+
+#[cold]
+fn no_memory() -> Error {
+    let what = "memory of this process for what was published";
+    Error::new(Operation::Read, ErrorKind::LimitReached { what }).with_os_error(libc::ENOMEM)
 }
 
 fn outside(fault: OutOfBounds) -> Error {

@@ -1,8 +1,9 @@
-//! The facade's calls of the operating system: clock, futex, membarrier, random bytes, page size, /proc.
+//! The facade's calls of the operating system: clock, futex, membarrier, random bytes, page size, signal mask, /proc.
 //!
-//! Sockets are called in `handover::frame`, credentials are read in `creds`; nothing else of the facade talks to the
-//! operating system.
+//! Sockets are called in `handover::{frame, control}`, what a peer sent is closed in `foreign`, credentials are read in
+//! `creds`; nothing else of the facade talks to the operating system.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -116,4 +117,21 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), rustix::io::Errno> {
         }
     }
     Ok(())
+}
+
+/// Runs `work` with every signal blocked in this thread; a thread that it starts begins so.
+pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: both sets are ours; the first call fills one, the second reads it and fills the other.
+    let blocked = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
+    };
+    let outcome = work();
+    if blocked {
+        // SAFETY: the call above filled `before`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    }
+    outcome
 }

@@ -317,6 +317,12 @@ pub enum ErrorKind {
         /// Before what.
         what: &'static str,
     },
+    /// The socket is not one that a segment can be handed over.
+    #[error("the socket is {found}; a segment goes over a connected Unix stream socket (SOCK_STREAM)")]
+    SocketType {
+        /// What it is.
+        found: &'static str,
+    },
     /// The message on the socket is not one of monshm's.
     #[error("the message is not a handover of monshm: {what}")]
     Protocol {
@@ -400,6 +406,7 @@ impl ErrorKind {
             | Self::OutOfBounds(_)
             | Self::Misaligned { .. }
             | Self::MixedRing
+            | Self::SocketType { .. }
             | Self::Claimed { .. }
             | Self::Deadlock
             | Self::NotHolder

@@ -17,7 +17,7 @@ pub(crate) fn mapped_object(path: &str, inode: u64) -> Option<ScanObject> {
         return Some(ScanObject::Memfd { inode });
     }
     let name = Name::new(stripped.unwrap_or(path).strip_prefix(SHM_FOLDER)?)?;
-    super::is_ours(name).then_some(ScanObject::Name(name))
+    name.is_random().then_some(ScanObject::Name(name))
 }
 
 #[cfg(test)]

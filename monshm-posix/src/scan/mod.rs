@@ -17,10 +17,10 @@ use monshm_core::descriptor::Name;
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
 use monshm_core::layout::Slot;
 use monshm_core::scan::{Cleanup, ScanEntry, ScanObject, ScanState};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::segment::{SHM_FOLDER, TMPFS_MAGIC};
+use crate::segment::{SHM_FOLDER, TMPFS_MAGIC, look_up};
 use crate::sys;
 
 /// How long a creator may take between making the name and locking its slot, in seconds.
@@ -53,40 +53,29 @@ fn judge_until(until: Instant, name: Name, now: i64, cleanup: Cleanup) -> Option
         return judge(name, now, cleanup);
     }
     let errno = Errno::TIMEDOUT.raw_os_error();
-    is_ours(name).then(|| ScanEntry::new(ScanObject::Name(name), 0, 0, Vec::new(), ScanState::Failed { errno }))
-}
-
-/// Whether a name has monshm's form.
-fn is_ours(name: Name) -> bool {
-    name.as_str().len() == Name::MAX_LEN && name.as_str().starts_with(Name::PREFIX)
+    name.is_random().then(|| ScanEntry::new(ScanObject::Name(name), 0, 0, Vec::new(), ScanState::Failed { errno }))
 }
 
 /// Who holds the object that this name leads to; `None` when it is not monshm's, or has gone.
 fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
-    if !is_ours(name) {
+    if !name.is_random() {
         return None;
     }
-    let path = format!("{SHM_FOLDER}{name}");
-    let first = sys::stat_path(&path).ok()?;
+    let (held, status, is_there) = look_up(name).ok()?;
     // What is no file is not opened: a pipe or a device could notice. Nor is what is open to all: another program's.
-    if FileType::from_raw_mode(first.st_mode) != FileType::RegularFile || first.st_mode & 0o007 != 0 {
+    if status.file_type() != FileType::RegularFile || status.mode & 0o007 != 0 || !is_there {
         return None;
     }
-    let found = |state| {
-        let (object, size) = (ScanObject::Name(name), u64::try_from(first.st_size).unwrap_or(0));
-        Some(ScanEntry::new(object, size, first.st_uid, Vec::new(), state))
-    };
+    let found = |state| Some(ScanEntry::new(ScanObject::Name(name), status.size, status.uid, Vec::new(), state));
     let us = sys::own_uid();
-    if first.st_uid != us && us != 0 {
+    if status.uid != us && us != 0 {
         return found(ScanState::OtherUser);
     }
-    let file = match sys::open(&path, OFlags::NOFOLLOW, Mode::empty()) {
+    let file = match sys::reopen(&held) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return None,
         Err(errno) => return found(ScanState::Failed { errno: errno.raw_os_error() }),
     };
-    let stat = sys::stat(&file).ok()?;
-    if stat.st_ino != first.st_ino || sys::file_system(&file).ok()?.0 != TMPFS_MAGIC {
+    if sys::file_system(&file).ok()?.0 != TMPFS_MAGIC {
         return None;
     }
     let mut holders = 0;
@@ -97,7 +86,7 @@ fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
             Err(errno) => return found(ScanState::Failed { errno: errno.raw_os_error() }),
         }
     }
-    let age = now.saturating_sub(stat.st_ctime as i64);
+    let age = now.saturating_sub(status.changed_s);
     if holders > 0 {
         return found(ScanState::InUse { holders });
     }
@@ -109,8 +98,9 @@ fn judge(name: Name, now: i64, cleanup: Cleanup) -> Option<ScanEntry> {
         return found(ScanState::Stale);
     }
     // Nobody makes this name again: it is random. But it may have been removed, and put there by an enemy.
-    match sys::stat_path(&path) {
-        Ok(again) if again.st_ino == stat.st_ino => {}
+    let path = format!("{SHM_FOLDER}{name}");
+    match sys::status_of_path(&path) {
+        Ok(again) if again.is_same_file(&status) => {}
         _ => return None,
     }
     match sys::unlink(&path) {
@@ -127,6 +117,7 @@ mod tests {
     use monshm_core::backend::{Access, Peer, Request};
     use monshm_core::descriptor::Identity;
     use monshm_core::kind::MemoryKind;
+    use rustix::fs::{Mode, OFlags};
     use std::os::fd::OwnedFd;
 
     // Each test judges its own name alone: the others' segments come and go.
@@ -140,7 +131,7 @@ mod tests {
     }
 
     fn exists(name: Name) -> bool {
-        sys::stat_path(&format!("{SHM_FOLDER}{name}")).is_ok()
+        sys::status_of_path(&format!("{SHM_FOLDER}{name}")).is_ok()
     }
 
     fn abandoned(mode: u32) -> (Name, OwnedFd) {

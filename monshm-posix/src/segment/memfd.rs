@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use monshm_core::backend::{Access, Request};
 use monshm_core::descriptor::{Descriptor, Object};
 use monshm_core::error::{Error, ErrorKind, Operation, Result};
-use rustix::fs::{FileType, SealFlags};
+use rustix::fs::{FileType, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::check::{check, refusal, what_it_is};
@@ -72,20 +72,21 @@ pub(super) fn open(
     creator: (u32, u32),
     inode: u64,
     descriptor: &Descriptor,
-    handle: Option<OwnedFd>,
+    handle: &mut Option<OwnedFd>,
     access: Access,
 ) -> Result<OwnedFd> {
-    let file = match handle {
-        Some(handle) => handle,
-        None => open_from_creator(creator, inode, descriptor)?,
-    };
-    check_seals(&file, descriptor, access)?;
-    check(&file, inode, descriptor)?;
-    Ok(file)
+    if handle.is_none() {
+        *handle = Some(open_from_creator(creator, inode, descriptor)?);
+    }
+    if let Some(file) = handle.as_ref() {
+        check_seals(file, descriptor, access)?;
+        check(file, inode, descriptor)?;
+    }
+    handle.take().ok_or_else(|| refusal(ErrorKind::HandleMissing, descriptor))
 }
 
 /// Opens `/proc/PID/fd/N`. What it leads to is checked before it is opened: descriptor bytes may name anything, and
-/// opening a device or a pipe can do or block.
+/// opening a device, a pipe or a file that another process serves can do or block.
 fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor) -> Result<OwnedFd> {
     let gone = || {
         let why = "no process here holds it under this number: its creator has ended, or closed it, or runs in another \
@@ -102,7 +103,7 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
         };
         refusal(kind, descriptor).with_os_error(errno.raw_os_error())
     };
-    let path = sys::open_path(&format!("/proc/{pid}/fd/{fd}")).map_err(|errno| match errno {
+    let path = sys::open_path(&format!("/proc/{pid}/fd/{fd}"), OFlags::empty()).map_err(|errno| match errno {
         Errno::NOENT if sys::find_proc().is_err() => {
             let kind = ErrorKind::Unsupported { what: "/proc (it must be mounted)" };
             refusal(kind, descriptor).with_os_error(errno.raw_os_error())
@@ -115,8 +116,9 @@ fn open_from_creator((pid, fd): (u32, u32), inode: u64, descriptor: &Descriptor)
         Errno::ACCESS | Errno::PERM => closed(errno),
         errno => sys::fault(Operation::Attach, "opening the creator's descriptor", errno),
     })?;
-    let stat = sys::stat(&path).map_err(|errno| sys::fault(Operation::Attach, "fstat", errno))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_ino != inode {
+    let fault = |errno| sys::fault(Operation::Attach, "fstat", errno);
+    let (status, device) = (sys::status(&path).map_err(fault)?, sys::memfd_device().map_err(fault)?);
+    if status.file_type() != FileType::RegularFile || (status.device, status.inode) != (device, inode) {
         return Err(gone());
     }
     sys::reopen(&path).map_err(|errno| match errno {
@@ -129,7 +131,7 @@ fn check_seals(file: &OwnedFd, descriptor: &Descriptor, access: Access) -> Resul
     let seals = match sys::seals(file) {
         Ok(seals) => seals,
         Err(errno @ (Errno::INVAL | Errno::BADF)) => {
-            let found = sys::stat(file).map_or("no file at all", |stat| what_it_is(&stat));
+            let found = sys::status(file).map_or("no file at all", |status| what_it_is(&status));
             let kind = ErrorKind::HandleType { found, expected: "a sealed memfd" };
             return Err(refusal(kind, descriptor).with_os_error(errno.raw_os_error()));
         }

@@ -18,7 +18,7 @@ use monshm_core::{
 
 pub(crate) use self::check::TMPFS_MAGIC;
 pub(crate) use memfd::{close_for_writing, object as memfd_object};
-pub(crate) use named::{Named, SHM_FOLDER};
+pub(crate) use named::{Named, SHM_FOLDER, look_up};
 
 /// The kinds of memory, the default first.
 pub(crate) const MEMORIES: &[MemoryKind] = &[MemoryKind::Memfd, MemoryKind::Named];
@@ -35,10 +35,11 @@ pub(crate) fn create(request: &Request) -> Result<(OwnedFd, Option<Named>)> {
     }
 }
 
-/// Takes the handle that came, or opens the object that `descriptor` names; checks it in either case.
+/// Takes the handle that came, or opens the object that `descriptor` names; checks it in either case. A handle that is
+/// refused is left where it is.
 pub(crate) fn open(
     descriptor: &Descriptor,
-    handle: Option<OwnedFd>,
+    handle: &mut Option<OwnedFd>,
     access: Access,
 ) -> Result<(OwnedFd, Option<Named>)> {
     check_size(descriptor)?;

@@ -49,7 +49,7 @@ pub(crate) fn share(segment: &Segment, lock: LockKind) -> (Descriptor, OwnedFd) 
 }
 
 pub(crate) fn attach(descriptor: &Descriptor, handle: Option<OwnedFd>) -> Result<Segment> {
-    let mut segment = Posix.attach(descriptor, handle)?;
+    let mut segment = Posix.attach(descriptor, &mut { handle })?;
     segment.take_slot()?;
     Ok(segment)
 }

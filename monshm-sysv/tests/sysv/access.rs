@@ -11,7 +11,7 @@ const PEER: u32 = 65532;
 const THIRD: u32 = 65533;
 
 fn refusal(ids: Ids, size: u64) -> ErrorKind {
-    Sysv.attach(&descriptor(ids, size), None).unwrap_err().kind()
+    Sysv.attach(&descriptor(ids, size), &mut None).unwrap_err().kind()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn an_object_that_was_opened_further_is_refused() {
         assert!(raw::chmod_set(ids.set, us, mode));
         assert_eq!(refusal(ids, SIZE), ErrorKind::OpenToOthers { mode: mode.into() });
         assert!(raw::chmod_set(ids.set, us, 0o600));
-        assert!(Sysv.attach(&descriptor(ids, SIZE), None).is_ok());
+        assert!(Sysv.attach(&descriptor(ids, SIZE), &mut None).is_ok());
     }
 }
 

@@ -91,7 +91,7 @@ fn what_belongs_to_another_backend_is_refused() {
         let found = creator.attachment.open_lock(lock).err().map(|error| error.kind());
         assert_eq!(found, Some(ErrorKind::LockNotBuilt { lock }));
     }
-    let refused = |descriptor: &Descriptor, handle| Sysv.attach(descriptor, handle).unwrap_err().kind();
+    let refused = |descriptor: &Descriptor, handle| Sysv.attach(descriptor, &mut { handle }).unwrap_err().kind();
     let handle = OwnedFd::from(File::open("/dev/null").unwrap());
     assert_eq!(refused(&descriptor(ids, SIZE), Some(handle)), ErrorKind::HandleUnexpected);
     let object = Object::Named { name: Name::from_random(1), inode: 1 };

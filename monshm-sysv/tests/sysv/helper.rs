@@ -83,7 +83,7 @@ pub(crate) fn descriptor(ids: Ids, size: u64) -> Descriptor {
 }
 
 pub(crate) fn attach(ids: Ids, kind: LockKind) -> Result<Handle, Error> {
-    let mut attachment = Sysv.attach(&descriptor(ids, SIZE), None)?;
+    let mut attachment = Sysv.attach(&descriptor(ids, SIZE), &mut None)?;
     attachment.take_slot()?;
     let lock = attachment.open_lock(kind)?;
     Ok(Handle { attachment, lock })

@@ -182,7 +182,7 @@ fn a_foreign_wait_in_the_set_does_not_keep_it() {
 fn a_peer_that_removes_the_id_of_the_segment_again_changes_nothing() {
     let (creator, ids) = create(SEM);
     raw::remove_segment(ids.segment);
-    assert!(Sysv.attach(&descriptor(ids, SIZE), None).is_ok());
+    assert!(Sysv.attach(&descriptor(ids, SIZE), &mut None).is_ok());
     drop(creator);
     assert!(!raw::segment_exists(ids.segment));
 }

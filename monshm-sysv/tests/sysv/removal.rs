@@ -108,7 +108,7 @@ fn the_creator_is_killed_before_anybody_attaches() {
 fn the_creator_is_killed_between_attach_and_slot() {
     let creator = Helper::start();
     let ids = creator.create(harness::users::own(), LockKind::SysvSem);
-    let mut peer = Sysv.attach(&descriptor(ids, SIZE), None).unwrap();
+    let mut peer = Sysv.attach(&descriptor(ids, SIZE), &mut None).unwrap();
     creator.kill();
     assert!(matches!(peer.take_slot().unwrap_err().kind(), ErrorKind::Gone { .. }));
     assert!(!raw::set_exists(ids.set));
@@ -119,7 +119,7 @@ fn the_creator_is_killed_between_attach_and_slot() {
 #[test]
 fn an_attach_without_a_slot_takes_nothing_away() {
     let (creator, ids) = create(LockKind::SysvSem);
-    drop(Sysv.attach(&descriptor(ids, SIZE), None).unwrap());
+    drop(Sysv.attach(&descriptor(ids, SIZE), &mut None).unwrap());
     assert!(attach(ids, LockKind::SysvSem).is_ok());
     drop(creator);
 }

@@ -145,7 +145,9 @@ int mon_ipc_send_fd(int socket, mon_buffer *buf, int fd);
  * Receives one message: appends its bytes to buf, and sets *fd to the file descriptor that came with it (close-on-exec,
  * the caller's to close), or to -1. Waits at most 5 s in all. On failure buf is as it was, *fd is -1 and nothing stays
  * open. ENOSPC: buf has no room; the message is lost. EPIPE: the other side closed the socket. EPROTO: this is no such
- * message, or several file descriptors came. EBADF, ENOTSOCK, ETIMEDOUT.
+ * message, or several file descriptors came. EPROTOTYPE: the socket is not SOCK_STREAM. EMFILE: our table is full, or
+ * file descriptors of earlier messages wait to be closed (a thread of the library closes what a peer sent, since that
+ * can block). ENOMEM. EBADF, ENOTSOCK, ETIMEDOUT. *fd is never 0, 1 or 2.
  */
 int mon_ipc_recv_fd(int socket, mon_buffer *buf, int *fd);
 
@@ -242,7 +244,8 @@ int mon_shm_encode(mon_shm_desc *desc, mon_buffer *buf);
 
 /*
  * Attaches to the segment whose bytes stand first in buf, and takes them out of buf; what follows them stays. size is
- * the size that the creator asked for, or that one in whole pages; another one is EMSGSIZE, and a line on stderr.
+ * the size that the creator asked for, or that one in whole pages; another one is EMSGSIZE, or EINVAL where no segment
+ * has it, and a line on stderr.
  * NULL, with buf as it was: EINVAL, EPROTO (foreign or damaged bytes, or a segment that is not as they promise), ENOENT
  * or EIDRM (the segment is gone), ESTALE (the bytes were used), EPERM (its owner or its lock is not to be trusted, or we
  * are not let in), EBUSY (31 peers are attached), ENOTSUP.
@@ -258,7 +261,8 @@ int mon_shm_send(mon_shm_desc *desc, int fd);
 
 /*
  * Added. Receives a segment from mon_shm_send, waiting at most 5 s. The object must be owned by the uid at the other
- * end, or by our own. size and NULL as for mon_shm_decode; EPIPE, ETIMEDOUT.
+ * end, or by our own. size and NULL as for mon_shm_decode; EPIPE, ETIMEDOUT; EPROTOTYPE: the socket is not SOCK_STREAM;
+ * EMFILE as for mon_ipc_recv_fd, and the sender is told.
  */
 mon_shm_desc *mon_shm_recv(int fd, size_t size);
 

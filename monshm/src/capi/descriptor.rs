@@ -229,7 +229,9 @@ fn describe(segment: Segment) -> Outcome<*mut MonShmDesc> {
 
 /// Prints the line that the reference promises when the size is not the one that was asked for.
 fn complain_of_size(error: &Error) {
-    if matches!(error.kind(), ErrorKind::SizeMismatch { .. }) {
+    let impossible =
+        matches!(error.kind(), ErrorKind::ZeroSize | ErrorKind::SizeOverflow { .. } | ErrorKind::SizeOverLimit { .. });
+    if impossible || matches!(error.kind(), ErrorKind::SizeMismatch { .. }) {
         // One write; a stderr that is closed is no reason to fail otherwise than by errno.
         let _ = std::io::stderr().write_all(format!("mon_shm_decode: {error}\n").as_bytes());
     }

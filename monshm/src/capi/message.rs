@@ -9,6 +9,7 @@ use super::buffer::Buffer;
 use super::fault::{Fault, Outcome, coded_uncancelled, invalid};
 use super::types::{MonBuffer, MonIpcCreds};
 use crate::creds::PeerCreds;
+use crate::foreign::ForeignFd;
 use crate::handover;
 
 /// The file descriptor, unless its number cannot be one.
@@ -79,7 +80,7 @@ pub unsafe extern "C" fn mon_ipc_recv_fd(socket: c_int, buf: *mut MonBuffer, fd:
         let (bytes, came) = handover::receive_message(unsafe { borrow(socket) }?)?;
         // What came is closed if there is no room for the bytes.
         buffer.append(&bytes)?;
-        if let Some(came) = came {
+        if let Some(came) = came.and_then(ForeignFd::into_fd) {
             // SAFETY: as above.
             unsafe { fd.write(came.into_raw_fd()) };
         }

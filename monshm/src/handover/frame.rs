@@ -1,32 +1,29 @@
 //! The frame of a handover on a Unix stream socket: length, bytes, file descriptors, and the deadline of the whole.
 //!
-//! What is sent and what it means is in the file above. Every file descriptor that comes is owned, and closed unless it is
-//! asked for.
+//! What is sent and what it means is in the file above; how descriptors are taken out of a message, in `control`.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use monshm_core::{Deadline, Error, ErrorKind, Operation, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg, sockopt};
 
+use super::control::{Came, receive};
+use crate::foreign::{self, ForeignFd};
 use crate::sys::now_ns;
 
 /// The longest message, in bytes.
 pub(crate) const MESSAGE_MAX: usize = 16 << 20;
 
+/// The bytes of the length in front of a message.
+const LENGTH_BYTES: usize = 4;
+
 /// How much of a message is received at a time, in bytes.
 const MESSAGE_STEP: usize = 64 << 10;
-
-/// File descriptors that a message may bring before the kernel cuts it off. One is right; the others are owned and
-/// closed, so that a hostile sender leaks none into this process.
-const ROOM_FOR_FDS: usize = 16;
 
 /// One side of a handover under way.
 pub(super) struct Frames<'a> {
@@ -36,8 +33,23 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn new(socket: BorrowedFd<'a>, operation: Operation, timeout: Duration) -> Self {
-        Self { socket, operation, deadline: Deadline::after(now_ns(), timeout) }
+    /// # Errors
+    /// `SocketType` for a socket that keeps messages apart; `System` for what is no socket.
+    pub(super) fn new(socket: BorrowedFd<'a>, operation: Operation, timeout: Duration) -> Result<Self> {
+        let frames = Self { socket, operation, deadline: Deadline::after(now_ns(), timeout) };
+        let found = match sockopt::socket_type(socket) {
+            Ok(SocketType::STREAM) => return Ok(frames),
+            Ok(SocketType::SEQPACKET) => "SOCK_SEQPACKET",
+            Ok(SocketType::DGRAM) => "SOCK_DGRAM",
+            Ok(_) => "of another type",
+            Err(errno) => return Err(frames.system("reading the socket's type (SO_TYPE)", errno)),
+        };
+        Err(frames.error(ErrorKind::SocketType { found }).with_os_error(Errno::PROTOTYPE.raw_os_error()))
+    }
+
+    /// Refuses to receive while too many descriptors of earlier messages wait to be closed.
+    pub(super) fn admit(&self) -> Result<()> {
+        foreign::admit().map_err(|kind| self.error(kind))
     }
 
     /// Sends length and bytes, and the fd with the first of them.
@@ -46,16 +58,18 @@ impl<'a> Frames<'a> {
         if asked > limit {
             return Err(self.error(ErrorKind::SizeOverLimit { asked, limit }));
         }
-        let mut message = (asked as u32).to_be_bytes().to_vec();
+        let mut message = Vec::new();
+        self.make_room(&mut message, LENGTH_BYTES + bytes.len())?;
+        message.extend_from_slice(&(asked as u32).to_be_bytes());
         message.extend_from_slice(bytes);
         self.send(&message, fd)
     }
 
     /// The length, at most `limit`, the bytes, and the one fd that may come with them.
-    pub(super) fn receive_message(&self, limit: usize) -> Result<(Vec<u8>, Option<OwnedFd>)> {
-        let mut fds = Vec::new();
-        let mut length = [0; 4];
-        self.receive_exactly(&mut length, &mut fds, "it sent a message")?;
+    pub(super) fn receive_message(&self, limit: usize) -> Result<(Vec<u8>, Option<ForeignFd>)> {
+        let mut came = Came::default();
+        let mut length = [0; LENGTH_BYTES];
+        self.receive_exactly(&mut length, &mut came, "it sent a message")?;
         let length = u32::from_be_bytes(length) as usize;
         if length > limit {
             return Err(self.error(ErrorKind::Protocol { what: "the length is over the limit" }));
@@ -64,31 +78,27 @@ impl<'a> Frames<'a> {
         let mut bytes = Vec::new();
         while bytes.len() < length {
             let filled = bytes.len();
-            bytes.resize(length.min(filled + MESSAGE_STEP), 0);
-            self.receive_exactly(&mut bytes[filled..], &mut fds, "the message was complete")?;
+            let next = length.min(filled + MESSAGE_STEP);
+            self.make_room(&mut bytes, next)?;
+            bytes.resize(next, 0);
+            self.receive_exactly(&mut bytes[filled..], &mut came, "the message was complete")?;
         }
-        let fd = fds.pop();
-        if !fds.is_empty() {
-            return Err(self.error(ErrorKind::Protocol { what: "more than one file descriptor came" }));
-        }
-        Ok((bytes, fd))
+        let fd = came.fd.map(ForeignFd::above_stdio).transpose();
+        Ok((bytes, fd.map_err(|errno| self.system("moving a descriptor", errno))?))
     }
 
-    /// Fills `buffer`. Every fd that comes is pushed to `fds`, owned and close-on-exec, before anything is refused.
-    pub(super) fn receive_exactly(
-        &self,
-        buffer: &mut [u8],
-        fds: &mut Vec<OwnedFd>,
-        before: &'static str,
-    ) -> Result<()> {
+    /// Has room for `len` bytes in all, where the other side says how long they are.
+    fn make_room(&self, bytes: &mut Vec<u8>, len: usize) -> Result<()> {
+        let room = bytes.try_reserve(len - bytes.len());
+        room.map_err(|_| self.system("making room for a message", Errno::NOMEM))
+    }
+
+    /// Fills `buffer`. Every descriptor that comes is owned and close-on-exec; the second one ends it.
+    pub(super) fn receive_exactly(&self, buffer: &mut [u8], came: &mut Came, before: &'static str) -> Result<()> {
         let mut filled = 0;
         while filled < buffer.len() {
             self.wait_for(PollFlags::IN)?;
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ROOM_FOR_FDS))];
-            let mut control = RecvAncillaryBuffer::new(&mut space);
-            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-            let mut parts = [IoSliceMut::new(&mut buffer[filled..])];
-            let message = match recvmsg(self.socket, &mut parts, &mut control, flags) {
+            let message = match receive(self.socket, &mut buffer[filled..], came) {
                 Ok(message) => message,
                 Err(Errno::INTR | Errno::AGAIN) => continue,
                 Err(errno @ Errno::CONNRESET) => {
@@ -97,20 +107,27 @@ impl<'a> Frames<'a> {
                 }
                 Err(errno) => return Err(self.system("recvmsg", errno)),
             };
-            for part in control.drain() {
-                if let RecvAncillaryMessage::ScmRights(came) = part {
-                    fds.extend(came);
-                }
+            if message.lost_some {
+                return Err(self.lost_some());
             }
-            if message.flags.contains(ReturnFlags::CTRUNC) {
-                return Err(self.error(ErrorKind::Protocol { what: "file descriptors were cut off" }));
+            if came.too_many {
+                return Err(self.error(ErrorKind::Protocol { what: "more than one file descriptor came" }));
             }
-            if message.bytes == 0 {
+            if message.count_bytes == 0 {
                 return Err(self.error(ErrorKind::PeerGone { what: before }));
             }
-            filled += message.bytes;
+            filled += message.count_bytes;
         }
         Ok(())
+    }
+
+    /// Why the kernel did not give us a descriptor that was sent: a full table, or else a security module.
+    #[cold]
+    fn lost_some(&self) -> Error {
+        match rustix::io::fcntl_dupfd_cloexec(self.socket, 0) {
+            Err(errno) => self.system("opening the file descriptor that came", errno),
+            Ok(_) => self.system("opening the file descriptor that came", Errno::ACCESS),
+        }
     }
 
     /// Sends all of `bytes`, `fd` with the first of them.
@@ -163,6 +180,8 @@ impl<'a> Frames<'a> {
 
     fn system(&self, what: &'static str, errno: Errno) -> Error {
         let kind = match errno {
+            Errno::MFILE => ErrorKind::LimitReached { what: "open files of this process (RLIMIT_NOFILE)" },
+            Errno::NFILE => ErrorKind::LimitReached { what: "open files of the system (fs.file-max)" },
             Errno::NOMEM | Errno::NOBUFS => ErrorKind::LimitReached { what: "memory for messages" },
             Errno::TOOMANYREFS => ErrorKind::LimitReached { what: "file descriptors under way in sockets" },
             _ => ErrorKind::System { what },

@@ -8,7 +8,7 @@
 //! The credentials of the other end are read once from the kernel (`SO_PEERCRED`: those at the time of connecting).
 //! One socket may carry several segments, one after the other. Each side waits as long as its caller says.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use monshm_core::{Descriptor, ErrorKind, Operation, Result};
@@ -16,9 +16,12 @@ use monshm_core::{Descriptor, ErrorKind, Operation, Result};
 use crate::attach::AttachOptions;
 use crate::creds::PeerCreds;
 use crate::errno::errno;
+use crate::foreign::ForeignFd;
 use crate::segment::{Encoded, Segment};
+mod control;
 mod frame;
 
+use control::Came;
 use frame::Frames;
 #[cfg(feature = "capi")]
 pub(crate) use frame::MESSAGE_MAX;
@@ -35,8 +38,8 @@ impl Segment {
     ///
     /// # Errors
     /// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
-    /// `PeerGone`; `TimedOut`; `Protocol`; `NotCreator` and others as [`Segment::encode`]. The segment can be sent
-    /// again.
+    /// `PeerGone`; `TimedOut`; `Protocol`; `SocketType`; `NotCreator` and others as [`Segment::encode`]. The segment can
+    /// be sent again.
     ///
     /// # Examples
     /// ```
@@ -54,7 +57,8 @@ impl Segment {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send(&self, socket: impl AsFd, timeout: Duration) -> Result<()> {
-        let frames = Frames::new(socket.as_fd(), Operation::Send, timeout);
+        let frames = Frames::new(socket.as_fd(), Operation::Send, timeout)?;
+        frames.admit()?;
         let found = PeerCreds::of(frames.socket)?;
         if let Some(expected) = self.peer().filter(|peer| peer.uid != found.uid) {
             return Err(frames.error(ErrorKind::WrongPeer { expected: expected.uid, found: found.uid }));
@@ -101,8 +105,10 @@ impl AttachOptions {
     /// us).
     ///
     /// # Errors
-    /// `PeerGone`, `TimedOut`, `Protocol`; and all of [`AttachOptions::decode`], whose errno value is sent to the other side.
-    /// Every file descriptor that came is closed.
+    /// `SocketType` for another socket than a stream; `PeerGone`, `TimedOut`, `Protocol`; `LimitReached` when the table of
+    /// descriptors is full, or when descriptors of earlier messages wait to be closed; and all of
+    /// [`AttachOptions::decode`], whose errno value is sent to the other side. Every file descriptor that came is closed: by a
+    /// thread of this library where closing can block.
     ///
     /// # Examples
     /// ```
@@ -119,7 +125,7 @@ impl AttachOptions {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn receive(&self, socket: impl AsFd) -> Result<Segment> {
-        let attach = |descriptor: &_, fd, sender| self.attach(descriptor, fd, Some(sender));
+        let attach = |descriptor: &_, fd: Option<_>, sender| self.attach(descriptor, fd, Some(sender));
         receive_with(socket.as_fd(), self.timeout, attach)
     }
 }
@@ -131,7 +137,7 @@ fn hand_over(frames: &Frames<'_>, encoded: Encoded) -> Result<()> {
     drop(encoded);
 
     let mut answer = [0; 8];
-    frames.receive_exactly(&mut answer, &mut Vec::new(), "it acknowledged the segment")?;
+    frames.receive_exactly(&mut answer, &mut Came::default(), "it acknowledged the segment")?;
     let [m, s, h, a, code @ ..] = answer;
     if [m, s, h, a] != ACKNOWLEDGED {
         return Err(frames.error(ErrorKind::Protocol { what: "the answer is no acknowledgement" }));
@@ -146,9 +152,10 @@ fn hand_over(frames: &Frames<'_>, encoded: Encoded) -> Result<()> {
 pub(crate) fn receive_with<T>(
     socket: BorrowedFd<'_>,
     timeout: Duration,
-    attach: impl FnOnce(&Descriptor, Option<OwnedFd>, PeerCreds) -> Result<T>,
+    attach: impl FnOnce(&Descriptor, Option<ForeignFd>, PeerCreds) -> Result<T>,
 ) -> Result<T> {
-    let frames = Frames::new(socket, Operation::Receive, timeout);
+    let frames = Frames::new(socket, Operation::Receive, timeout)?;
+    frames.admit()?;
     let sender = PeerCreds::of(frames.socket).map_err(|error| error.during(Operation::Receive))?;
     let attached = frames.receive_message(monshm_proto::MAX_LEN).and_then(|(bytes, fd)| {
         let descriptor = monshm_proto::decode(&bytes).map_err(|fault| frames.error(ErrorKind::Descriptor(fault)))?;
@@ -175,7 +182,7 @@ pub(crate) fn receive_with<T>(
 /// `SizeOverLimit` over [`MESSAGE_MAX`]; `PeerGone`, `TimedOut`, `System`.
 #[cfg(feature = "capi")]
 pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-    Frames::new(socket, Operation::Send, DEFAULT_TIMEOUT).send_message(bytes, fd)
+    Frames::new(socket, Operation::Send, DEFAULT_TIMEOUT)?.send_message(bytes, fd)
 }
 
 /// Receives one message of bytes, and the file descriptor that may come with them.
@@ -184,6 +191,8 @@ pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<Borr
 /// `Protocol`, also for a length over [`MESSAGE_MAX`]; `PeerGone`, `TimedOut`, `System`. Every file descriptor that
 /// came is closed.
 #[cfg(feature = "capi")]
-pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<OwnedFd>)> {
-    Frames::new(socket, Operation::Receive, DEFAULT_TIMEOUT).receive_message(MESSAGE_MAX)
+pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Option<ForeignFd>)> {
+    let frames = Frames::new(socket, Operation::Receive, DEFAULT_TIMEOUT)?;
+    frames.admit()?;
+    frames.receive_message(MESSAGE_MAX)
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use monshm::{BackendKind, Error, ErrorKind, LockKind, MemoryKind, NextStep, PeerCreds, Segment};
 
-use crate::support::SIZE;
+use crate::support::{SIZE, wait_until};
 use harness::test::alone;
 use harness::users::{become_user, fresh};
 use harness::{Census, census};
@@ -228,14 +228,25 @@ fn each_has_its_kind_and_says_what_to_do() {
     }
 }
 
+/// What this process has, once the product's threads have closed what they were given.
+fn settled() -> Census {
+    loop {
+        let census = Census::of_process();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        if census == Census::of_process() {
+            return census;
+        }
+    }
+}
+
 #[test]
 fn none_leaves_a_descriptor_or_a_mapping() {
     alone(|| {
         for bad in LIST {
             (bad.call)();
-            let before = Census::of_process();
+            let before = settled();
             (bad.call)();
-            assert_eq!(Census::of_process(), before, "{}", bad.what);
+            wait_until(|| Census::of_process() == before, bad.what);
         }
     });
 }

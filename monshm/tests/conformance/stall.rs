@@ -3,6 +3,8 @@
 //! Costs the whole five seconds, so all of it is waited for at once, and for one cell: the socket knows no backend.
 
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use monshm::{DEFAULT_TIMEOUT, Error, ErrorKind, Segment};
 
 use crate::support::SIZE;
+use harness::link::send_with_fds;
 
 /// A wait's end and its outcome.
 fn timed(call: impl FnOnce() -> Result<(), Error>) -> (Duration, Error) {
@@ -75,4 +78,45 @@ fn a_peer_that_stalls_is_given_up_in_time() {
         assert!(took >= DEFAULT_TIMEOUT && took < DEFAULT_TIMEOUT + Duration::from_secs(1), "{took:?}");
     }
     assert!(segment.lock().is_ok(), "the segment is as good as before");
+}
+
+/// A TCP socket whose close waits for `linger`, since it has bytes that nobody reads; and its other end.
+fn lingering(linger: Duration) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (unread, _) = listener.accept().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    while socket.write(&[0; 1 << 16]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
+    rustix::net::sockopt::set_socket_linger(&socket, Some(linger)).unwrap();
+    (socket, unread)
+}
+
+/// The sockets come in place of the memory, one too many, beside the acknowledgement, and by hand.
+#[test]
+fn a_descriptor_whose_close_waits_holds_nobody_up() {
+    let linger = Duration::from_secs(20);
+    let segment = Segment::builder(SIZE).create().unwrap();
+    let bytes = segment.encode().unwrap().bytes;
+    let message = [&(bytes.len() as u32).to_be_bytes()[..], &bytes].concat();
+    let begin = Instant::now();
+    for count in [1, 3] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (sockets, _unread): (Vec<_>, Vec<_>) = (0..count).map(|_| lingering(linger)).unzip();
+        let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        send_with_fds(theirs.as_fd(), &message, &fds).unwrap();
+        drop(sockets);
+        assert!(Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT).is_err());
+    }
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (socket, _unread) = lingering(linger);
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| segment.send(&ours, DEFAULT_TIMEOUT));
+        send_with_fds(theirs.as_fd(), b"MSHA\0\0\0\0", &[socket.as_fd()]).unwrap();
+        drop(socket);
+        sender.join().unwrap().unwrap();
+    });
+    let (socket, _unread) = lingering(linger);
+    assert!(Segment::decode(&bytes, Some(socket.into()), SIZE).is_err());
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
 }

@@ -106,6 +106,15 @@ pub(crate) fn word_for(acquired: PreviousHolder) -> &'static str {
     }
 }
 
+/// Waits for what comes by itself, such as the end of a descriptor that a thread of the product closes.
+pub(crate) fn wait_until(is_so: impl Fn() -> bool, what: &str) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < monshm::DEFAULT_TIMEOUT, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// Bytes as hexadecimal digits.
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
