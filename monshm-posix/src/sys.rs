@@ -85,7 +85,8 @@ pub(crate) fn open(path: &str, extra: OFlags, mode: Mode) -> Answer<OwnedFd> {
     retry_on_intr(|| rustix::fs::open(path, flags, mode)).and_then(above_stdio)
 }
 
-/// Takes hold of what `path` leads to without opening it: no driver is asked, nothing blocks. `extra` are further flags.
+/// Takes hold of what `path` leads to without opening it: no driver is asked, nothing blocks. `extra` are further
+/// flags.
 pub(crate) fn open_path(path: &str, extra: OFlags) -> Answer<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | extra;
     retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).and_then(above_stdio)

@@ -291,7 +291,8 @@ impl Slots {
 
     /// Removes the set if nobody is left in it. To be called when the creator's slot was taken once.
     ///
-    /// A process that enters now finds no creator and leaves again, see [`Slots::claim_peer`]: a set that is empty stays useless.
+    /// A process that enters now finds no creator and leaves again, see [`Slots::claim_peer`]: a set that is empty
+    /// stays useless.
     pub(crate) fn remove_if_left(&self) {
         match self.is_stale() {
             Ok(false) => {}

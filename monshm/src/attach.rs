@@ -98,8 +98,8 @@ impl AttachOptions {
     /// # Errors
     /// `Descriptor` with the fault; `SizeMismatch`; `BackendNotBuilt`, `LockNotBuilt`; `HandleMissing`,
     /// `HandleUnexpected`, `HandleType`, `Unsealed`, `SealedAgainstWriting`, `WrongOwner`, `OpenToOthers`,
-    /// `ObjectSize`, `Gone`, `Unreachable`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`, `MemoryLost`. The
-    /// fd is closed; nothing is left mapped.
+    /// `ObjectSize`, `Gone`, `Unreachable`, `Header`, `TokenSpent`, `SlotsTaken`, `LockNotTrusted`, `Truncatable`,
+    /// `MemoryLost`. The fd is closed; nothing is left mapped.
     ///
     /// # Examples
     /// ```
@@ -126,6 +126,10 @@ impl AttachOptions {
         sender: Option<PeerCreds>,
     ) -> Result<Segment> {
         let refuse = |kind| Error::new(Operation::Attach, kind).on(descriptor.object.to_string());
+        // Zeros in the place of truncated memory hold no token either.
+        let no_token = |truncation| {
+            check_memory(truncation, Operation::Attach).err().unwrap_or_else(|| refuse(ErrorKind::TokenSpent))
+        };
         let lock = descriptor.lock;
         let entry = self.check(descriptor, sender).map_err(refuse)?;
         let mut attachment = entry.attach(descriptor, fd.as_mut().map_or(&mut None, ForeignFd::slot))?;
@@ -136,7 +140,7 @@ impl AttachOptions {
         check_memory(attachment.truncation(), Operation::Attach)?;
         let geometry = checked.map_err(|fault| refuse(ErrorKind::Header(fault)))?;
         if !header.knows_token(descriptor.token) {
-            return Err(refuse(ErrorKind::TokenSpent));
+            return Err(no_token(attachment.truncation()));
         }
         let slot = attachment.take_slot()?;
         if !attachment.liveness().is_alive(Slot::CREATOR) {
@@ -144,7 +148,7 @@ impl AttachOptions {
             return Err(refuse(ErrorKind::Gone { what: "its creator has detached" }));
         }
         if !header.spend_token(descriptor.token) {
-            return Err(refuse(ErrorKind::TokenSpent));
+            return Err(no_token(attachment.truncation()));
         }
         let ours = PeerCreds::ours();
         header.record_slot(slot, ours.pid as u32, Identity { uid: ours.uid, gid: ours.gid });

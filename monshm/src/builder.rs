@@ -209,7 +209,8 @@ impl Builder {
     /// # Errors
     /// `ZeroSize`, `SizeOverflow`, `SizeOverLimit`, `CommonDataOverSize`, `Disabled`, `BackendNotBuilt`,
     /// `LockNotBuilt`, `LockNotOfBackend`, `MemoryNotOfBackend`, `LockNotTrusted`, `Truncatable`, `NoAccessForPeer`,
-    /// `NoSpace`, `LimitReached`, `Unreachable`; `NoBackend` with the refusals where `Auto` found none. Nothing is left behind.
+    /// `NoSpace`, `LimitReached`, `Unreachable`; `NoBackend` with the refusals where `Auto` found none. Nothing is left
+    /// behind.
     ///
     /// # Examples
     /// ```

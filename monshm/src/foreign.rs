@@ -16,7 +16,8 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::sys;
 
-/// The lowest number that a descriptor of ours may have: those below are the program's standard input, output and error.
+/// The lowest number that a descriptor of ours may have: those below are the program's standard input, output and
+/// error.
 const ABOVE_STDIO: i32 = 3;
 
 /// How many threads close at a time.

@@ -12,8 +12,8 @@
 //!
 //! Where descriptor bytes alone must reach the peer ([`Builder::reachable_by_bytes`]), a memfd is refused if they would
 //! not: see [Bytes alone](#bytes-alone). System V then goes before a named object for a peer of another user that is
-//! not trusted, since a named object can be truncated under us. [`Segment::selection`] tells what was chosen and why the
-//! others were not.
+//! not trusted, since a named object can be truncated under us. [`Segment::selection`] tells what was chosen and why
+//! the others were not.
 //! The lock is the backend's first that may be shared with the peer: see [`LockKind`].
 //!
 //! # Trust
@@ -51,9 +51,9 @@
 //! The library keeps descriptors open, all closed on exec: for a POSIX segment its creator has the object's, and each
 //! side, once the segment is shared, one more, whose file lock *is* the attach slot. A program that closes descriptors
 //! that are not its own (`closefrom`, a loop over all numbers, a double close elsewhere) closes them too. With the
-//! lock's descriptor the kernel releases the slot: to the other side this process has died, the lock that it holds is taken
-//! over, its endpoints are claimed by others, and the creator's descriptors answer `Gone`. A daemon closes what it
-//! inherited before it makes its first segment. System V segments keep none.
+//! lock's descriptor the kernel releases the slot: to the other side this process has died, the lock that it holds is
+//! taken over, its endpoints are claimed by others, and the creator's descriptors answer `Gone`. A daemon closes what
+//! it inherited before it makes its first segment. System V segments keep none.
 //!
 //! # Without /proc
 //! POSIX memory needs `/proc` on both sides, since a file lock of one's own needs a description of one's own: in a

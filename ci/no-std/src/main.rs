@@ -39,8 +39,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     abort()
 }
 
-/// What the unwind tables of the `core` that comes with the compiler name, and libstd would bring. Nothing unwinds here:
-/// the profiles abort on panic. Should it be called all the same, it aborts.
+/// What the unwind tables of the `core` that comes with the compiler name, and libstd would bring. Nothing unwinds
+/// here: the profiles abort on panic. Should it be called all the same, it aborts.
 // SAFETY: libstd, which alone has a function of this name, is not linked; the unwinder that would call it with
 // arguments gets no answer, so that their types do not matter.
 #[unsafe(no_mangle)]

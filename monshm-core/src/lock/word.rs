@@ -394,7 +394,8 @@ const fn bit(slot: Slot) -> u32 {
     1 << slot.index()
 }
 
-/// Releases by an exchange, so that no flag is lost; `died` is `OWNER_DIED` where a death is to be reported to the next holder.
+/// Releases by an exchange, so that no flag is lost; `died` is `OWNER_DIED` where a death is to be reported to the next
+/// holder.
 #[cold]
 fn release_contended<C: WaitContext>(word: &impl Word, me: Slot, died: u32, context: &C) -> Result<(), ErrorKind> {
     // An honest peer only ever adds WAITERS and HANDOFF, takes HANDOFF back, or asks, each at most once a slice or a

@@ -1,7 +1,7 @@
 //! The memory object behind a segment: made, or opened and checked. Mapping it is `mapping`'s.
 //!
-//! The differences between the two kinds of memory stand in [`memfd`] and [`named`], what both check in [`check`]. The bytes
-//! are not read here.
+//! The differences between the two kinds of memory stand in [`memfd`] and [`named`], what both check in [`check`]. The
+//! bytes are not read here.
 
 mod check;
 mod memfd;

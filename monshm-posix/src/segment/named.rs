@@ -154,8 +154,8 @@ fn open_name(name: Name, descriptor: &Descriptor) -> Result<OwnedFd> {
     })
 }
 
-/// Takes hold of what a name leads to without opening it; whether it lies in `/dev/shm` itself, and not on a file system
-/// that is mounted over the name.
+/// Takes hold of what a name leads to without opening it; whether it lies in `/dev/shm` itself, and not on a file
+/// system that is mounted over the name.
 pub(crate) fn look_up(name: Name) -> Answer<(OwnedFd, Status, bool)> {
     let path = sys::open_path(&path_of(name), OFlags::NOFOLLOW)?;
     let status = sys::status(&path)?;

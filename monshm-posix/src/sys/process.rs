@@ -7,8 +7,8 @@ use rustix::thread::CapabilitySet;
 /// Lets a process open the descriptors of any other.
 pub(crate) const CAP_SYS_PTRACE: u64 = CapabilitySet::SYS_PTRACE.bits();
 
-/// Our capabilities, permitted and effective. Where the kernel does not tell: none. They are the first thread's, as which
-/// `/proc/PID` shows a process; each thread has its own.
+/// Our capabilities, permitted and effective. Where the kernel does not tell: none. They are the first thread's,
+/// as which `/proc/PID` shows a process; each thread has its own.
 pub(crate) fn own_capabilities() -> (u64, u64) {
     let first = rustix::process::getpid();
     rustix::thread::capabilities(Some(first)).map_or((0, 0), |sets| (sets.permitted.bits(), sets.effective.bits()))

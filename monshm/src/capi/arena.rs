@@ -2,8 +2,8 @@
 //!
 //! It makes and ends descriptors; what they are used for is in the other files.
 //!
-//! An entry's memory is static and never given back, so looking at an entry that is free is sound. Entries are taken again
-//! late: at least half of those in use stay free, and the search for the next one goes round all of them.
+//! An entry's memory is static and never given back, so looking at an entry that is free is sound. Entries are taken
+//! again late: at least half of those in use stay free, and the search for the next one goes round all of them.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
@@ -77,8 +77,9 @@ pub(super) struct ThreadOwned<End> {
 
 struct Arena(MaybeUninit<[Entry; CAPACITY]>);
 
-// SAFETY: the cells of an entry are written only by the thread that holds it BUSY, or as OWNER says, and read only under LIVE;
-// Segment and Ring may be shared between threads, Producer and Consumer may be sent to the thread that ends the entry.
+// SAFETY: the cells of an entry are written only by the thread that holds it BUSY, or as OWNER says, and read only
+// under LIVE; Segment and Ring may be shared between threads, Producer and Consumer may be sent to the thread that ends
+// the entry.
 unsafe impl Sync for Arena {}
 
 /// In pages that nobody touches before they are used.

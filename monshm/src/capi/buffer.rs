@@ -8,7 +8,8 @@ use std::ffi::{c_char, c_int, c_void};
 use super::fault::{Fault, Outcome, coded, invalid, or_errno};
 use super::types::MonBuffer;
 
-/// Values of [`MonBuffer::kind`]. Not small numbers, so that memory that no init function saw is not taken for a buffer.
+/// Values of [`MonBuffer::kind`]. Not small numbers, so that memory that no init function saw is not taken for a
+/// buffer.
 ///
 /// | value | room | grows | appending |
 /// |---|---|---|---|
@@ -34,8 +35,8 @@ const LEAST_ROOM: usize = 128;
 /// A buffer that was found in order.
 ///
 /// *Invariant ROOM*: `begin <= end <= size <= isize::MAX`, and `data` is valid for `size` bytes (for reading alone
-/// where the kind is FULL), or NULL with `size` 0. `Buffer::of` checks what can be checked; the init functions and CALLER
-/// see to the rest.
+/// where the kind is FULL), or NULL with `size` 0. `Buffer::of` checks what can be checked; the init functions and
+/// CALLER see to the rest.
 pub(super) struct Buffer<'a>(&'a mut MonBuffer);
 
 impl Buffer<'_> {

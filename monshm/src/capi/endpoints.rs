@@ -53,8 +53,8 @@ unsafe fn room<'a>(dst: *mut c_void, len: usize) -> Outcome<&'a mut [u8]> {
     Ok(unsafe { std::slice::from_raw_parts_mut(initialized(dst.cast(), len), len) })
 }
 
-/// Makes `len` bytes at `dst`, which the program may not have initialised, bytes of some value, so that a `&mut [u8]` may
-/// refer to them. Costs nothing where the language has inline assembly.
+/// Makes `len` bytes at `dst`, which the program may not have initialised, bytes of some value, so that a `&mut [u8]`
+/// may refer to them. Costs nothing where the language has inline assembly.
 ///
 /// # Safety
 /// `len` bytes at `dst` are valid for writing.
@@ -69,8 +69,8 @@ pub(super) unsafe fn initialized(dst: *mut u8, len: usize) -> *mut u8 {
     ))]
     {
         let (mut dst, _) = (dst, len);
-        // SAFETY: the block is empty. As far as the compiler knows, it writes all memory that it can reach through `dst`:
-        // whatever stands there is initialised from here on.
+        // SAFETY: the block is empty. As far as the compiler knows, it writes all memory that it can reach through
+        // `dst`: whatever stands there is initialised from here on.
         unsafe { std::arch::asm!("/* {} */", inout(reg) dst, options(nostack, preserves_flags)) };
         dst
     }

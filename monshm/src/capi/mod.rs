@@ -20,8 +20,8 @@
 //! # What the caller owes
 //! *CALLER*, the safety condition of every function here, is what the header asks of its caller: each pointer is NULL,
 //! or valid for the call as its type and the lengths beside it say; strings of bytes are the program's own memory, not
-//! a segment's; a descriptor, and an address in its segment, is used by a thread that holds a reference to it, so that no call
-//! runs beside the last `mon_shm_done` of the same descriptor; a buffer is used by one thread at a time.
+//! a segment's; a descriptor, and an address in its segment, is used by a thread that holds a reference to it, so that
+//! no call runs beside the last `mon_shm_done` of the same descriptor; a buffer is used by one thread at a time.
 
 mod arena;
 mod buffer;

@@ -1,6 +1,7 @@
 //! recvmsg(2), and what comes beside the bytes: every descriptor is owned from the first, whichever message brings it.
 //!
-//! By libc, since rustix leaves alone what it does not know: a socket with `SO_PASSPIDFD` gets a pidfd with each message.
+//! By libc, since rustix leaves alone what it does not know: a socket with `SO_PASSPIDFD` gets a pidfd with each
+//! message.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,8 +10,8 @@ use rustix::io::Errno;
 
 use crate::foreign::ForeignFd;
 
-/// As much as comes with one message at most: `SCM_MAX_FD` (253) descriptors, credentials, a pidfd, a security label. What
-/// has no room the kernel closes, in our time.
+/// As much as comes with one message at most: `SCM_MAX_FD` (253) descriptors, credentials, a pidfd, a security label.
+/// What has no room the kernel closes, in our time.
 const CONTROL_BYTES: usize = 2048;
 
 /// `SCM_PIDFD`, Linux 6.5.

@@ -38,8 +38,8 @@ impl Segment {
     ///
     /// # Errors
     /// `WrongPeer` when the other end is not of the user that the segment was made for; `PeerRefused` with its errno;
-    /// `PeerGone`; `TimedOut`; `Protocol`; `SocketType`; `NotCreator` and others as [`Segment::encode`]. The segment can
-    /// be sent again.
+    /// `PeerGone`; `TimedOut`; `Protocol`; `SocketType`; `NotCreator` and others as [`Segment::encode`]. The segment
+    /// can be sent again.
     ///
     /// # Examples
     /// ```
@@ -105,10 +105,10 @@ impl AttachOptions {
     /// us).
     ///
     /// # Errors
-    /// `SocketType` for another socket than a stream; `PeerGone`, `TimedOut`, `Protocol`; `LimitReached` when the table of
-    /// descriptors is full, or when descriptors of earlier messages wait to be closed; and all of
-    /// [`AttachOptions::decode`], whose errno value is sent to the other side. Every file descriptor that came is closed: by a
-    /// thread of this library where closing can block.
+    /// `SocketType` for another socket than a stream; `PeerGone`, `TimedOut`, `Protocol`; `LimitReached` when the table
+    /// of descriptors is full, or when descriptors of earlier messages wait to be closed; and all of
+    /// [`AttachOptions::decode`], whose errno value is sent to the other side. Every file descriptor that came is
+    /// closed: by a thread of this library where closing can block.
     ///
     /// # Examples
     /// ```

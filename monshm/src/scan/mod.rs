@@ -30,8 +30,8 @@ pub struct Report {
     unanswered: usize,
 }
 
-/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with [`Cleanup::Report`] it only says what it
-/// would remove.
+/// Removes what belongs to nobody alive, as nearly as the kernel can tell; with [`Cleanup::Report`] it only says what
+/// it would remove.
 ///
 /// A single death leaves nothing: the survivor removes what the kernel does not. Two SIGKILLs can leave a name in
 /// `/dev/shm`, a System V segment that was being made, or a semaphore set. Each is removed when it has monshm's form,

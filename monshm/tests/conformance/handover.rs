@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
@@ -261,8 +261,9 @@ fn a_socket_that_keeps_messages_apart_is_refused_at_once() {
         // SAFETY: room for two numbers.
         assert_eq!(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) }, 0);
         // SAFETY: the call has just made them.
-        let [ours, _theirs] = pair.map(|fd| unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
-        for outcome in [Sut::segment().send(&ours, DEFAULT_TIMEOUT), Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT).map(drop)] {
+        let [ours, _theirs] = pair.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let received = Segment::receive(&ours, SIZE, DEFAULT_TIMEOUT).map(drop);
+        for outcome in [Sut::segment().send(&ours, DEFAULT_TIMEOUT), received] {
             let error = refused!(outcome, ErrorKind::SocketType { .. });
             assert!(error.to_string().contains("SOCK_STREAM"), "{error}");
             assert_eq!(monshm::errno::errno(&error), libc::EPROTOTYPE);
