@@ -3,7 +3,7 @@
 //! What System V gives: no file, no mount, no size of `/dev/shm`; access for exactly two users by `IPC_SET`; a lock
 //! whose state is in the kernel. What it lacks: the kernel does not remove a semaphore set whose users have died.
 //! The last process out removes it, also one that ends by exit(3) without a drop of its handles, and
-//! [`Backend::scan`](monshm_core::Backend::scan) finds what two SIGKILLs leave.
+//! [`Backend::scan`] finds what two SIGKILLs leave.
 //!
 //! | file | its job |
 //! |------|---------|
