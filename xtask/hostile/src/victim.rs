@@ -26,6 +26,9 @@ pub(crate) const GRACE: Duration = Duration::from_millis(50);
 /// Faults that are reported; more of the same tell nothing new.
 const FAULTS_MAX: u32 = 5;
 
+/// How long the library may take to close what a peer sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The names of answers that a call may give.
 pub(crate) type Answers = [&'static str];
 
@@ -250,7 +253,13 @@ impl<'a> Victim<'a> {
         if !self.canaries.are_whole() {
             self.fault("private memory was overwritten");
         }
-        let after = Census::of_process();
+        // What a peer sent is closed by threads of the library, a moment later.
+        let mut after = Census::of_process();
+        let until = Instant::now() + CLOSE_TIMEOUT;
+        while (&after.fds, &after.mappings) != (&self.before.fds, &self.before.mappings) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+            after = Census::of_process();
+        }
         if (&after.fds, &after.mappings) != (&self.before.fds, &self.before.mappings) {
             let new = |now: &[String], before: &[String]| -> Vec<String> {
                 now.iter().filter(|one| !before.contains(one)).cloned().collect()

@@ -199,7 +199,7 @@ const ANSWERS: [(&str, &Answers); 8] = [
     ("refused", &["PeerRefused"]),
     ("refused with the largest number", &["PeerRefused"]),
     ("attached, which is a lie", &["Ok"]),
-    ("attached, with descriptors", &["Ok"]),
+    ("attached, with descriptors", &["Protocol"]),
 ];
 
 fn answers_victim(victim: &mut Victim<'_>) -> Done {
