@@ -59,7 +59,8 @@ impl Named {
         }
         let path = path_of(self.name);
         // No descriptor is needed for it, so a full table does not keep the name alive.
-        let gone = match sys::status_of_path(&path) {
+        // Asked twice: where the question failed once, the name would stay for `clean`.
+        let gone = match sys::status_of_path(&path).or_else(|_| sys::status_of_path(&path)) {
             Ok(found) if found.is_same_file(&self.status) => {
                 matches!(sys::unlink(&path), Ok(()) | Err(Errno::NOENT))
             }

@@ -41,7 +41,7 @@ pub(crate) fn judge(target: Target, operation: &Operation, injection: &Injection
     let Some(report) = &seen.report else { return Outcome::Wrong(findings) };
     let outcome = match &report.error {
         None => {
-            findings.extend(unexplained(target, injection, report));
+            findings.extend(unexplained(target, operation, injection, report));
             Outcome::Recovered
         }
         Some(failure) => {
@@ -80,8 +80,10 @@ fn may_leave(operation: &Operation, injection: &Injection) -> bool {
 }
 
 /// `Auto` says why it passed over a candidate whose call failed.
-fn unexplained(target: Target, injection: &Injection, report: &Report) -> Option<String> {
+fn unexplained(target: Target, operation: &Operation, injection: &Injection, report: &Report) -> Option<String> {
+    // Bytes alone never lead another user to a memfd: `Auto` passes over that one also when nothing fails.
     let unexplained = target == Target::Auto
+        && operation.name != "create-by-bytes-for-other"
         && report.selection.as_ref().is_some_and(|selection| !selection.contains(FIRST_CHOICE))
         && !report.refusals.iter().any(|refusal| refusal.errno == Some(injection.errno));
     unexplained.then(|| {
