@@ -148,6 +148,7 @@ impl Suite<'_> {
         command.args(["--quiet", "--error-exitcode=99", "--leak-check=full", "--child-silent-after-fork=no"]);
         command.args(["--errors-for-leak-kinds=definite,indirect,possible"]);
         command.args(["--show-leak-kinds=definite,indirect,possible"]);
+        command.arg(concat!("--suppressions=", env!("CARGO_MANIFEST_DIR"), "/../ci/valgrind.supp"));
         command.arg(program).env("MONSHM_SLOWNESS", VALGRIND_SLOWNESS);
         self.count_suite("valgrind", &mut command)
     }
