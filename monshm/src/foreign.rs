@@ -113,7 +113,8 @@ impl Closer {
 
     /// The one of this process, if it was needed before.
     fn existing() -> Option<&'static Self> {
-        // Acquire: pairs with the exchange below. SAFETY: null, or a box that is never freed.
+        // Acquire: pairs with the exchange below.
+        // SAFETY: null, or a box that is never freed and never changed through another reference.
         let current = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
         current.filter(|closer| closer.process == std::process::id())
     }
